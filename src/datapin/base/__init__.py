@@ -1,0 +1,1 @@
+"""The ground floor: ids, errors, durable files, progress, settings, failpoints. Knows nothing of packs or rows."""

@@ -1,0 +1,177 @@
+"""Durable files: write a temporary one, fsync, rename, fsync the directory; locks; swapping whole directories.
+
+Durable means: the data and the name survive power loss (protocols.md I4). A failed fsync is final: the kernel may
+have dropped the dirty pages, so the file is discarded and never fsynced again (Rebello et al., ATC 2020).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from datapin.base import failpoints
+from datapin.base.errors import Locked
+
+TEMPORARY_PREFIX = ".tmp-"
+_STALE_AFTER_S = 24 * 3600.0
+
+
+def temporary_name() -> str:
+    """A new name for a file that is not published yet: pid and random, so that two processes never share one."""
+    return f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+
+
+def fsync_directory(directory: Path | str) -> None:
+    """Make the names in `directory` durable."""
+    number = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def make_directory(directory: Path) -> None:
+    """Create `directory` and its parents, each name durable."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    with suppress(FileExistsError):
+        directory.mkdir()
+    fsync_directory(directory.parent)
+
+
+def write_all(number: int, data: bytes | memoryview) -> None:
+    """Write every byte to the open file `number`, also after short writes."""
+    view = memoryview(data)
+    while len(view):
+        view = view[os.write(number, view) :]
+
+
+def publish_bytes(path: Path, data: bytes, *, failpoint: str = "") -> None:
+    """Write `data` to `path` durably and at once: a reader sees the old file or the whole new one.
+
+    `failpoint` names the three places where a test may stop it: `<failpoint>.written`, `.synced`, `.renamed`.
+    """
+    temporary = path.parent / temporary_name()
+    number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+    try:
+        try:
+            write_all(number, failpoints.torn(f"{failpoint}.written", data) if failpoint else data)
+            if failpoint:
+                failpoints.hit(f"{failpoint}.written")
+            os.fsync(number)
+        finally:
+            os.close(number)
+        publish_file(temporary, path, failpoint=failpoint)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            temporary.unlink()
+        raise
+
+
+def publish_file(temporary: Path, path: Path, *, failpoint: str = "") -> None:
+    """Give an already fsynced file its name, durably."""
+    if failpoint:
+        failpoints.hit(f"{failpoint}.synced")
+    os.replace(temporary, path)
+    if failpoint:
+        failpoints.hit(f"{failpoint}.renamed")
+    fsync_directory(path.parent)
+
+
+def fsync_path(path: Path) -> None:
+    """Make the bytes of an existing file durable (one written by a library that does not)."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def sweep_temporaries(directory: Path, *, older_than_s: float = _STALE_AFTER_S) -> int:
+    """Remove temporary files and folders that a crash left in `directory`; the number removed."""
+    if not directory.is_dir():
+        return 0
+    removed, now = 0, time.time()
+    for entry in os.scandir(directory):
+        if not entry.name.startswith(TEMPORARY_PREFIX):
+            continue
+        with suppress(FileNotFoundError):
+            if now - entry.stat(follow_symlinks=False).st_mtime < older_than_s:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
+            removed += 1
+    return removed
+
+
+@contextmanager
+def lock(path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = False) -> Iterator[None]:
+    """Hold the lock file `path`; the kernel frees it when the holder dies, so it is never stale.
+
+    `what` names the locked thing in the error. Raises Locked after `timeout_s`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    deadline = time.monotonic() + timeout_s
+    try:
+        while True:
+            try:
+                fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise Locked(what=what, path=str(path), waited_s=timeout_s) from None
+                time.sleep(0.02)
+        yield
+    finally:
+        os.close(number)
+
+
+def swap_directory(staged: Path, target: Path, journal: Path) -> None:
+    """Put the directory `staged` in the place of `target`: afterwards `target` is the new one, whatever crashes.
+
+    Everything in `staged` must be durable, and lie on the file system of `target`. Renaming a directory over a
+    full one is not possible, so the old one steps aside first; `journal` says so, and `finish_swap` completes it.
+    """
+    aside = staged.parent / f"{staged.name}.old"
+    plan = {"staged": str(staged), "target": str(target), "aside": str(aside)}
+    make_directory(journal.parent)
+    publish_bytes(journal, json.dumps(plan).encode(), failpoint="files.swap.journal")
+    finish_swap(journal)
+
+
+def finish_swap(journal: Path) -> bool:
+    """Complete a swap that a crash cut off; True if there was one. Safe to call again after a crash in here."""
+    try:
+        plan = json.loads(journal.read_bytes())
+    except FileNotFoundError:
+        return False
+    staged, target, aside = Path(plan["staged"]), Path(plan["target"]), Path(plan["aside"])
+    if staged.is_dir():
+        if target.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+            os.rename(target, aside)
+            failpoints.hit("files.swap.aside")
+        make_directory(target.parent)
+        os.rename(staged, target)
+        failpoints.hit("files.swap.placed")
+        fsync_directory(target.parent)
+        fsync_directory(staged.parent)
+    journal.unlink()
+    fsync_directory(journal.parent)
+    failpoints.hit("files.swap.done")
+    shutil.rmtree(aside, ignore_errors=True)
+    return True

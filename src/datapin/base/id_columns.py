@@ -1,0 +1,72 @@
+"""Columns of asset ids: hex strings in Arrow, raw bytes in NumPy `uint8 [n, 32]`; no Python object per row."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from datapin.base.errors import BadAssetId
+from datapin.base.ids import RAW_ID_BYTES
+
+IdMatrix = npt.NDArray[np.uint8]
+
+_NIBBLE = np.full(256, 255, dtype=np.uint8)
+_NIBBLE[np.frombuffer(b"0123456789abcdef", dtype=np.uint8)] = np.arange(16, dtype=np.uint8)
+_HEX_DIGITS = np.frombuffer(b"0123456789abcdef", dtype=np.uint8)
+
+
+def ids_from_hex(column: pa.Array | pa.ChunkedArray) -> IdMatrix:
+    """Ids given as text, as a matrix `uint8 [n, 32]`.
+
+    Raises BadAssetId if one is null or not 64 lower-case hex digits.
+    """
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if isinstance(column, pa.ChunkedArray):  # an empty column combines to zero chunks
+        return np.empty((0, RAW_ID_BYTES), dtype=np.uint8)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    column = column.cast(pa.string())
+    count = len(column)
+    if count == 0:
+        return np.empty((0, RAW_ID_BYTES), dtype=np.uint8)
+    offsets = np.frombuffer(column.buffers()[1], dtype=np.int32)[column.offset : column.offset + count + 1]
+    lengths = np.diff(offsets)
+    if column.null_count or (lengths != 2 * RAW_ID_BYTES).any():
+        raise BadAssetId(seen=_first_bad(column))
+    text = np.frombuffer(column.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]]
+    nibbles = _NIBBLE[text]
+    if (nibbles == 255).any():
+        raise BadAssetId(seen=_first_bad(column))
+    pairs = nibbles.reshape(-1, 2)
+    ids: IdMatrix = ((pairs[:, 0] << np.uint8(4)) | pairs[:, 1]).astype(np.uint8, copy=False)
+    return ids.reshape(count, RAW_ID_BYTES)
+
+
+def ids_to_hex(ids: IdMatrix) -> pa.StringArray:
+    """A matrix of ids `uint8 [n, 32]` as an Arrow column of hex strings."""
+    count = len(ids)
+    flat = np.ascontiguousarray(ids).reshape(-1)
+    text = np.empty((flat.size, 2), dtype=np.uint8)
+    text[:, 0] = _HEX_DIGITS[flat >> 4]
+    text[:, 1] = _HEX_DIGITS[flat & 15]
+    offsets = np.arange(count + 1, dtype=np.int32) * (2 * RAW_ID_BYTES)
+    return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def ids_from_raw(raw: bytes) -> IdMatrix:
+    """Concatenated raw ids (32 bytes each) as a matrix."""
+    return np.frombuffer(raw, dtype=np.uint8).reshape(-1, RAW_ID_BYTES)
+
+
+def id_prefixes(ids: IdMatrix) -> npt.NDArray[np.uint64]:
+    """The first eight bytes of each id as big-endian numbers: they sort as the ids do, up to equal prefixes."""
+    return np.ascontiguousarray(ids[:, :8]).view(">u8").reshape(-1).astype(np.uint64)
+
+
+def _first_bad(column: pa.Array) -> str:
+    for value in column.to_pylist():
+        if value is None or len(value) != 64 or not set(value) <= set("0123456789abcdef"):
+            return str(value)[:80]
+    return ""
