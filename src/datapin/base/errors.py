@@ -339,6 +339,22 @@ class StageRefused(YourError):
         return self.advice
 
 
+@dataclass
+class ModelRefused(YourError):
+    """A model file that would build objects other than scikit-learn's own."""
+
+    path: str
+    types: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"{self.path}: holds types that are not trusted: {listed(self.types)}"
+
+    @property
+    def hint(self) -> str:
+        return "load only models made by `datapin run train`; make this one again with `dvc repro`"
+
+
 # --- the world's ------------------------------------------------------------------------------------------------
 
 
@@ -494,3 +510,19 @@ class DamagedManifest(Damage):
     @property
     def hint(self) -> str:
         return "bring it back with `dvc checkout`, or `dvc pull` if the cache lost it"
+
+
+@dataclass
+class DamagedModel(Damage):
+    """A model file that cannot be read back."""
+
+    path: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is not a readable model: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "bring it back with `dvc checkout`, or make it again with `dvc repro`"
