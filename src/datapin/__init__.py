@@ -1,5 +1,32 @@
-"""datapin: data versioning for Git and DVC."""
+"""datapin: data versioning for Git and DVC.
+
+import datapin
+
+train = datapin.open("data/train", version="v1.2", where="split = 'train'")
+train[7].key, train[7].row["label"], train[7].read()
+for batch in train.batches(256, shuffle=7, epoch=3): ...
+datapin.write("data/raw", table)
+"""
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from datapin.api import open, write  # noqa: A004  # `datapin.open` is the promised name
+    from datapin.dataset import Dataset
+    from datapin.repo import Repo
+
+__all__ = ["Dataset", "Repo", "__version__", "open", "write"]
+
+_HOMES = {"open": "datapin.api", "write": "datapin.api", "Dataset": "datapin.dataset", "Repo": "datapin.repo"}
+
+
+def __getattr__(name: str) -> Any:
+    # PEP 562: workers and `datapin --help` import this package; they must not pay 150 ms for Arrow.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'datapin' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,1 @@
+"""The command line: parse, call the repository, render, exit code. No module here is imported by the library."""

@@ -1,0 +1,34 @@
+"""`datapin.open` and `datapin.write`: the Python front door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from datapin.dataset import Dataset
+from datapin.repo import Repo
+from datapin.verbs.reports import AddReport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def open(  # noqa: A001  # the promised name, used as datapin.open
+    dataset: str, *, version: str | None = None, where: str | None = None, repo: str | Path = "."
+) -> Dataset:
+    """The rows of `dataset` (at `version`, a Git revision; those matching `where`), with their bytes on demand.
+
+    Raises UnknownDataset, UnknownVersion, ManifestMissing or BadQuery.
+    """
+    return Repo.find(Path(repo)).open(dataset, version=version, where=where)
+
+
+def write(dataset: str, rows: pa.Table | pd.DataFrame, *, repo: str | Path = ".") -> AddReport:
+    """Replace the rows of `dataset` by `rows` (Arrow or pandas), as a change to commit.
+
+    Raises BadKeys, BadRows or AssetsMissing; nothing changes then.
+    """
+    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
+    return Repo.find(Path(repo)).write(dataset, table)

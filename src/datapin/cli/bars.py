@@ -1,0 +1,65 @@
+"""Progress bars on a terminal (tqdm, on stderr); silence elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import click
+
+from datapin.base.progress import SILENT, Bar, Progress
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+class _TerminalBar:
+    def __init__(self, bar: tqdm[None]) -> None:
+        self._bar = bar
+
+    def __enter__(self) -> _TerminalBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def advance(self, amount: int = 1) -> None:
+        self._bar.update(amount)
+
+
+class _Notes:
+    """Notes on stderr, no bars: stderr is a file or a pipe."""
+
+    def bar(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Bar]:
+        return SILENT.bar(title, total, unit)
+
+    def note(self, message: str) -> None:
+        click.echo(message, err=True)
+
+
+class _Terminal(_Notes):
+    def bar(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Bar]:
+        from tqdm import tqdm  # 50 ms to import, wasted where nobody sees a bar
+
+        is_bytes = unit == "B"
+        return _TerminalBar(
+            tqdm(
+                desc=title, total=total, unit=unit, unit_scale=is_bytes, unit_divisor=1024 if is_bytes else 1000,
+                leave=False, dynamic_ncols=True, file=sys.stderr, delay=0.5,
+            )
+        )  # fmt: skip
+
+
+def terminal_progress(*, quiet: bool) -> Progress:
+    """Bars and notes if stderr is a terminal, notes alone if not, nothing with `quiet`.
+
+    DVC_IGNORE_ISATTY asks for bars anyway, as in DVC.
+    """
+    if quiet:
+        return SILENT
+    return _Terminal() if sys.stderr.isatty() or os.environ.get("DVC_IGNORE_ISATTY") else _Notes()

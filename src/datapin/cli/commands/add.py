@@ -1,0 +1,60 @@
+"""`datapin add`."""
+
+from __future__ import annotations
+
+import click
+
+from datapin.cli.options import common_options, jobs_option, open_repo
+from datapin.cli.render import emit_json, findings, size
+
+
+@click.command("add")
+@click.argument("sources", nargs=-1, required=True, metavar="SRC...")
+@click.option("--to", "dataset", required=True, metavar="DATASET", help="The dataset, for example data/raw.")
+@click.option(
+    "--label", type=click.Choice(["parent", "none"]), default="none", show_default=True,
+    help="parent: the label of a row without one is its file's folder.",
+)  # fmt: skip
+@click.option(
+    "--split", type=click.Choice(["first-folder", "none"]), default="none", show_default=True,
+    help="first-folder: trees like train/cat/1.png; the first folder is the split.",
+)  # fmt: skip
+@click.option(
+    "--metadata", metavar="FILE", help="CSV, JSONL or Parquet with a column key (or file_name) and more columns."
+)
+@click.option("--mirror", is_flag=True, help="Also drop rows whose file is gone.")
+@click.option("--strict", is_flag=True, help="Refuse what would otherwise be a warning.")
+@jobs_option
+@common_options
+def command(
+    sources: tuple[str, ...],
+    dataset: str,
+    label: str,
+    split: str,
+    metadata: str | None,
+    mirror: bool,
+    strict: bool,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Add files and folders to a dataset.
+
+    A row's key is its file's path below SRC. Rows with the same key are updated; nothing changes if anything fails.
+    """
+    report = open_repo(as_json=as_json, quiet=quiet, jobs=jobs).add(
+        sources, to=dataset, label=label, split=split, metadata=metadata, mirror=mirror, strict=strict
+    )
+    if as_json:
+        emit_json(report)
+        return
+    findings(report.findings)
+    if not quiet:
+        click.echo(
+            f"{report.dataset}: {report.added} added, {report.changed} changed, {report.removed} removed, "
+            f"{report.unchanged} unchanged; {report.rows} rows, {report.new_assets} new assets "
+            f"({size(report.new_bytes)})"
+        )
+        click.echo(f"digest {report.digest}")
+        if report.added or report.changed or report.removed:
+            click.echo(f'next: git add {report.dataset}.dvc && git commit -m "data: …"')

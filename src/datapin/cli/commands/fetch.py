@@ -1,0 +1,37 @@
+"""`datapin fetch`."""
+
+from __future__ import annotations
+
+import click
+
+from datapin.cli.options import common_options, jobs_option, open_repo
+from datapin.cli.render import emit_json, size
+
+
+@click.command("fetch")
+@click.argument("selectors", nargs=-1, metavar="[DATASET[@REV]...]")
+@click.option("-r", "--remote", metavar="NAME", help="DVC remote (default: settings, then DVC's default).")
+@click.option("--where", metavar="SQL", help="Only the assets of these rows.")
+@click.option("--dry-run", is_flag=True, help="Say what would be fetched.")
+@jobs_option
+@common_options
+def command(
+    selectors: tuple[str, ...],
+    remote: str | None,
+    where: str | None,
+    dry_run: bool,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Bring missing assets and manifests from the remote."""
+    repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
+    report = repo.fetch(selectors, remote=remote, where=where, dry_run=dry_run)
+    if as_json:
+        emit_json(report)
+    elif not quiet:
+        verb = "would fetch" if dry_run else "fetched"
+        click.echo(
+            f"{verb} {report.assets} assets in {report.packs} packs ({size(report.bytes)}), "
+            f"{report.skipped} already here"
+        )

@@ -1,0 +1,35 @@
+"""`datapin init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from datapin.cli.bars import terminal_progress
+from datapin.cli.options import common_options
+from datapin.cli.render import emit_json
+from datapin.repo import Repo
+
+
+@click.command("init")
+@click.option("-r", "--remote", metavar="NAME", help="DVC remote to use instead of DVC's default one.")
+@click.option("--template", type=click.Choice(["image"]), help="Also write a working dvc.yaml and params.yaml.")
+@common_options
+def command(remote: str | None, template: str | None, as_json: bool, quiet: bool) -> None:
+    """Make a Git and DVC repository ready for datapin.
+
+    Safe to run again: it touches nothing that it does not own.
+    """
+    report = Repo.init(Path.cwd(), remote=remote, template=template, progress=terminal_progress(quiet=quiet or as_json))
+    if as_json:
+        emit_json(report)
+    elif not quiet:
+        for path in report.created:
+            click.echo(f"created  {path}")
+        for path in report.changed:
+            click.echo(f"changed  {path}")
+        if not report.created and not report.changed:
+            click.echo("already set up, nothing to do")
+        else:
+            click.echo("next: datapin add FOLDER --to data/raw --label parent")

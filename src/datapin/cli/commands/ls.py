@@ -1,0 +1,26 @@
+"""`datapin ls`."""
+
+from __future__ import annotations
+
+import click
+
+from datapin.cli.options import common_options, open_repo
+from datapin.cli.render import emit_json, table
+
+
+@click.command("ls")
+@click.argument("selector", metavar="DATASET[@REV]")
+@click.option("--where", metavar="SQL", help="Which rows, for example \"label = '7' AND split = 'val'\".")
+@click.option("--columns", metavar="A,B,…", help="Which columns (default: all but long vectors).")
+@click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N rows.")
+@common_options
+def command(
+    selector: str, where: str | None, columns: str | None, limit: int | None, as_json: bool, quiet: bool
+) -> None:
+    """List rows of a dataset."""
+    wanted = [name.strip() for name in columns.split(",")] if columns else None
+    rows = open_repo(as_json=as_json, quiet=quiet).ls(selector, where=where, columns=wanted, limit=limit)
+    if as_json:
+        emit_json(rows.to_pylist())
+    else:
+        table(rows.column_names, zip(*(column.to_pylist() for column in rows.columns), strict=True))

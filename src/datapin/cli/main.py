@@ -1,0 +1,130 @@
+"""The front door: finds the verb, loads only that verb's module, turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from datapin import __version__
+from datapin.base import errors
+
+# Verb -> what it does. The module of a verb is loaded when it runs, so that `--help` costs no Arrow (100 ms).
+# A test compares these lines with the commands' own help.
+VERBS: dict[str, str] = {
+    "init": "Make a Git and DVC repository ready for datapin.",
+    "add": "Add files and folders to a dataset.",
+    "status": "Show what is not added, not committed, not here, not pushed.",
+    "show": "Summarise a dataset.",
+    "ls": "List rows of a dataset.",
+    "query": "Run SQL over datasets and their versions.",
+    "update": "Set columns of rows.",
+    "remove": "Remove rows from a dataset.",
+    "checkout": "Write a dataset's files into a folder.",
+    "run": "Run a pipeline stage (what dvc.yaml calls).",
+    "push": "Send missing assets and manifests to the remote.",
+    "fetch": "Bring missing assets and manifests from the remote.",
+    "rebuild-index": "Rebuild the local index from the packs.",
+    "doctor": "Check the set-up and say how to fix it.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported one by one, on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"datapin.cli.commands.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            close = [verb for verb in VERBS if verb.startswith(args[0][:3])]
+            advice = f" Did you mean {' or '.join(close)}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{advice}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="datapin")
+@click.option("--cd", "folder", metavar="DIR", help="Run as if started in DIR.")
+def root(folder: str | None) -> None:
+    """Data versioning for Git and DVC: datasets of rows and assets, pinned by commits.
+
+    DATASET is a manifest folder such as data/raw; DATASET@REV is that dataset at a Git revision.
+    """
+    if folder is not None:
+        try:
+            os.chdir(folder)
+        except OSError as error:
+            raise errors.Usage(f"--cd {folder}: {error.strerror}") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in words
+    try:
+        code = root.main(args=words, prog_name="datapin", standalone_mode=False)
+        sys.stdout.flush()
+    except errors.DatapinError as error:
+        code = _tell(error.kind, error.message, error.hint, error.exit_code, error.details(), as_json=as_json)
+    except click.exceptions.Exit as ended:
+        code = ended.exit_code
+    except click.ClickException as error:
+        verb = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "datapin"
+        code = _tell(
+            "usage",
+            error.format_message(),
+            f"`{verb} --help` lists the options",
+            errors.EXIT_USAGE,
+            {},
+            as_json=as_json,
+        )
+    except (KeyboardInterrupt, click.Abort):
+        code = _tell("interrupted", "interrupted", "", errors.EXIT_INTERRUPTED, {}, as_json=as_json)
+    except BrokenPipeError:
+        # The reader of our output went away (`datapin ls … | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except OSError as error:
+        path = str(error.filename) if error.filename is not None else "a file"
+        failed = errors.StorageFailed(action="use", path=path, problem=error.strerror or str(error))
+        code = _tell(failed.kind, failed.message, failed.hint, failed.exit_code, failed.details(), as_json=as_json)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(kind: str, message: str, hint: str, code: int, details: dict[str, Any], *, as_json: bool) -> int:
+    if as_json:
+        document = {"error": {**details, "kind": kind, "message": message, "hint": hint}}
+        click.echo(json.dumps(document, default=str, ensure_ascii=False))
+    else:
+        click.echo(f"error: {_printable(message)}", err=True)
+        if hint:
+            click.echo(f"hint:  {_printable(hint)}", err=True)
+    return code
+
+
+def _printable(text: str) -> str:
+    # Names come from files: control characters must not reach a terminal (reliability.md S17).
+    return "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in text)
+
+
+if __name__ == "__main__":
+    main()

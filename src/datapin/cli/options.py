@@ -1,0 +1,49 @@
+"""Options that many verbs share, and the repository they lead to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from datapin.base.errors import Usage
+from datapin.cli.bars import terminal_progress
+from datapin.repo import Repo
+
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+def common_options(function: Verb) -> Verb:
+    """`--json`, `-q`, `-v` and `--cd` for a verb; the verb itself receives `as_json` and `quiet`."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+    @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
+    @click.option("-v", "--verbose", is_flag=True, help="Say more.")
+    @click.option("--cd", "folder", metavar="DIR", help="Run as if started in DIR.")
+    @wraps(function)
+    def wrapped(*args: Any, folder: str | None, verbose: bool, **options: Any) -> Any:
+        if folder is not None:
+            try:
+                os.chdir(folder)
+            except OSError as error:
+                raise Usage(f"--cd {folder}: {error.strerror}") from None
+        click.get_current_context().obj = verbose
+        return function(*args, **options)
+
+    return wrapped  # type: ignore[return-value]  # click passes the same options, less those handled here
+
+
+def jobs_option(function: Verb) -> Verb:
+    """`-j N`: worker processes."""
+    return click.option(
+        "-j", "--jobs", type=click.IntRange(1, 256), metavar="N", help="Worker processes (default: one per core)."
+    )(function)
+
+
+def open_repo(*, as_json: bool, quiet: bool, jobs: int | None = None) -> Repo:
+    """The repository around the current folder, with progress on stderr if that is a terminal."""
+    return Repo.find(Path.cwd(), progress=terminal_progress(quiet=quiet or as_json), jobs=jobs)

@@ -1,0 +1,59 @@
+"""Results on stdout: one JSON document, or text for people."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def emit_json(document: Any) -> None:
+    """Print one JSON document. Dataclasses become objects; values that JSON lacks become text."""
+    click.echo(json.dumps(document, default=_plain, ensure_ascii=False, indent=2, allow_nan=True))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def size(count: int) -> str:
+    """Bytes for people: `1.4 MiB`."""
+    amount = float(count)
+    for unit in _UNITS:
+        if amount < 1024 or unit == _UNITS[-1]:
+            return f"{int(amount)} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return ""
+
+
+def printable(value: Any) -> str:
+    """A cell for a terminal: control characters and bidi marks escaped (reliability.md S17)."""
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in text)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print rows under their column names, aligned."""
+    cells = [[printable(value) for value in row] for row in rows]
+    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
+    for line in [list(columns), *cells]:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def findings(items: Iterable[Any]) -> None:
+    """Print findings, one line each and their hints below."""
+    for finding in items:
+        click.echo(f"{finding.severity}: {printable(finding.where)}: {printable(finding.message)}")
+        if finding.hint:
+            click.echo(f"  hint: {printable(finding.hint)}")

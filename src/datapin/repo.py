@@ -1,0 +1,136 @@
+"""The façade: one repository, one method per verb; each returns a frozen report and prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from datapin.base.progress import SILENT, Progress
+from datapin.dataset import Dataset, open_dataset
+from datapin.pipeline.context import StageReport
+from datapin.store.store import RebuildReport
+from datapin.verbs import add, checkout, doctor, edit, initialise, move, read, stages, status
+from datapin.verbs.checkout import CheckoutReport
+from datapin.verbs.reports import (
+    AddReport,
+    FindingsReport,
+    InitReport,
+    MoveReport,
+    RemoveReport,
+    ShowReport,
+    StatusReport,
+    UpdateReport,
+)
+from datapin.verbs.workspace import Workspace
+
+
+class Repo:
+    """A Git and DVC repository with datapin. Every method raises a DatapinError for what it foresees."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    @classmethod
+    def find(cls, start: Path, *, progress: Progress = SILENT, jobs: int | None = None) -> Repo:
+        """The repository around `start`. Raises NoRepository if Git, DVC or datapin is not set up there."""
+        return cls(Workspace.find(start, progress=progress, jobs=jobs))
+
+    @classmethod
+    def init(
+        cls, start: Path, *, remote: str | None = None, template: str | None = None, progress: Progress = SILENT
+    ) -> InitReport:
+        """Make the Git and DVC repository around `start` ready; safe to repeat."""
+        workspace = Workspace.find(start, progress=progress, must_be_ready=False)
+        return initialise.initialise(workspace, remote=remote, template=template)
+
+    @property
+    def root(self) -> Path:
+        """The top folder of the repository."""
+        return self._workspace.root
+
+    def add(
+        self,
+        sources: Sequence[str],
+        *,
+        to: str,
+        label: str = "none",
+        split: str = "none",
+        metadata: str | None = None,
+        mirror: bool = False,
+        strict: bool = False,
+    ) -> AddReport:
+        """Files and folders become assets and rows of the dataset `to`; all or nothing."""
+        rules = add.AddRules(label=label, split=split, metadata=metadata, mirror=mirror, strict=strict)
+        return add.add(self._workspace, sources, to, rules)
+
+    def update(self, dataset: str, assignments: Sequence[str], *, where: str | None = None) -> UpdateReport:
+        """Set columns (`COL=SQL`) of the rows that match."""
+        return edit.update(self._workspace, dataset, assignments, where)
+
+    def remove(self, dataset: str, *, where: str) -> RemoveReport:
+        """Take the rows that match out of the dataset."""
+        return edit.remove(self._workspace, dataset, where)
+
+    def write(self, dataset: str, table: pa.Table) -> AddReport:
+        """Replace the dataset's rows by those of `table`."""
+        return edit.write(self._workspace, dataset, table)
+
+    def open(self, dataset: str, *, version: str | None = None, where: str | None = None) -> Dataset:
+        """The dataset for reading, lazily."""
+        return open_dataset(self._workspace, dataset, version=version, where=where)
+
+    def show(self, selector: str) -> ShowReport:
+        """A summary of one dataset version."""
+        return read.show(self._workspace, selector)
+
+    def ls(
+        self,
+        selector: str,
+        *,
+        where: str | None = None,
+        columns: Sequence[str] | None = None,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """Rows, in key order."""
+        return read.list_rows(self._workspace, selector, where=where, columns=columns, limit=limit)
+
+    def query(self, sql: str) -> pa.Table:
+        """The result of one SELECT over datasets named as `'data/raw@v1'`."""
+        return read.query(self._workspace, sql)
+
+    def status(self, datasets: Sequence[str] = ()) -> StatusReport:
+        """Source tree against manifest, manifest against HEAD, assets missing here and on the remote."""
+        return status.status(self._workspace, datasets)
+
+    def checkout(self, selector: str, *, into: str, where: str | None = None, force: bool = False) -> CheckoutReport:
+        """Write the files of the rows that match into a folder; only what differs."""
+        return checkout.checkout(self._workspace, selector, into=into, where=where, force=force)
+
+    def run(self, stage: str, *, params_file: str = "params.yaml") -> StageReport:
+        """Run one pipeline stage."""
+        return stages.run(self._workspace, stage, params_file)
+
+    def push(self, datasets: Sequence[str] = (), *, remote: str | None = None, dry_run: bool = False) -> MoveReport:
+        """Send what the remote lacks: packs, then index, then manifest shards, then the root record."""
+        return move.push(self._workspace, datasets, remote=remote, dry_run=dry_run)
+
+    def fetch(
+        self,
+        selectors: Sequence[str] = (),
+        *,
+        remote: str | None = None,
+        where: str | None = None,
+        dry_run: bool = False,
+    ) -> MoveReport:
+        """Bring what is missing here: manifests, then assets, verified before they are visible."""
+        return move.fetch(self._workspace, selectors, remote=remote, where=where, dry_run=dry_run)
+
+    def rebuild_index(self) -> RebuildReport:
+        """Rebuild the local index from pack trailers and loose names."""
+        return self._workspace.store.rebuild_index()
+
+    def doctor(self) -> FindingsReport:
+        """What is wrong with the set-up, with the fix for each."""
+        return doctor.doctor(self._workspace)

@@ -1,0 +1,257 @@
+"""`add`: files and folders become assets and rows, all or nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datapin.base.errors import Refused, SourcesRefused, Usage, listed
+from datapin.base.findings import Finding
+from datapin.base.id_columns import IdMatrix, ids_to_hex
+from datapin.intake.media import label_from_parent, media_types, split_from_first_folder
+from datapin.intake.metadata import join_metadata, read_metadata
+from datapin.intake.statcache import StatCache
+from datapin.intake.walk import FoundFiles, walk
+from datapin.manifest.edit import EditReport, edit_manifest
+from datapin.manifest.keys import case_collisions, check_keys
+from datapin.manifest.manifest import Manifest
+from datapin.store.store import FileBatch
+from datapin.verbs.commit_rows import commit_rows, previous_manifest
+from datapin.verbs.reports import AddReport
+from datapin.verbs.workspace import Workspace, stat_cache_path
+from datapin.versions.pointer import read_dataset_pointer
+
+
+@dataclass(frozen=True, slots=True)
+class AddRules:
+    """How rows are made from files: `label` parent|none, `split` first-folder|none, a metadata file to join."""
+
+    label: str = "none"
+    split: str = "none"
+    metadata: str | None = None
+    mirror: bool = False
+    strict: bool = False
+
+
+def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) -> AddReport:
+    """Add the files below `sources` to the dataset `to`.
+
+    Raises SourcesRefused with every file that cannot be added, BadKeys with every key that is unsafe; nothing changes
+    then. Assets of an add that failed later stay in the store, invisible, and are used again by the next try.
+    """
+    if not sources:
+        raise Usage("nothing to add", "name files or folders: datapin add FOLDER --to data/raw")
+    dataset = workspace.dataset_name(to, new=True)
+    with workspace.edit_lock(dataset):
+        previous = previous_manifest(workspace, dataset)
+        found = _find(workspace, sources, dataset)
+        names = source_names(workspace, sources)
+        cache_path = stat_cache_path(workspace, dataset, names)
+        cache = StatCache.load(cache_path)
+        trusted, known_ids = cache.trusted(found)
+        if previous is not None and _nothing_to_do(workspace, dataset, previous, cache, found, trusted, names, rules):
+            rows = previous.rows
+            return AddReport(dataset, 0, 0, 0, rows, rows, 0, 0, previous.digest)
+        keys = pa.array(found.keys, pa.string())
+        check_keys(keys, where=", ".join(sources))
+        findings = _case_findings(keys, dataset, rules)
+        described, metadata_findings = _described(keys, rules)
+        findings += metadata_findings
+        ids, stats, new_assets, new_bytes = _stored(workspace, found, trusted, known_ids)
+        table = _rows(keys, ids, stats[:, 0], rules, described, previous)
+        removed = _gone(previous, keys) if rules.mirror and previous is not None else None
+        report = commit_rows(
+            workspace,
+            dataset,
+            lambda staged: edit_manifest(previous, staged, upserts=table, removed=removed),
+            sources=_recorded_sources(workspace, dataset, names, rules),
+        )
+        StatCache.save(cache_path, found.keys, stats, ids, stamp=_stamp(report.manifest.digest, rules))
+    return _report(dataset, report, new_assets, new_bytes, findings)
+
+
+def source_names(workspace: Workspace, sources: Sequence[str]) -> list[str]:
+    """Source trees as the pointer records them: relative to the repository if inside, else absolute."""
+    names = []
+    for source in sources:
+        path = Path(os.path.normpath(workspace.cwd / source))
+        inside = path.is_relative_to(workspace.root)
+        names.append(path.relative_to(workspace.root).as_posix() if inside else path.as_posix())
+    return sorted(set(names))
+
+
+def _find(workspace: Workspace, sources: Sequence[str], dataset: str) -> FoundFiles:
+    paths = [Path(os.path.normpath(workspace.cwd / source)) for source in sources]
+    absent = [str(source) for source, path in zip(sources, paths, strict=True) if not os.path.lexists(path)]
+    if absent:
+        raise SourcesRefused(tuple(f"{name}: no such file or folder" for name in absent))
+    found = walk(paths, exclude=[workspace.dataset_path(dataset), workspace.store_directory])
+    if found.problems:
+        raise SourcesRefused(tuple(found.problems))
+    if not found.keys:
+        raise Refused(
+            f"no files in {listed([str(s) for s in sources])}",
+            "check the path; hidden Git and DVC folders are left out",
+        )
+    return found
+
+
+def _nothing_to_do(
+    workspace: Workspace,
+    dataset: str,
+    previous: Manifest,
+    cache: StatCache,
+    found: FoundFiles,
+    trusted: npt.NDArray[np.bool_],
+    names: list[str],
+    rules: AddRules,
+) -> bool:
+    """True if the same add was done before and neither the files nor the manifest nor the pointer changed since."""
+    if rules.metadata is not None or len(cache) != len(found.keys) or not bool(trusted.all()):
+        return False
+    if cache.stamp != _stamp(previous.digest, rules):
+        return False
+    pointer = read_dataset_pointer(workspace.root, dataset)
+    if pointer is None or pointer.digest != previous.digest or not set(_inside(names)) <= set(pointer.sources):
+        return False
+    return not bool(workspace.store.missing(cache.ids).any())
+
+
+def _stamp(digest: str, rules: AddRules) -> str:
+    return f"{digest} label={rules.label} split={rules.split} mirror={rules.mirror} strict={rules.strict}"
+
+
+def _case_findings(keys: pa.Array, dataset: str, rules: AddRules) -> list[Finding]:
+    pairs = case_collisions(keys)
+    if pairs and rules.strict:
+        raise Refused(
+            f"{len(pairs)} key(s) differ from another only in case: {listed([f'{a} / {b}' for a, b in pairs], 5)}",
+            "rename one of each pair: macOS and Windows cannot hold both",
+        )
+    return [
+        Finding(
+            "warning",
+            "keys",
+            f"{dataset}:{a}",
+            f"differs from {b!r} only in case",
+            "macOS and Windows cannot hold both",
+        )
+        for a, b in pairs[:20]
+    ]
+
+
+def _described(keys: pa.Array, rules: AddRules) -> tuple[pa.Table | None, list[Finding]]:
+    """The metadata file's columns, aligned to `keys`, and what did not match."""
+    if rules.metadata is None:
+        return None, []
+    path = Path(rules.metadata)
+    table, without_file, without_row = join_metadata(keys, read_metadata(path), base=path.parent)
+    findings = []
+    for names, problem in ((without_file, "row(s) without a file"), (without_row, "file(s) without a row")):
+        if names:
+            message = f"{len(names)} {problem}: {listed(names, 5)}"
+            findings.append(Finding("warning", "metadata", rules.metadata, message, "use --strict to refuse this"))
+    if findings and rules.strict:
+        raise Refused(
+            f"{rules.metadata}: " + "; ".join(finding.message for finding in findings),
+            "correct the metadata file or the folder, or leave out --strict",
+        )
+    return table, findings
+
+
+def _stored(
+    workspace: Workspace, found: FoundFiles, trusted: npt.NDArray[np.bool_], known_ids: IdMatrix
+) -> tuple[IdMatrix, npt.NDArray[np.int64], int, int]:
+    """Ids and stats of all files; those that the stat cache does not vouch for, or whose asset is lost, are read."""
+    ids, stats = known_ids.copy(), found.stats.copy()
+    to_read = ~trusted
+    if trusted.any():
+        positions = np.flatnonzero(trusted)
+        to_read[positions[workspace.store.missing(ids[positions])]] = True
+    wanted = np.flatnonzero(to_read)
+    if not len(wanted):
+        return ids, stats, 0, 0
+    paths = [found.paths[i] for i in wanted] if len(wanted) < len(found.paths) else found.paths
+    put = workspace.store.put_files(
+        FileBatch(paths=paths, names=paths, sizes=stats[wanted, 0]), jobs=workspace.jobs, progress=workspace.progress
+    )
+    ids[wanted], stats[wanted] = put.ids, put.stats
+    return ids, stats, put.new_assets, put.new_bytes
+
+
+def _rows(
+    keys: pa.Array,
+    ids: IdMatrix,
+    sizes: npt.NDArray[np.int64],
+    rules: AddRules,
+    described: pa.Table | None,
+    previous: Manifest | None,
+) -> pa.Table:
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {
+        "key": keys,
+        "asset_id": ids_to_hex(ids),
+        "size": pa.array(sizes),
+        "media_type": media_types(keys),
+    }
+    for name, values in (
+        ("label", label_from_parent(keys) if rules.label == "parent" else None),
+        ("split", split_from_first_folder(keys) if rules.split == "first-folder" else None),
+    ):
+        if values is not None:
+            columns[name] = _kept_or(values, name, keys, previous)
+    for name in described.column_names if described is not None else ():
+        columns[name] = described[name] if name not in columns else pc.coalesce(described[name], columns[name])
+    return pa.table(columns)
+
+
+def _kept_or(values: pa.Array, name: str, keys: pa.Array, previous: Manifest | None) -> pa.Array:
+    """What a folder says about a row counts only where the row says nothing: a corrected label stays corrected."""
+    if previous is None or name not in previous.schema.names:
+        return values
+    before = previous.to_table(columns=["key", name])
+    position = pc.index_in(keys, value_set=before["key"])
+    kept = before[name].combine_chunks().take(position)
+    if not pa.types.is_string(kept.type):
+        raise Refused(
+            f"column {name} holds {kept.type}, the folder names are text",
+            f"repeat without --{name}, or remove the column",
+        )
+    return pc.coalesce(kept, values)
+
+
+def _gone(previous: Manifest, keys: pa.Array) -> pa.Array:
+    before = previous.to_table(columns=["key"])["key"].combine_chunks()
+    return before.filter(pc.invert(pc.is_in(before, value_set=keys)))
+
+
+def _inside(names: Sequence[str]) -> list[str]:
+    # A path of somebody's machine has no place in a committed file.
+    return [name for name in names if not name.startswith("/")]
+
+
+def _recorded_sources(workspace: Workspace, dataset: str, names: list[str], rules: AddRules) -> list[str]:
+    pointer = read_dataset_pointer(workspace.root, dataset)
+    before = pointer.sources if pointer is not None and not rules.mirror else []
+    return sorted({*before, *_inside(names)})
+
+
+def _report(dataset: str, report: EditReport, new_assets: int, new_bytes: int, findings: list[Finding]) -> AddReport:
+    return AddReport(
+        dataset=dataset,
+        added=report.added,
+        changed=report.changed,
+        removed=report.removed,
+        unchanged=report.unchanged,
+        rows=report.manifest.rows,
+        new_assets=new_assets,
+        new_bytes=new_bytes,
+        digest=report.manifest.digest,
+        findings=findings,
+    )

@@ -1,0 +1,39 @@
+"""`checkout --into`: a dataset version as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from datapin.base.errors import Usage
+from datapin.manifest.query import select_rows
+from datapin.verbs.selector import select
+from datapin.verbs.workspace import Workspace
+from datapin.versions.checkout import CheckoutReport, checkout_files
+
+
+def checkout(workspace: Workspace, selector: str, *, into: str, where: str | None, force: bool) -> CheckoutReport:
+    """Write the files of the matching rows into `into`; see versions.checkout for what is refused."""
+    target = Path(os.path.normpath(workspace.cwd / into))
+    if target == workspace.root or any(part in (".git", ".dvc", ".datapin") for part in target.parts):
+        raise Usage(f"--into {into}: not a place for files", "name a folder of its own, for example --into out")
+    for dataset in workspace.datasets():
+        directory = workspace.dataset_path(dataset)
+        if target == directory or target.is_relative_to(directory):
+            raise Usage(
+                f"--into {into}: {dataset} is a dataset, its folder holds manifest shards", "name another folder"
+            )
+    manifest = select(workspace, selector).manifest
+    if where is None:
+        table = manifest.to_table(columns=["key", "asset_id", "size"])
+    else:
+        everything = manifest.to_table()
+        table = everything.take(select_rows(everything, where)).select(["key", "asset_id", "size"])
+    return checkout_files(
+        table,
+        target,
+        store=workspace.store,
+        state=workspace.cache / "checkout",
+        progress=workspace.progress,
+        force=force,
+    )

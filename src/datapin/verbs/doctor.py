@@ -1,0 +1,90 @@
+"""`doctor`: is the set-up right? Each finding comes with its fix. Changes nothing."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.metadata import version
+
+from datapin.base.errors import DatapinError
+from datapin.base.findings import Finding
+from datapin.base.settings import FOLDER
+from datapin.verbs.reports import FindingsReport
+from datapin.verbs.selector import work_tree_manifest
+from datapin.verbs.workspace import Workspace
+from datapin.versions.git import git_version, is_ignored
+from datapin.versions.pointer import read_dataset_pointer, remote_names
+
+_OLDEST_DVC = (3, 60)
+_OLDEST_GIT = (2, 30)
+_LOW_SPACE_BYTES = 1 << 30
+
+
+def doctor(workspace: Workspace) -> FindingsReport:
+    """All findings about tools, settings, store and datasets; an error means that some command will fail."""
+    findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace)]
+    for dataset in workspace.datasets():
+        findings += _dataset(workspace, dataset)
+    return FindingsReport(findings)
+
+
+def _tools() -> list[Finding]:
+    findings = []
+    for tool, seen, oldest in (
+        ("Git", git_version(), _OLDEST_GIT),
+        ("DVC", tuple(int(part) for part in version("dvc").split(".")[:2] if part.isdigit()), _OLDEST_DVC),
+    ):
+        if seen < oldest:
+            need, have = ".".join(map(str, oldest)), ".".join(map(str, seen))
+            findings.append(Finding("error", "tools", tool, f"version {have} is older than {need}", f"upgrade {tool}"))
+    if shutil.which("dvc") is None:
+        hint = f"add {sys.prefix}/bin to PATH, so that `dvc repro` and `git datapin` find the commands"
+        findings.append(Finding("warning", "tools", "dvc", "the command is not on PATH", hint))
+    return findings
+
+
+def _folders(workspace: Workspace) -> list[Finding]:
+    findings = []
+    inside = workspace.store_directory.resolve().is_relative_to(workspace.root)
+    if inside and not is_ignored(workspace.root, workspace.store_directory):
+        findings.append(
+            Finding("error", "git", f"{FOLDER}/.gitignore", "the local store is not git-ignored", "run `datapin init`")
+        )
+    free = shutil.disk_usage(workspace.store.root).free
+    if free < _LOW_SPACE_BYTES:
+        hint = "free space, or move the store with store.dir in .datapin/config.toml"
+        findings.append(Finding("warning", "disk", str(workspace.store.root), f"{free >> 20} MiB free", hint))
+    return findings
+
+
+def _store(workspace: Workspace) -> list[Finding]:
+    return [
+        Finding("error", "store", problem.where, problem.message, problem.hint) for problem in workspace.store.check()
+    ]
+
+
+def _remote(workspace: Workspace) -> list[Finding]:
+    known, wanted = remote_names(workspace.root), workspace.settings.remote
+    if wanted is not None and wanted not in known:
+        hint = f"run `dvc remote add {wanted} URL`"
+        return [Finding("error", "remote", ".datapin/config.toml", f"no DVC remote named {wanted!r}", hint)]
+    if not known:
+        hint = "run `dvc remote add -d NAME URL` to share data"
+        return [Finding("note", "remote", ".dvc/config", "no remote: the data is on this machine only", hint)]
+    return []
+
+
+def _dataset(workspace: Workspace, dataset: str) -> list[Finding]:
+    try:
+        manifest = work_tree_manifest(workspace, dataset)
+        manifest.verify()
+    except DatapinError as error:
+        return [Finding("error", "dataset", dataset, error.message, error.hint)]
+    pointer = read_dataset_pointer(workspace.root, dataset)
+    if pointer is not None and pointer.is_source and pointer.digest is None:
+        hint = f"run `datapin add` again, or ignore this: only the summary in {dataset}.dvc is stale"
+        return [Finding("note", "dataset", f"{dataset}.dvc", "the summary is older than the pointer", hint)]
+    if pointer is not None and pointer.digest is not None and pointer.digest != manifest.digest:
+        hint = f"`dvc checkout {dataset}.dvc` takes the pinned rows back, `dvc add {dataset}` pins these"
+        return [Finding("error", "dataset", dataset, "the manifest is not the one that the pointer pins", hint)]
+    return []

@@ -1,0 +1,86 @@
+"""`init`: a Git and DVC repository becomes ready; whatever is not ours stays untouched."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from datapin.base.errors import BadSettings
+from datapin.base.files import make_directory, publish_bytes
+from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
+from datapin.verbs.reports import InitReport
+from datapin.verbs.workspace import Workspace
+from datapin.versions.pointer import remote_names
+
+_CONFIG_TEXT = """\
+# Settings of datapin; the defaults are shown. Overrides for this machine only: {local} (git-ignored).
+{remote}
+# jobs = 2                      # worker processes; default: one per core
+
+[store]
+# dir = ".datapin/store"        # may be an absolute path on a disk that several clones share
+# large_asset = 4194304         # bytes; larger assets are files of their own
+# pack_size = 67108864          # bytes
+"""
+_IGNORED = ("/store/", "/cache/", "/memo/", "/tmp/", f"/{CONFIG_LOCAL}")  # noqa: S108  # folders of ours, not /tmp
+_TEMPLATES = {"image": ("dvc.yaml", "params.yaml", "reports/.gitignore")}
+
+
+def initialise(workspace: Workspace, *, remote: str | None, template: str | None) -> InitReport:
+    """Write `.datapin/config.toml`, `.datapin/.gitignore` and, if asked, a template's files that do not exist yet.
+
+    Raises BadSettings if `remote` is no DVC remote.
+    """
+    known = remote_names(workspace.root)
+    if remote is not None and remote not in known:
+        seen = ", ".join(known) or "none"
+        raise BadSettings(
+            path=".dvc/config",
+            where="",
+            problem=f"no DVC remote named {remote!r}; known: {seen}",
+            advice=f"run `dvc remote add {remote} URL` first",
+        )
+    created: list[str] = []
+    changed: list[str] = []
+    make_directory(workspace.root / FOLDER)
+    config = workspace.root / FOLDER / CONFIG
+    if not config.exists():
+        line = f'remote = "{remote}"' if remote else '# remote = "NAME"             # default: DVC\'s default remote'
+        publish_bytes(config, _CONFIG_TEXT.format(local=CONFIG_LOCAL, remote=line).encode())
+        created.append(f"{FOLDER}/{CONFIG}")
+    elif remote is not None and workspace.settings.remote != remote:
+        _set_remote(config, remote)
+        changed.append(f"{FOLDER}/{CONFIG}")
+    _complete_lines(workspace.root, f"{FOLDER}/.gitignore", _IGNORED, created, changed)
+    if template is not None:
+        source = files("datapin.verbs") / "templates" / template
+        for name in _TEMPLATES[template]:
+            target = workspace.root / name
+            if not target.exists():
+                make_directory(target.parent)
+                publish_bytes(target, (source / name.replace(".gitignore", "gitignore")).read_bytes())
+                created.append(name)
+    workspace.store.check_format()
+    return InitReport(created=created, changed=changed)
+
+
+def _set_remote(config: Path, remote: str) -> None:
+    lines = [line for line in config.read_text(encoding="utf-8").splitlines() if not _is_remote_line(line)]
+    # Top-level names must precede the first section of a TOML file.
+    first = next((i for i, line in enumerate(lines) if line.startswith("[")), len(lines))
+    lines.insert(first, f'remote = "{remote}"')
+    publish_bytes(config, ("\n".join(lines) + "\n").encode())
+
+
+def _is_remote_line(line: str) -> bool:
+    return line.lstrip("# ").split("=")[0].strip() == "remote"
+
+
+def _complete_lines(root: Path, name: str, wanted: tuple[str, ...], created: list[str], changed: list[str]) -> None:
+    path = root / name
+    present = path.read_text(encoding="utf-8").splitlines() if path.exists() else None
+    missing = [line for line in wanted if line not in (present or [])]
+    if not missing:
+        return
+    publish_bytes(path, ("\n".join([*(present or []), *missing]) + "\n").encode())
+    (created if present is None else changed).append(name)

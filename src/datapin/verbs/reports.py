@@ -1,0 +1,133 @@
+"""What verbs answer: frozen records, the same fields as `--json`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from datapin.base.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class InitReport:
+    """Files that `init` made or extended, relative to the repository."""
+
+    created: list[str]
+    changed: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """Rows added, changed, removed and left alone; `new_bytes` counts bytes of assets the store did not have."""
+
+    dataset: str
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    rows: int
+    new_assets: int
+    new_bytes: int
+    digest: str
+    findings: list[Finding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateReport:
+    """Rows whose values `update` changed."""
+
+    dataset: str
+    changed: int
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveReport:
+    """Rows that `remove` took out; their assets stay until garbage collection."""
+
+    dataset: str
+    removed: int
+    rows: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShowReport:
+    """One dataset version at a glance; `labels` and `splits` count rows per value."""
+
+    dataset: str
+    digest: str
+    rows: int
+    bytes: int
+    shards: int
+    columns: list[dict[str, str]]
+    labels: dict[str, int]
+    splits: dict[str, int]
+    properties: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Counts of rows that differ."""
+
+    added: int
+    changed: int
+    removed: int
+
+    @property
+    def any(self) -> bool:
+        """True if something differs."""
+        return bool(self.added or self.changed or self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetStatus:
+    """How one dataset stands: None where the question has no answer here (no source tree, no commit, no remote)."""
+
+    dataset: str
+    tree: Changes | None
+    head: Changes | None
+    missing_local: int
+    not_pushed: int | None
+    digest: str | None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusReport:
+    """All datasets that were asked for."""
+
+    datasets: list[DatasetStatus]
+
+    @property
+    def differs(self) -> bool:
+        """True if a tree or a manifest has changes that are not added or not committed."""
+        return any((d.tree and d.tree.any) or (d.head and d.head.any) or d.digest is None for d in self.datasets)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveReport:
+    """What `push` or `fetch` moved; `requests` counts calls to the remote, `skipped` assets that were there already."""
+
+    assets: int
+    packs: int
+    bytes: int
+    requests: int
+    skipped: int
+    datasets: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class FindingsReport:
+    """What checks saw."""
+
+    findings: list[Finding]
+
+    @property
+    def ok(self) -> bool:
+        """True if there is no error among the findings."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+
+Row = dict[str, Any]

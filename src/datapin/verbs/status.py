@@ -1,0 +1,119 @@
+"""`status`: source tree against manifest, manifest against HEAD, assets missing here and on the remote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datapin.base.errors import ManifestMissing
+from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
+from datapin.intake.statcache import StatCache
+from datapin.intake.walk import FoundFiles, walk
+from datapin.manifest.diff import count_changes
+from datapin.manifest.manifest import Manifest
+from datapin.store.hashing import hash_files
+from datapin.verbs.known_remote import not_pushed
+from datapin.verbs.reports import Changes, DatasetStatus, StatusReport
+from datapin.verbs.selector import manifest_at, work_tree_manifest
+from datapin.verbs.workspace import Workspace, stat_cache_path
+from datapin.versions.git import has_commit
+from datapin.versions.pointer import Pointer, read_dataset_pointer
+
+
+def status(workspace: Workspace, names: Sequence[str]) -> StatusReport:
+    """How the named datasets stand; all of them if none is named. Changes nothing but caches."""
+    datasets = [workspace.dataset_name(name) for name in names] if names else workspace.datasets()
+    return StatusReport([_one(workspace, dataset) for dataset in datasets])
+
+
+def _one(workspace: Workspace, dataset: str) -> DatasetStatus:
+    pointer = read_dataset_pointer(workspace.root, dataset)
+    try:
+        manifest = work_tree_manifest(workspace, dataset)
+    except ManifestMissing as missing:
+        return DatasetStatus(dataset, None, None, 0, None, None, [f"{missing.message}; {missing.hint}"])
+    notes: list[str] = []
+    ids = ids_from_hex(manifest.to_table(columns=["asset_id"])["asset_id"])
+    absent = ids[workspace.store.missing(ids)]
+    return DatasetStatus(
+        dataset=dataset,
+        tree=_tree(workspace, dataset, manifest, pointer, notes),
+        head=_head(workspace, dataset, manifest, pointer, notes),
+        missing_local=_distinct(absent),
+        not_pushed=not_pushed(workspace, ids),
+        digest=manifest.digest,
+        notes=notes,
+    )
+
+
+def _distinct(ids: IdMatrix) -> int:
+    return len(np.unique(np.ascontiguousarray(ids).view("V32"))) if len(ids) else 0
+
+
+def _head(
+    workspace: Workspace, dataset: str, manifest: Manifest, pointer: Pointer | None, notes: list[str]
+) -> Changes | None:
+    """Rows of the work tree against those that HEAD pins; everything is added where HEAD has no such dataset."""
+    if pointer is not None and pointer.digest is not None and pointer.digest != manifest.digest:
+        notes.append(f"{dataset} was changed without datapin; run `datapin add` or `dvc add {dataset}`")
+    if not has_commit(workspace.root):
+        return None
+    at_head = read_dataset_pointer(workspace.root, dataset, rev="HEAD")
+    if at_head is None:
+        return Changes(added=manifest.rows, changed=0, removed=0)
+    if at_head.digest == manifest.digest:
+        return Changes(0, 0, 0)
+    try:
+        before = manifest_at(workspace, dataset, "HEAD")
+    except ManifestMissing as missing:
+        notes.append(f"cannot compare with HEAD: {missing.message}")
+        return None
+    changes = count_changes(before, manifest)
+    return Changes(changes.added, changes.changed, changes.removed)
+
+
+def _tree(
+    workspace: Workspace, dataset: str, manifest: Manifest, pointer: Pointer | None, notes: list[str]
+) -> Changes | None:
+    """Files of the recorded source trees against the rows; None where no source tree is here."""
+    sources = pointer.sources if pointer is not None else []
+    paths = [workspace.root / source for source in sources]
+    if not paths or not all(os.path.lexists(path) for path in paths):
+        return None
+    found = walk(paths, exclude=[workspace.dataset_path(dataset), workspace.store_directory])
+    cache_path = stat_cache_path(workspace, dataset, sources)
+    cache = StatCache.load(cache_path)
+    trusted, ids = cache.trusted(found)
+    if bool(trusted.all()) and len(cache) == len(found.keys) and cache.stamp.startswith(f"{manifest.digest} "):
+        # The same files as at the `add` that made this manifest: keys and ids need no comparison.
+        return Changes(0, 0, 0) if not found.problems else _with_problems(Changes(0, 0, 0), found, notes)
+    ids = ids.copy()
+    unread = np.flatnonzero(~trusted)
+    if len(unread):
+        hashed, unreadable = hash_files([found.paths[i] for i in unread], jobs=workspace.jobs)
+        ids[unread] = hashed
+        notes.extend(unreadable)
+        if not unreadable:
+            StatCache.save(cache_path, found.keys, found.stats, ids, stamp=cache.stamp)
+    return _with_problems(_compare(found, ids, manifest), found, notes)
+
+
+def _compare(found: FoundFiles, ids: IdMatrix, manifest: Manifest) -> Changes:
+    rows = manifest.to_table(columns=["key", "asset_id"])
+    keys = pa.array(found.keys, pa.string())
+    position = pc.index_in(keys, value_set=rows["key"])
+    known = pc.is_valid(position)
+    before = rows["asset_id"].combine_chunks().take(position.filter(known))
+    now = ids_to_hex(ids).filter(known)
+    changed = pc.sum(pc.not_equal(before, now)).as_py() or 0
+    matched = pc.sum(known).as_py() or 0
+    return Changes(added=len(keys) - matched, changed=changed, removed=manifest.rows - matched)
+
+
+def _with_problems(changes: Changes, found: FoundFiles, notes: list[str]) -> Changes:
+    notes.extend(found.problems)
+    return changes

@@ -1,0 +1,138 @@
+"""The place where verbs work: repository root, settings, local store, and where each dataset lies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from datapin.base.errors import NoRepository, UnknownDataset, Usage
+from datapin.base.files import finish_swap, lock, make_directory, swap_directory, sweep_temporaries, temporary_name
+from datapin.base.progress import Progress
+from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
+from datapin.store.store import Store
+from datapin.versions.git import find_root
+from datapin.versions.pointer import find_datasets
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """One repository as verbs see it. `cwd` is where the user stands: dataset names are relative to it first."""
+
+    root: Path
+    cwd: Path
+    settings: Settings
+    progress: Progress
+    jobs: int
+
+    @classmethod
+    def find(cls, start: Path, *, progress: Progress, jobs: int | None = None, must_be_ready: bool = True) -> Workspace:
+        """The repository around `start`.
+
+        Raises NoRepository if Git, DVC or (unless `must_be_ready` is False) datapin is not set up there.
+        """
+        cwd = start.resolve()
+        root = find_root(cwd)
+        if must_be_ready and not (root / FOLDER / CONFIG).is_file():
+            raise NoRepository(path=str(start), lacks="datapin")
+        settings = read_settings(root)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cls(root=root, cwd=cwd, settings=settings, progress=progress, jobs=jobs or settings.jobs or cores)
+
+    @cached_property
+    def store(self) -> Store:
+        """The local store, made on first use."""
+        return Store.create(self.store_directory, self.settings.store)
+
+    @property
+    def store_directory(self) -> Path:
+        """Where the local store lies; `store.dir` may move it to a shared disk."""
+        return self.root / self.settings.store.dir
+
+    @property
+    def scratch(self) -> Path:
+        """Git-ignored place for staged directories, locks and journals."""
+        return self.root / FOLDER / "tmp"
+
+    @property
+    def cache(self) -> Path:
+        """Git-ignored place for what can always be computed again."""
+        return self.root / FOLDER / "cache"
+
+    def dataset_name(self, text: str, *, new: bool = False) -> str:
+        """The dataset that the user means by `text`: a path below the repository, written with `/`.
+
+        A name is tried relative to the user's folder first, then to the root; `new` allows one that does not exist.
+        Raises Usage for a path outside, UnknownDataset if there is none.
+        """
+        if not text.strip():
+            raise Usage("the dataset has no name", "name a folder below the repository, for example data/raw")
+        beside, below = self._relative(self.cwd / text), self._relative(self.root / text)
+        if new or beside == below:
+            return self._checked(beside, text) if new else self._known(self._checked(beside, text))
+        known = self.datasets()
+        for candidate in (beside, below):
+            if candidate is not None and candidate in known:
+                return candidate
+        return self._known(self._checked(beside, text))
+
+    def datasets(self) -> list[str]:
+        """Every dataset of the work tree, sorted."""
+        return find_datasets(self.root)
+
+    def dataset_path(self, dataset: str) -> Path:
+        """The manifest directory of a dataset."""
+        return self.root / dataset
+
+    @contextmanager
+    def edit_lock(self, dataset: str) -> Iterator[None]:
+        """Nobody else edits `dataset` meanwhile; a swap that a crash cut off is finished first."""
+        with lock(self.scratch / "locks" / _slug(dataset), what=f"dataset {dataset}"):
+            finish_swap(self._journal(dataset))
+            yield
+
+    def staging(self, dataset: str) -> Path:
+        """A name for a new manifest directory beside which `place` can rename it: on the same file system."""
+        make_directory(self.scratch)
+        sweep_temporaries(self.scratch)
+        target = self.dataset_path(dataset)
+        parent = next(p for p in (target.parent, *target.parents) if p.is_dir())
+        place = self.scratch if parent.stat().st_dev == self.scratch.stat().st_dev else parent
+        return place / temporary_name()
+
+    def place(self, staged: Path, dataset: str) -> None:
+        """Swap the staged manifest into the place of the dataset, whatever crashes."""
+        swap_directory(staged, self.dataset_path(dataset), self._journal(dataset))
+
+    def _journal(self, dataset: str) -> Path:
+        return self.scratch / "journal" / f"{_slug(dataset)}.json"
+
+    def _relative(self, path: Path) -> str | None:
+        normal = Path(os.path.normpath(path))
+        return normal.relative_to(self.root).as_posix() if normal.is_relative_to(self.root) else None
+
+    def _checked(self, name: str | None, text: str) -> str:
+        parts = name.split("/") if name else []
+        if name is None or name == "." or any(part in (".git", ".dvc", FOLDER) for part in parts):
+            raise Usage(f"{text!r} cannot be a dataset", "name a folder below the repository, for example data/raw")
+        return name
+
+    def _known(self, name: str) -> str:
+        known = self.datasets()
+        if name not in known:
+            raise UnknownDataset(dataset=name, known=tuple(known))
+        return name
+
+
+def _slug(dataset: str) -> str:
+    return hashlib.sha256(dataset.encode()).hexdigest()[:16]
+
+
+def stat_cache_path(workspace: Workspace, dataset: str, sources: list[str]) -> Path:
+    """Where the stat cache of these source trees for this dataset lies."""
+    name = hashlib.sha256("\0".join([dataset, *sources]).encode()).hexdigest()[:24]
+    return workspace.cache / "stat" / name
