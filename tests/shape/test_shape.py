@@ -17,8 +17,10 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 MODULE_LINES, FUNCTION_LINES = 400, 60
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "info", "meta", "obj"}
 # Imported only when their verb runs: each costs 50 ms to 1.5 s.
-HEAVY = {"boto3", "botocore", "obstore", "dvc", "dvc_data", "dvc_objects", "pandas", "duckdb", "sklearn", "skops", "dask",
-         "git", "scipy", "threadpoolctl"}  # fmt: skip
+HEAVY = {
+    "boto3", "botocore", "obstore", "dvc", "dvc_data", "dvc_objects", "pandas", "duckdb", "sklearn", "skops", "dask",
+    "git", "scipy", "threadpoolctl",
+}  # fmt: skip
 # The only doors that load our own modules by name: the command line loads a verb, the package its façade (PEP 562).
 LOADERS = {"__init__.py", "cli/main.py"}
 

@@ -1,0 +1,72 @@
+"""Errors of stored bytes that are not what they must be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datapin.base.errors.tree import Damage
+
+
+@dataclass
+class DamagedAsset(Damage):
+    """Bytes that do not hash to their id."""
+
+    asset_id: str
+    where: str
+    problem: str = "hash mismatch"
+
+    @property
+    def message(self) -> str:
+        return f"asset {self.asset_id[:12]} is damaged in {self.where}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "add the file again with `datapin add` (a good copy heals it), or run `datapin fetch`"
+
+
+@dataclass
+class DamagedPack(Damage):
+    """A pack, index or store file that cannot be what its name says."""
+
+    path: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is damaged: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "run `datapin rebuild-index`, then `datapin doctor` to see which assets are affected"
+
+
+@dataclass
+class DamagedManifest(Damage):
+    """A manifest that does not parse, or whose rows break the format."""
+
+    path: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is not a readable manifest: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "bring it back with `dvc checkout`, or `dvc pull` if the cache lost it"
+
+
+@dataclass
+class DamagedModel(Damage):
+    """A model file that cannot be read back."""
+
+    path: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is not a readable model: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "bring it back with `dvc checkout`, or make it again with `dvc repro`"

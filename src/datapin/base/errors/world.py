@@ -1,0 +1,109 @@
+"""Errors of the world outside: data that is not here, a place that does not answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datapin.base.errors.tree import EXIT_BUG, EXIT_MISSING, WorldError, listed
+
+
+@dataclass
+class AssetsMissing(WorldError):
+    """Assets that no pack here holds."""
+
+    names: tuple[str, ...]  # keys or asset ids
+    count: int
+    where: str = "the local store"
+    exit_code = EXIT_MISSING
+
+    @property
+    def message(self) -> str:
+        return f"{self.count} asset(s) are not in {self.where}: {listed(self.names, 5)}"
+
+    @property
+    def hint(self) -> str:
+        return "run `datapin fetch`"
+
+
+@dataclass
+class ManifestMissing(WorldError):
+    """A pinned manifest whose shards are not on this machine."""
+
+    dataset: str
+    missing: str
+    exit_code = EXIT_MISSING
+
+    @property
+    def message(self) -> str:
+        return f"{self.dataset}: its manifest is pinned but not here ({self.missing} is missing)"
+
+    @property
+    def hint(self) -> str:
+        return "run `datapin fetch`, or `dvc pull` and then `datapin fetch`"
+
+
+@dataclass
+class StorageFailed(WorldError):
+    """The file system refused to read or write: disk full, read-only, I/O error."""
+
+    action: str
+    path: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"cannot {self.action} {self.path}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "nothing half-done was kept; free space or fix permissions, then run the same command again"
+
+
+@dataclass
+class RemoteUnreachable(WorldError):
+    """A remote that does not answer or denies access."""
+
+    remote: str
+    problem: str
+    advice: str = "run `dvc remote list` and check its URL and credentials"
+
+    @property
+    def message(self) -> str:
+        return f"remote {self.remote}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass
+class ToolFailed(WorldError):
+    """Git or DVC ended with an error."""
+
+    tool: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.tool}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "run the named tool by hand to see more; `datapin doctor` checks the set-up"
+
+
+@dataclass
+class WorkersLost(WorldError):
+    """Worker processes died again and again."""
+
+    attempts: int
+    problem: str
+    exit_code = EXIT_BUG
+
+    @property
+    def message(self) -> str:
+        return f"worker processes died {self.attempts} times: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "often out of memory: repeat with `-j 1` or smaller batches; finished work is kept"

@@ -1,0 +1,279 @@
+"""Errors that the user can put right: usage, settings, refused changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from datapin.base.errors.tree import EXIT_DAMAGED, EXIT_SETUP, EXIT_USAGE, YourError, listed
+
+
+@dataclass
+class Usage(YourError):
+    """A wrong argument."""
+
+    what: str
+    advice: str = ""
+    exit_code = EXIT_USAGE
+
+    @property
+    def message(self) -> str:
+        return self.what
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass
+class NoRepository(YourError):
+    """Not inside a Git repository with DVC."""
+
+    path: str
+    lacks: str  # "Git", "DVC" or "datapin"
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is not inside a repository with {self.lacks}"
+
+    @property
+    def hint(self) -> str:
+        return {
+            "Git": "run `git init && dvc init && datapin init`",
+            "DVC": "run `dvc init && datapin init`",
+        }.get(self.lacks, "run `datapin init`")
+
+
+@dataclass
+class BadSettings(YourError):
+    """A settings or parameters file says something impossible."""
+
+    path: str
+    where: str  # dotted name inside the file
+    problem: str
+    advice: str = ""
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        place = f": {self.where}" if self.where else ""
+        return f"{self.path}{place}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice or f"correct {self.path} and run the command again"
+
+
+@dataclass
+class UnknownDataset(YourError):
+    """No dataset of this name."""
+
+    dataset: str
+    known: tuple[str, ...] = ()
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        known = f"; known: {listed(self.known)}" if self.known else "; this repository has none yet"
+        return f"no dataset {self.dataset!r}{known}"
+
+    @property
+    def hint(self) -> str:
+        return f"run `datapin add FOLDER --to {self.dataset}` to make it, or `datapin status` to list what is there"
+
+
+@dataclass
+class UnknownVersion(YourError):
+    """A selector names a version that does not exist."""
+
+    selector: str
+    problem: str
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        return f"{self.selector}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "run `git log -- <dataset>.dvc` to see its versions"
+
+
+@dataclass
+class BadAssetId(YourError):
+    """Text that is not an asset id."""
+
+    seen: str
+    exit_code = EXIT_DAMAGED
+
+    @property
+    def message(self) -> str:
+        return f"not an asset id: {self.seen!r}, expected 64 lower-case hex digits"
+
+    @property
+    def hint(self) -> str:
+        return "an asset id is the SHA-256 of the asset's bytes"
+
+
+@dataclass
+class BadKeys(YourError):
+    """Keys that would be unsafe or ambiguous as paths."""
+
+    problems: tuple[str, ...]  # each names the key and the rule it breaks
+    where: str = ""
+
+    @property
+    def message(self) -> str:
+        place = f" in {self.where}" if self.where else ""
+        return f"{len(self.problems)} bad key(s){place}: {listed(self.problems, 5)}"
+
+    @property
+    def hint(self) -> str:
+        return "rename these files; keys are safe relative paths, see docs/format.md#keys"
+
+
+@dataclass
+class BadRows(YourError):
+    """Rows that break a rule of manifests other than the one for keys."""
+
+    where: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.where}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "see docs/format.md#manifests for the columns and their types"
+
+
+@dataclass
+class BadQuery(YourError):
+    """SQL that does not run, or that would do more than read rows."""
+
+    sql: str
+    problem: str
+    exit_code = EXIT_USAGE
+
+    @property
+    def message(self) -> str:
+        return f"SQL {self.sql!r}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "quote text with single quotes; `datapin show DATASET` lists the columns"
+
+
+@dataclass
+class SourcesRefused(YourError):
+    """Files that cannot be added; nothing was."""
+
+    problems: tuple[str, ...]  # each names the path and what is wrong with it
+
+    @property
+    def message(self) -> str:
+        return f"{len(self.problems)} file(s) cannot be added, nothing was changed: {listed(self.problems)}"
+
+    @property
+    def hint(self) -> str:
+        return "put these right or take them out of the folder, then run the same command again"
+
+
+@dataclass
+class Refused(YourError):
+    """A change that would lose or break something."""
+
+    what: str
+    advice: str = ""
+
+    @property
+    def message(self) -> str:
+        return self.what
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass
+class UnsavedEdits(YourError):
+    """Files or rows that were changed and not saved, in the way of a command."""
+
+    where: str
+    names: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"{self.where}: {len(self.names)} unsaved edit(s) in the way: {listed(self.names, 5)}"
+
+    @property
+    def hint(self) -> str:
+        return "save them with `datapin add`, or repeat with --force to give them up"
+
+
+@dataclass
+class Locked(YourError):
+    """Somebody else holds the lock."""
+
+    what: str
+    path: str
+    waited_s: float
+
+    @property
+    def message(self) -> str:
+        return f"{self.what} is in use by another process (waited {self.waited_s:.0f} s for {self.path})"
+
+    @property
+    def hint(self) -> str:
+        return "run the command again when the other one has finished"
+
+
+@dataclass
+class OperatorRefused(YourError):
+    """An operator cannot work with these parameters or this asset."""
+
+    operator: str
+    problem: str
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        return f"operator {self.operator}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "change the operator's parameters in params.yaml"
+
+
+@dataclass
+class StageRefused(YourError):
+    """A stage cannot run on this dataset."""
+
+    stage: str
+    problem: str
+    advice: str = ""
+
+    @property
+    def message(self) -> str:
+        return f"stage {self.stage}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return self.advice
+
+
+@dataclass
+class ModelRefused(YourError):
+    """A model file that would build objects other than scikit-learn's own."""
+
+    path: str
+    types: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        return f"{self.path}: holds types that are not trusted: {listed(self.types)}"
+
+    @property
+    def hint(self) -> str:
+        return "load only models made by `datapin run train`; make this one again with `dvc repro`"
