@@ -1,0 +1,160 @@
+"""`params.yaml`: read safely, checked by pydantic, every problem one clear error."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+
+from datapin.base.errors import BadSettings
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+
+
+class ParamsSection(BaseModel):
+    """Part of `params.yaml`: unknown names are errors, nothing is converted silently, values do not change later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def _check_path(path: str) -> str:
+    parts = path.split("/")
+    if not path or path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in parts):
+        raise ValueError("must be a path below the repository, such as data/prepared")
+    if parts[0] in (".git", ".dvc", ".datapin") or any(ord(letter) < 32 for letter in path):
+        raise ValueError("must not lie in .git, .dvc or .datapin, nor hold control characters")
+    return path
+
+
+RepoPath = Annotated[str, AfterValidator(_check_path)]
+"""A path below the root of the repository, with `/` between its parts."""
+
+Params = TypeVar("Params", bound=BaseModel)
+
+
+def read_params(path: Path, section: str, model: type[Params]) -> Params:
+    """The section `section` of the file `path` as `model`; a section that is not there has all its defaults.
+
+    Raises BadSettings for the first problem; its hint names the others.
+    """
+    given = read_yaml(path).get(section)
+    return validate_params({} if given is None else given, path.name, section, model)
+
+
+def validate_params(given: object, path: str, section: str, model: type[Params]) -> Params:
+    """`given` (parsed YAML) as `model`. Raises BadSettings for the first problem; its hint names the others."""
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        problems = [_problem(details, path, section, model) for details in error.errors(include_url=False)]
+    first, others = problems[0], problems[1:]
+    if others:
+        first.advice = f"{first.hint}; also {'; '.join(f'{other.where}: {other.problem}' for other in others[:5])}"
+    raise first
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The top-level mapping of a YAML file. No tags, no aliases, bounded size and depth, no name twice.
+
+    Raises BadSettings.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise BadSettings(
+            path=path.name, where="", problem="no such file", advice="run `datapin init --template image` for a start"
+        ) from None
+    except OSError as error:
+        raise BadSettings(path=path.name, where="", problem=f"cannot be read: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise BadSettings(path=path.name, where="", problem=f"has {len(data)} bytes, at most {MAX_BYTES} are read")
+    try:
+        text = data.decode("utf-8")
+        _check_shape(text, path.name)
+        loaded = YAML(typ="safe", pure=True).load(text)
+    except UnicodeDecodeError as error:
+        raise BadSettings(path=path.name, where="", problem=f"is not UTF-8: {error}") from None
+    except YAMLError as error:
+        raise BadSettings(path=path.name, where="", problem=f"is not valid YAML: {_one_line(error)}") from None
+    except ValueError as error:  # ruamel lets these through for impossible dates and numbers
+        raise BadSettings(path=path.name, where="", problem=f"holds an impossible value: {error}") from None
+    if loaded is None:
+        return {}
+    if not isinstance(loaded, dict):
+        raise BadSettings(path=path.name, where="", problem="must be a mapping of stages to their parameters")
+    return loaded
+
+
+def _check_shape(text: str, name: str) -> None:
+    # Aliases can make a small file unfold to gigabytes, nesting can exhaust the stack: both are seen before loading.
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if isinstance(event, AliasEvent):
+            raise BadSettings(path=name, where="", problem=f"uses the alias *{event.anchor}, which is not supported")
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise BadSettings(path=name, where="", problem=f"is nested deeper than {MAX_DEPTH} levels")
+
+
+def _one_line(error: YAMLError) -> str:
+    problem = str(getattr(error, "problem", "") or error).strip().splitlines()[0]
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}: {problem}" if mark is not None else problem
+
+
+def _problem(details: ErrorDetails, path: str, section: str, model: type[BaseModel]) -> BadSettings:
+    models, parts = _models_along(model, details["loc"])
+    where = ".".join([section, *parts])
+    if details["type"] == "extra_forbidden":
+        known = sorted({name for one in models for name in _names_of(one)})
+        close = difflib.get_close_matches(parts[-1], known, n=1)
+        advice = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(known)}"
+        return BadSettings(path=path, where=where, problem="unknown name", advice=advice)
+    if details["type"] == "missing":
+        return BadSettings(path=path, where=where, problem="is required")
+    said = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    return BadSettings(path=path, where=where, problem=f"{said[:1].lower()}{said[1:]}, seen {_shown(details['input'])}")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _names_of(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models_along(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[type[BaseModel]], list[str]]:
+    """The models that the last name of `loc` could belong to, and `loc` without the tags pydantic puts in for unions."""
+    models: list[type[BaseModel]] = [model]
+    parts: list[str] = []
+    for position, part in enumerate(loc):
+        last = position == len(loc) - 1
+        found = [one.model_fields[part].annotation for one in models if part in one.model_fields]
+        if found:
+            parts.append(str(part))
+            if not last:
+                models = [inner for annotation in found for inner in _models_in(annotation)]
+        elif isinstance(part, int) or last or not models:
+            parts.append(str(part))
+        # else: the tag of a union's member, which nobody typed
+    return models, parts
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [model for inner in typing.get_args(annotation) for model in _models_in(inner)]
