@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from datapin.base import errors
+
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from datapin.dataset import Dataset
     from datapin.repo import Repo
 
-__all__ = ["Dataset", "Repo", "__version__", "open", "write"]
+__all__ = ["Dataset", "Repo", "__version__", "errors", "open", "write"]
 
 _HOMES = {"open": "datapin.api", "write": "datapin.api", "Dataset": "datapin.dataset", "Repo": "datapin.repo"}
 

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import os
+import shutil
+
+from clones import Clone
+
+NOTHING = {"added": 0, "changed": 0, "removed": 0}
+
+
+def test_status_compares_tree_manifest_and_head(filled: Clone) -> None:
+    one = filled.json("status")["datasets"][0]
+    assert (one["dataset"], one["tree"], one["head"], one["missing_local"]) == ("data/raw", NOTHING, NOTHING, 0)
+    filled.datapin("status", "--exit-code")
+    (filled.path / "img" / "a" / "00.bin").write_bytes(b"edited")
+    (filled.path / "img" / "a" / "new.bin").write_bytes(b"new")
+    (filled.path / "img" / "b" / "00.bin").unlink()
+    one = filled.json("status", "--exit-code", code=1)["datasets"][0]
+    assert one["tree"] == {"added": 1, "changed": 1, "removed": 1}
+    assert one["head"] == NOTHING
+    filled.datapin("add", "img", "--to", "data/raw", "--label", "parent", "--mirror")
+    one = filled.json("status")["datasets"][0]
+    assert (one["tree"], one["head"]) == (NOTHING, {"added": 1, "changed": 1, "removed": 1})
+
+
+def test_status_says_what_is_not_here(filled: Clone) -> None:
+    shutil.rmtree(filled.path / ".datapin" / "store")
+    assert filled.json("status")["datasets"][0]["missing_local"] == 12
+    shutil.rmtree(filled.path / "data" / "raw")
+    one = filled.json("status")["datasets"][0]
+    assert one["digest"] is None
+    assert "datapin fetch" in " ".join(one["notes"])
+
+
+def test_status_of_an_empty_repository(repo: Clone) -> None:
+    assert repo.json("status") == {"datasets": []}
+    message, hint = repo.refusal("status", "data/raw", code=10)
+    assert "data/raw" in message
+    assert "datapin add" in hint
+
+
+def test_checkout_writes_only_what_differs(filled: Clone) -> None:
+    total = sum(len(content) for content in filled.files("img").values())
+    assert filled.json("checkout", "data/raw", "--into", "out") == {
+        "written": 12, "removed": 0, "unchanged": 0, "bytes": total,
+    }  # fmt: skip
+    assert filled.files("out") == filled.files("img")
+    assert filled.json("checkout", "data/raw", "--into", "out")["unchanged"] == 12
+    part = filled.json("checkout", "data/raw", "--into", "out", "--where", "label = 'a'")
+    assert (part["written"], part["removed"], part["unchanged"]) == (0, 6, 6)
+    assert sorted(os.listdir(filled.path / "out")) == ["a"]
+
+
+def test_checkout_refuses_unsaved_edits_by_name(filled: Clone) -> None:
+    filled.datapin("checkout", "data/raw", "--into", "out")
+    (filled.path / "out" / "a" / "00.bin").write_bytes(b"my own work")
+    (filled.path / "out" / "mine.txt").write_bytes(b"mine")
+    filled.datapin("remove", "data/raw", "--where", "key = 'a/01.bin'")
+    before = filled.files("out")
+    message, hint = filled.refusal("checkout", "data/raw", "--into", "out", code=40)
+    assert "a/00.bin" in message
+    assert "--force" in hint
+    assert filled.files("out") == before
+    filled.datapin("checkout", "data/raw", "--into", "out", "--force")
+    after = filled.files("out")
+    assert after["a/00.bin"] == b"a0" * 50
+    assert after["mine.txt"] == b"mine"
+    assert "a/01.bin" not in after
+
+
+def test_checkout_never_writes_through_a_symlink(filled: Clone) -> None:
+    outside = filled.path.parent / "outside"
+    outside.mkdir()
+    (filled.path / "out").mkdir()
+    (filled.path / "out" / "a").symlink_to(outside)
+    filled.datapin("checkout", "data/raw", "--into", "out", code=40)
+    assert list(outside.iterdir()) == []
+
+
+def test_checkout_into_a_dataset_or_the_repository_itself_is_refused(filled: Clone) -> None:
+    for place in (".", "data/raw", ".git/x", "data/raw/sub"):
+        filled.refusal("checkout", "data/raw", "--into", place, code=2)
+
+
+def test_checkout_of_an_earlier_version(filled: Clone) -> None:
+    filled.datapin("remove", "data/raw", "--where", "label = 'a'")
+    filled.commit("v2")
+    filled.datapin("checkout", "data/raw@HEAD~1", "--into", "old")
+    assert filled.files("old") == filled.files("img")
