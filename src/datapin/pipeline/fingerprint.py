@@ -127,7 +127,7 @@ def _code_hash(tree: ast.Module) -> str:
             continue
         first = node.body[0]
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            node.body[0] = ast.Pass()
+            node.body = node.body[1:] or [ast.Pass()]
     return hashlib.sha256(ast.unparse(tree).encode("utf-8", "surrogatepass")).hexdigest()
 
 

@@ -26,7 +26,9 @@ from datapin.base.ids import RAW_ID_BYTES
 BoolColumn = npt.NDArray[np.bool_]
 IntColumn = npt.NDArray[np.int64]
 
-MOST_SEGMENTS = 16
+MOST_SMALL_SEGMENTS = 16
+SMALL_BYTES = 16 << 20
+MERGED_BYTES = 64 << 20
 ROWS_PER_GROUP = 4096
 SUFFIX = ".parquet"
 
@@ -50,6 +52,8 @@ def mixed_keys(ids: IdMatrix, copies: IntColumn) -> npt.NDArray[np.uint64]:
 
 @dataclass(frozen=True, slots=True)
 class _Segment:
+    path: Path
+    size_bytes: int
     file: pq.ParquetFile  # kept open: another process may compact the folder meanwhile
     sorted_keys: npt.NDArray[np.uint64]
     order: IntColumn  # rows of the file in the order of `sorted_keys`
@@ -139,29 +143,37 @@ class OperatorMemo:
             segment = _open_segment(path)
             if segment is not None:
                 self._segments.append(segment)
-        if len(paths) > MOST_SEGMENTS:
-            # Somebody else compacting, or adding, is no reason to wait: it is only housekeeping.
+        if sum(segment.size_bytes < SMALL_BYTES for segment in self._segments) > MOST_SMALL_SEGMENTS:
+            # Somebody else compacting is no reason to wait: it is only housekeeping.
             with suppress(Locked), lock(self._directory / "lock", what="the memo", timeout_s=0):
-                self._compact(paths)
+                self._compact()
 
-    def _compact(self, paths: Sequence[Path]) -> None:
-        """Merge all segments into one; readers that hold the old files keep them."""
-        if not self._segments:
-            return
+    def _compact(self) -> None:
+        """Merge small segments; a process that holds the old files open keeps reading them."""
+        kept = [segment for segment in self._segments if segment.size_bytes >= SMALL_BYTES]
+        waiting: list[_Segment] = []
+        for segment in [segment for segment in self._segments if segment.size_bytes < SMALL_BYTES]:
+            waiting.append(segment)
+            if sum(one.size_bytes for one in waiting) >= MERGED_BYTES:
+                kept.extend(self._merge(waiting))
+                waiting = []
+        self._segments = [*kept, *(self._merge(waiting) if waiting else [])]
+
+    def _merge(self, segments: list[_Segment]) -> list[_Segment]:
         sink = pa.BufferOutputStream()
         with pq.ParquetWriter(sink, SCHEMA, **_WRITE) as writer:
-            for segment in self._segments:
+            for segment in segments:
                 for batch in segment.file.iter_batches(batch_size=ROWS_PER_GROUP):
                     writer.write_batch(batch)
-        merged = self._publish_buffer(sink.getvalue())
+        path = self._publish_buffer(sink.getvalue())
         failpoints.hit("memo.compacted")
-        segment = _open_segment(merged)
-        if segment is None:
-            return
-        for path in paths:
-            if path != merged:
-                path.unlink(missing_ok=True)
-        self._segments = [segment]
+        merged = _open_segment(path)
+        if merged is None:
+            return segments
+        for segment in segments:
+            if segment.path != path:
+                segment.path.unlink(missing_ok=True)
+        return [merged]
 
     def _publish(self, table: pa.Table) -> Path:
         sink = pa.BufferOutputStream()
@@ -203,7 +215,7 @@ def _open_segment(path: Path) -> _Segment | None:
     copies = table.column("copy").to_numpy()
     keys = mixed_keys(ids, copies)
     order = np.argsort(keys, kind="stable")
-    return _Segment(file, keys[order], order, ids, copies)
+    return _Segment(path, path.stat().st_size, file, keys[order], order, ids, copies)
 
 
 def _take(file: pq.ParquetFile, rows: IntColumn) -> pa.Table:

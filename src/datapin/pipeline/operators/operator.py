@@ -1,0 +1,82 @@
+"""What an operator is: a pure function on one asset, with a name and a fingerprint. Operators travel to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Float32 = npt.NDArray[np.float32]
+UInt8 = npt.NDArray[np.uint8]
+
+
+class AssetBroken(Exception):
+    """This asset cannot be used: not the operator's fault, not a bug, but a finding about the asset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What an operator made of one asset."""
+
+    data: bytes | None  # None: the asset as it is
+    pixels: bytes | None = None  # SHA-256 over shape, dtype and raw samples of an image
+
+
+class AssetOperator(Protocol):
+    """Makes an asset from an asset. The same asset, copy number and operator always give the same bytes."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex: identifies code, parameters and seed."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Versions of libraries that may change the result's bytes; part of the memo's key only."""
+        ...
+
+    def derive(self, data: bytes, asset_id: str, copy: int) -> Derived:
+        """The result for one asset. Raises AssetBroken."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Feature vectors of a batch. Exactly one of `values[i]` and `problems[i]` is None."""
+
+    values: Sequence[bytes | None]  # little-endian float32; lengths may differ where the assets do
+    problems: Sequence[str | None]
+
+
+class FeatureOperator(Protocol):
+    """Makes one vector from each asset; an asset's vector does not depend on the rest of its batch."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """64 hex: identifies code and parameters."""
+        ...
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Versions of libraries that may change the result; part of the memo's key only."""
+        ...
+
+    def extract(self, assets: Sequence[bytes]) -> Vectors:
+        """Vectors for a batch. Raises OperatorRefused if the parameters do not fit the assets."""
+        ...
+
+
+Operator = AssetOperator | FeatureOperator

@@ -1,0 +1,136 @@
+"""Extractors that the user wrote: `module:function` in the repository, bytes in, vectors out."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import struct
+import sys
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from datapin.base.errors import OperatorRefused
+from datapin.pipeline.operators.operator import Float32, Vectors
+
+Extract = Callable[..., Any]
+
+# Code that is not ours may raise anything of these for an asset it cannot use; the asset's row is then named.
+_USER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    BufferError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class UserFunction:
+    """`function(assets: list[bytes], **params) -> [n, d]` from a module of the repository.
+
+    It is called with one asset at a time unless it sets `batch_invariant = True` (on the function or in its module)
+    and `in_batches` says that this was checked: most batched arithmetic rounds differently with the batch.
+    """
+
+    root: str
+    module: str
+    function: str
+    params: str  # canonical JSON
+    code: str  # canonical JSON of what identifies the code
+    in_batches: bool = False
+
+    @property
+    def use(self) -> str:
+        """Its name in `params.yaml`."""
+        return f"{self.module}:{self.function}"
+
+    def identity(self) -> dict[str, Any]:
+        """Name, code and parameters; not where the repository lies, nor how it is called."""
+        return {"use": self.use, "code": json.loads(self.code), "params": json.loads(self.params)}
+
+    def extract(self, assets: Sequence[bytes]) -> Vectors:
+        """Vectors for a batch. Raises OperatorRefused if the function cannot be loaded or breaks its contract."""
+        if self.in_batches and len(assets) > 1:
+            try:
+                found = self.call(assets)
+            except _USER_ERRORS:
+                pass  # one by one finds out whose fault it was
+            else:
+                return Vectors([row.tobytes() for row in found], [None] * len(assets))
+        values: list[bytes | None] = []
+        problems: list[str | None] = []
+        for data in assets:
+            try:
+                values.append(self.call([data])[0].tobytes())
+                problems.append(None)
+            except _USER_ERRORS as error:
+                values.append(None)
+                problems.append(f"{self.use} raised {type(error).__name__}: {_first_line(error)}")
+        return Vectors(values, problems)
+
+    def call(self, assets: Sequence[bytes]) -> Float32:
+        """One call: float32 [n, d]. Lets through what the function raises; OperatorRefused for a wrong shape."""
+        result = load(self.root, self.module, self.function)(list(assets), **json.loads(self.params))
+        vectors = np.ascontiguousarray(np.asarray(result), dtype="<f4")
+        if vectors.ndim != 2 or len(vectors) != len(assets) or not vectors.shape[1]:
+            raise OperatorRefused(
+                self.use, f"returned shape {vectors.shape} for {len(assets)} assets, expected ({len(assets)}, width)"
+            )
+        return vectors
+
+    def declares_batch_invariance(self) -> bool:
+        """Whether the function, or its module, says `batch_invariant = True`. Raises OperatorRefused if it cannot load."""
+        function = load(self.root, self.module, self.function)
+        module = sys.modules[self.module]
+        return getattr(function, "batch_invariant", getattr(module, "batch_invariant", False)) is True
+
+    def is_batch_invariant(self, assets: Sequence[bytes]) -> bool:
+        """Whether these assets give the same bits one by one, in sevens, all at once and in another order."""
+        alone = [self.call([data]).tobytes() for data in assets]
+        sevens = [
+            row.tobytes() for start in range(0, len(assets), 7) for row in self.call(list(assets[start : start + 7]))
+        ]
+        together = [row.tobytes() for row in self.call(assets)]
+        backwards = [row.tobytes() for row in self.call(list(assets)[::-1])][::-1]
+        return alone == sevens == together == backwards
+
+
+@lru_cache(maxsize=32)
+def load(root: str, module: str, function: str) -> Extract:
+    """The function itself, imported from below `root`. Raises OperatorRefused."""
+    use = f"{module}:{function}"
+    if root not in sys.path:
+        sys.path.insert(0, root)
+        importlib.invalidate_caches()
+    try:
+        loaded = importlib.import_module(module)
+        found = getattr(loaded, function)
+    except _USER_ERRORS as error:
+        raise OperatorRefused(use, f"cannot be loaded: {type(error).__name__}: {_first_line(error)}") from None
+    origin = getattr(loaded, "__file__", None)
+    if origin is None or not Path(origin).resolve().is_relative_to(Path(root).resolve()):
+        raise OperatorRefused(use, f"the module {module!r} comes from {origin}, expected a file of the repository")
+    if not callable(found):
+        raise OperatorRefused(use, f"{function!r} is {type(found).__name__}, expected a function")
+    return found  # type: ignore[no-any-return]  # checked to be callable
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
