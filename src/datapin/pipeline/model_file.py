@@ -21,22 +21,36 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _PLAIN_FILE = 0o644 << 16
 
 # What scikit-learn's estimators keep inside and skops does not trust by itself, found by dumping every classifier and
-# regressor of scikit-learn 1.9 with skops 0.16.
+# regressor of scikit-learn 1.9, their losses, kernels and distances, with skops 0.16.
 TRUSTED_TYPES = frozenset(
     {
+        "sklearn._loss.loss.HalfTweedieLoss",
         "sklearn._loss.loss.HalfTweedieLossIdentity",
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
+        "sklearn.calibration._TemperatureScaling",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
-        "sklearn.gaussian_process.kernels.ConstantKernel",
-        "sklearn.gaussian_process.kernels.Product",
-        "sklearn.gaussian_process.kernels.RBF",
+        *(
+            f"sklearn.gaussian_process.kernels.{name}"
+            for name in (
+                "ConstantKernel", "DotProduct", "ExpSineSquared", "Exponentiation", "Matern", "PairwiseKernel",
+                "Product", "RBF", "RationalQuadratic", "Sum", "WhiteKernel",
+            )
+        ),
+        *(
+            f"sklearn.metrics._dist_metrics.{name}Distance64"
+            for name in ("BrayCurtis", "Canberra", "Chebyshev", "Euclidean", "Hamming", "Manhattan", "Minkowski")
+        ),
+        "sklearn.multiclass._ConstantPredictor",
+        "sklearn.neighbors._ball_tree.BallTree",
+        "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
     }
-)
+)  # fmt: skip
 
 # What skops and NumPy raise on bytes that are a zip archive but no model.
 _UNREADABLE = (
