@@ -1,0 +1,118 @@
+"""What the figures should reach, and whether they do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from readings import BYTES, COUNT, PER_SECOND, SECONDS
+
+Medians = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+class Rule(Enum):
+    """How a target is read: `limit` bounds a ratio against another tool, or the value itself."""
+
+    TIMES_FASTER = "at least × faster than"
+    TIMES_AS_LONG = "at most × the time of"
+    AT_MOST = "at most"
+    AT_LEAST = "at least"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One line of the table: what `step` of `item` should reach."""
+
+    title: str
+    item: str
+    step: str
+    rule: Rule
+    limit: float
+    against: str = ""
+    unit: str = SECONDS
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target beside what was measured; None where a side is missing."""
+
+    target: Target
+    measured: float | None
+    other: float | None
+    ratio: float | None
+    met: bool | None
+
+
+# Filled in from the size that was run.
+FILES = "{small_files:,} files of 2–20 KiB"
+BIG = "{big_files} files of {big_mib} MiB"
+ROWS = "{tiny_files:,} rows"
+INSERTED = "insert one row, shards written"
+
+TARGETS = (
+    Target(f"add {FILES}", "small-files", "add", Rule.TIMES_AS_LONG, 1.6, "tar"),
+    Target(f"add {FILES}", "small-files", "add", Rule.TIMES_FASTER, 7.0, "dvc"),
+    Target(f"add {FILES}", "small-files", "add", Rule.TIMES_FASTER, 2.5, "restic"),
+    Target("add again, nothing changed", "small-files", "add again", Rule.TIMES_FASTER, 7.0, "dvc"),
+    Target("status, nothing changed", "small-files", "status", Rule.TIMES_FASTER, 7.0, "dvc"),
+    Target("status, nothing changed", "small-files", "status", Rule.AT_MOST, 0.5),
+    Target("add after 3 % changed", "small-files", "add 3 % changed", Rule.TIMES_FASTER, 4.0, "dvc"),
+    Target(
+        "add + git commit after 3 % changed",
+        "small-files",
+        "add 3 % changed + commit",
+        Rule.TIMES_FASTER,
+        1.0,
+        "git-lfs",
+    ),
+    Target(f"add {BIG}", "big-files", "add", Rule.TIMES_AS_LONG, 1.3, "cp"),
+    Target(f"memory of add, {FILES}", "memory", "add", Rule.AT_MOST, 400e6, unit=BYTES),
+    Target(f"memory of add, {ROWS}", "million", "add memory", Rule.AT_MOST, 900e6, unit=BYTES),
+    Target("random verified reads of 10 KiB", "reads", "verified reads", Rule.AT_LEAST, 60_000, unit=PER_SECOND),
+    Target("random unverified reads of 10 KiB", "reads", "unverified reads", Rule.AT_LEAST, 200_000, unit=PER_SECOND),
+    Target(f"datapin.open, {ROWS}", "million", "open", Rule.AT_MOST, 1.5),
+    Target("open the index of {tiny_files:,} assets", "million", "index open", Rule.AT_MOST, 0.5),
+    Target("look up {tiny_files:,} ids", "million", "locate every id", Rule.AT_MOST, 1.0),
+    Target(
+        f"shards written to insert one row, {ROWS}",
+        "million",
+        "insert one row, shards written",
+        Rule.AT_MOST,
+        2,
+        unit=COUNT,
+    ),
+    Target("datapin --help", "startup", "help", Rule.AT_MOST, 0.15),
+)
+
+
+def judge(target: Target, results: Mapping[str, Medians]) -> Verdict:
+    """Compare one target with the medians of its item."""
+    steps = results.get(target.item, {})
+    mine = steps.get("datapin", {}).get(target.step)
+    measured = float(mine["value"]) if mine else None
+    if target.rule in (Rule.AT_MOST, Rule.AT_LEAST):
+        if measured is None:
+            return Verdict(target, None, None, None, None)
+        met = measured <= target.limit if target.rule is Rule.AT_MOST else measured >= target.limit
+        return Verdict(target, measured, None, None, met)
+    theirs = steps.get(target.against, {}).get(target.step)
+    other = float(theirs["value"]) if theirs else None
+    if not measured or not other:
+        return Verdict(target, measured, other, None, None)
+    ratio = measured / other if target.rule is Rule.TIMES_AS_LONG else other / measured
+    met = ratio <= target.limit if target.rule is Rule.TIMES_AS_LONG else ratio >= target.limit
+    return Verdict(target, measured, other, ratio, met)
+
+
+def show_value(value: float | None, unit: str) -> str:
+    """A value for people: three digits are enough."""
+    if value is None:
+        return "–"
+    if unit == SECONDS:
+        return f"{value * 1000:.0f} ms" if value < 0.095 else f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+    if unit == BYTES:
+        return f"{value / 1e6:,.0f} MB"
+    if unit == PER_SECOND:
+        return f"{value:,.0f} /s"
+    return f"{value:,.0f}"
