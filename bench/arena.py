@@ -26,8 +26,9 @@ class LoopArena:
 
     def __init__(self, work: Path, size_bytes: int) -> None:
         self._mount = work / MOUNT
-        self._mount.mkdir(exist_ok=True)
         image = work / IMAGE
+        _detach_leftovers(self._mount, image)
+        self._mount.mkdir(exist_ok=True)
         _write_zeros(image, size_bytes)
         self._device, direct = _attach(image)
         self.description = f"ext4, new for every run, on a loop device ({'direct' if direct else 'buffered'} I/O)"
@@ -93,6 +94,15 @@ def open_arena(work: Path, size_bytes: int) -> Iterator[Arena]:
     finally:
         arena.close()
         (work / IMAGE).unlink(missing_ok=True)
+
+
+def _detach_leftovers(mount: Path, image: Path) -> None:
+    # A bench that was killed leaves its file system mounted and its loop device attached.
+    if mount.is_mount():
+        _unmount(mount)
+    if image.exists():
+        for line in _call("losetup", "--noheadings", "--output", "NAME", "--associated", str(image)).split():
+            _call("losetup", "--detach", line)
 
 
 def _write_zeros(image: Path, size_bytes: int) -> None:

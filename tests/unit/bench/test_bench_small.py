@@ -15,6 +15,7 @@ BENCH = Path(__file__).resolve().parents[3] / "bench"
 sys.path.insert(0, str(BENCH))
 
 import gen  # noqa: E402
+from arena import FolderArena  # noqa: E402
 from readings import BYTES, COUNT, SECONDS, Reading, RunRecord, result_document  # noqa: E402
 from render import page_text, read_results, write_page  # noqa: E402
 from sizes import SIZES  # noqa: E402
@@ -125,6 +126,17 @@ def test_a_command_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         time_commands(
             [(sys.executable, "-c", "import time; time.sleep(60)")], tmp_path, dict(os.environ), timeout_s=0.3
         )
+
+
+def test_without_root_every_run_gets_an_empty_folder_and_used_ones_are_only_renamed(tmp_path: Path) -> None:
+    arena = FolderArena(tmp_path)
+    for _ in range(2):
+        with arena.fresh() as folder:
+            assert list(folder.iterdir()) == []
+            (folder / "used").write_bytes(b"used")
+    assert len(list((tmp_path / "trash").rglob("used"))) == 2
+    arena.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_reading_everything_counts_every_byte(tmp_path: Path) -> None:
