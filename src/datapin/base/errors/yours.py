@@ -65,6 +65,24 @@ class BadSettings(YourError):
 
 
 @dataclass
+class StoreFormat(YourError):
+    """A store in a format that this version does not read."""
+
+    path: str
+    seen: str
+    expected: int
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        return f"the store {self.path} has format {self.seen}, expected {self.expected}"
+
+    @property
+    def hint(self) -> str:
+        return "install the datapin version that wrote it, or a newer one"
+
+
+@dataclass
 class UnknownDataset(YourError):
     """No dataset of this name."""
 

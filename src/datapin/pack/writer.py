@@ -1,0 +1,122 @@
+"""Writes one pack, streaming: assets go to the disk as they come, the pack's own hash is kept up on the way.
+
+A pack under construction is a temporary file; giving it its name is the store's business. Worker processes import
+this module, so it stays light.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from datapin.base import failpoints
+from datapin.base.files import write_all
+from datapin.pack.codec import encode
+from datapin.pack.format import MAGIC, RECORD, encode_trailer
+
+_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPack:
+    """A finished pack, not yet under its name. `table` holds the records as the format has them."""
+
+    path: str
+    pack_id: str  # 64 hex, the SHA-256 of the file
+    size_bytes: int
+    table: bytes
+
+
+class PackWriter:
+    """One open pack in the new file `path`. Not safe to share between threads."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._hash = hashlib.sha256(MAGIC)
+        self._waiting: list[bytes] = [MAGIC]
+        self._waiting_bytes = len(MAGIC)
+        self._records: list[bytes] = []
+        self._offset = len(MAGIC)
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of assets so far, the magic included."""
+        return self._offset
+
+    @property
+    def count(self) -> int:
+        """Assets so far."""
+        return len(self._records)
+
+    def append(self, raw_id: bytes, data: bytes) -> int:
+        """Add the asset `data`, whose SHA-256 is `raw_id` (the caller computed it from this very buffer); its offset.
+
+        Raises OSError.
+        """
+        codec, stored = encode(data)
+        return self.append_stored(raw_id, codec, stored, len(data))
+
+    def append_stored(self, raw_id: bytes, codec: int, stored: bytes, raw_length: int) -> int:
+        """Add an asset that is already encoded, as another pack holds it; its offset. Raises OSError."""
+        offset, length = self._offset, len(stored)
+        self._records.append(RECORD.pack(raw_id, offset, length, raw_length, codec))
+        self._hash.update(stored)
+        self._waiting.append(stored)
+        self._offset = offset + length
+        self._waiting_bytes += length
+        if self._waiting_bytes >= _BUFFER_BYTES:
+            self._flush()
+        return offset
+
+    def finish(self) -> SealedPack:
+        """Write table and trailer; the file is whole but not durable yet: call `make_durable` next. Raises OSError."""
+        table = b"".join(self._records)
+        trailer = encode_trailer(table, self._offset)
+        self._flush()
+        self._hash.update(table)
+        self._hash.update(trailer)
+        write_all(self._file, failpoints.torn("store.pack.written", table + trailer))
+        failpoints.hit("store.pack.written")
+        return SealedPack(
+            path=self.path,
+            pack_id=self._hash.hexdigest(),
+            size_bytes=self._offset + len(table) + len(trailer),
+            table=table,
+        )
+
+    def make_durable(self) -> None:
+        """Fsync and close the file. A failed fsync condemns it: the caller must discard, never retry. Raises OSError.
+
+        Safe to run in another thread while the next pack is written.
+        """
+        try:
+            os.fsync(self._file)
+            failpoints.hit("store.pack.synced")
+        finally:
+            self._close()
+
+    def seal(self) -> SealedPack:
+        """`finish` and `make_durable` in one step. Raises OSError."""
+        sealed = self.finish()
+        self.make_durable()
+        return sealed
+
+    def discard(self) -> None:
+        """Close and remove the unfinished file."""
+        self._close()
+        with suppress(OSError):
+            os.unlink(self.path)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            waiting, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
+            write_all(self._file, waiting)
+
+    def _close(self) -> None:
+        if self._file >= 0:
+            number, self._file = self._file, -1
+            os.close(number)

@@ -1,0 +1,227 @@
+"""Reads assets: located once, then one `pread` each, hashed before the bytes are handed out.
+
+File numbers are cached and safe across threads and after a fork: `pread` has no shared position, and a file is closed
+only when the last one that uses it lets go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from datapin.base.errors import DamagedAsset
+from datapin.base.id_columns import IdMatrix
+from datapin.base.ids import RAW_ID_BYTES
+from datapin.pack.codec import CodecError, decode
+from datapin.pack.format import CODEC_RAW
+from datapin.pack.reader import coalesce, read_stored
+from datapin.store.copies import KnownPlace
+from datapin.store.index import IN_LOOSE_FILE, Locations, column_view
+from datapin.store.layout import LOOSE, loose_key, pack_key
+
+_MOST_OPEN = 256  # half of the smallest usual limit on open files
+_GAP_BYTES = 16 << 10
+_SPAN_BYTES = 1 << 20
+
+
+class OpenFile:
+    """A file number that closes when nobody holds it any more."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, path: str) -> None:
+        self.number = -1
+        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if self.number >= 0:
+            with suppress(OSError):
+                os.close(self.number)
+
+
+class PackFiles:
+    """The open packs of one store."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._open: dict[bytes, OpenFile] = {}
+
+    def get(self, pack: bytes) -> OpenFile:
+        """The pack, opened on first use. Raises OSError."""
+        found = self._open.get(pack)
+        if found is None:
+            found = OpenFile(f"{self._root}/{pack_key(pack.hex())}")
+            while len(self._open) >= _MOST_OPEN:
+                with suppress(StopIteration, KeyError, RuntimeError):  # another thread may evict at the same time
+                    del self._open[next(iter(self._open))]
+            self._open[pack] = found
+        return found
+
+    def forget(self, pack: bytes) -> None:
+        """Open the pack anew the next time."""
+        self._open.pop(pack, None)
+
+    def close(self) -> None:
+        """Let go of all packs."""
+        self._open.clear()
+
+
+ReadElsewhere = Callable[[bytes, DamagedAsset | None], bytes]  # raw id, what the first copy's damage was
+
+
+class Reader:
+    """Assets by their number in the list it was made for. Safe to share between threads."""
+
+    def __init__(
+        self,
+        root: str,
+        ids: IdMatrix,
+        locations: Locations,
+        files: PackFiles,
+        elsewhere: ReadElsewhere,
+        *,
+        verify: bool,
+    ) -> None:
+        self._root = root
+        self._files = files
+        self._elsewhere = elsewhere  # tries all copies, after the first one failed
+        self._verify = verify
+        self._ids = ids.tobytes()
+        self._pack = column_view(locations.pack)
+        self._offset = column_view(locations.offset)
+        self._length = column_view(locations.length)
+        self._raw_length = column_view(locations.raw_length)
+        self._codec = column_view(locations.codec)
+        self._packs = locations.packs
+        self._open: list[OpenFile | None] = [None] * len(locations.packs)
+
+    def __len__(self) -> int:
+        return len(self._pack)
+
+    def read(self, number: int) -> bytes:
+        """The bytes of asset `number`, hashed unless the reader was made with `verify=False`.
+
+        Raises DamagedAsset if no copy is good, AssetsMissing if its pack is gone.
+        """
+        pack = self._pack[number]
+        length = self._length[number]
+        try:
+            if pack < 0:
+                return self._checked(number, self._read_loose(number))
+            file = self._open[pack] or self._open_pack(pack)
+            data = os.pread(file.number, length, self._offset[number])
+        except OSError:
+            return self._elsewhere(self.raw_id(number), None)
+        if len(data) != length:
+            data = read_stored(file.number, self._offset[number], length)
+        if self._codec[number] != CODEC_RAW:
+            return self._decoded(number, data)
+        if self._verify:
+            start = number * RAW_ID_BYTES if number >= 0 else (len(self) + number) * RAW_ID_BYTES
+            if hashlib.sha256(data).digest() != self._ids[start : start + RAW_ID_BYTES]:
+                return self._elsewhere(self.raw_id(number), self._damaged(number, "hash mismatch"))
+        elif len(data) != length:
+            return self._elsewhere(self.raw_id(number), self._damaged(number, "the pack is cut off"))
+        return data
+
+    def read_batch(self, numbers: Sequence[int]) -> list[bytes]:
+        """The bytes of these assets, in this order; neighbours in a pack are read at once. Raises as `read`."""
+        by_place = sorted(range(len(numbers)), key=lambda n: (self._pack[numbers[n]], self._offset[numbers[n]]))
+        result = [b""] * len(numbers)
+        start = 0
+        while start < len(by_place):
+            pack = self._pack[numbers[by_place[start]]]
+            end = start
+            while end < len(by_place) and self._pack[numbers[by_place[end]]] == pack:
+                end += 1
+            self._read_group(pack, by_place[start:end], numbers, result)
+            start = end
+        return result
+
+    def raw_id(self, number: int) -> bytes:
+        """The id of asset `number`."""
+        number = number if number >= 0 else len(self) + number
+        return self._ids[number * RAW_ID_BYTES : (number + 1) * RAW_ID_BYTES]
+
+    def size_of(self, number: int) -> int:
+        """The asset's length in bytes, without reading it."""
+        return self._raw_length[number]
+
+    def _read_group(self, pack: int, places: Sequence[int], numbers: Sequence[int], result: list[bytes]) -> None:
+        if pack == IN_LOOSE_FILE or len(places) < 2:
+            for place in places:
+                result[place] = self.read(numbers[place])
+            return
+        offsets = [self._offset[numbers[place]] for place in places]
+        lengths = [self._length[numbers[place]] for place in places]
+        for span in coalesce(offsets, lengths, gap=_GAP_BYTES, most=_SPAN_BYTES):
+            try:
+                file = self._open[pack] or self._open_pack(pack)
+                block = read_stored(file.number, span.offset, span.length)
+            except OSError:
+                block = b""
+            for position in range(span.first, span.last + 1):
+                number, begin = numbers[places[position]], offsets[position] - span.offset
+                data = block[begin : begin + lengths[position]]
+                # A piece that is not right takes the ordinary way, which tries the other copies.
+                result[places[position]] = data if self._is_right(number, data) else self.read(number)
+
+    def _is_right(self, number: int, data: bytes) -> bool:
+        if self._codec[number] != CODEC_RAW or len(data) != self._length[number]:
+            return False
+        return not self._verify or hashlib.sha256(data).digest() == self.raw_id(number)
+
+    def _decoded(self, number: int, stored: bytes) -> bytes:
+        try:
+            data = decode(self._codec[number], stored, self._raw_length[number])
+        except CodecError as error:
+            return self._elsewhere(self.raw_id(number), self._damaged(number, str(error)))
+        return self._checked(number, data)
+
+    def _checked(self, number: int, data: bytes) -> bytes:
+        if self._verify and hashlib.sha256(data).digest() != self.raw_id(number):
+            return self._elsewhere(self.raw_id(number), self._damaged(number, "hash mismatch"))
+        if len(data) != self._raw_length[number]:
+            return self._elsewhere(self.raw_id(number), self._damaged(number, "it is cut off"))
+        return data
+
+    def _read_loose(self, number: int) -> bytes:
+        file = OpenFile(f"{self._root}/{loose_key(self.raw_id(number).hex())}")
+        return read_stored(file.number, 0, os.fstat(file.number).st_size)
+
+    def _open_pack(self, pack: int) -> OpenFile:
+        file = self._files.get(self._packs[pack])
+        # A reader over thousands of packs must not hold them all: then the store's cache decides alone.
+        if len(self._open) <= _MOST_OPEN:
+            self._open[pack] = file
+        return file
+
+    def _damaged(self, number: int, problem: str) -> DamagedAsset:
+        pack = self._pack[number]
+        raw_id = self.raw_id(number)
+        key = loose_key(raw_id.hex()) if pack < 0 else pack_key(self._packs[pack].hex())
+        return DamagedAsset(raw_id.hex(), key, problem)
+
+
+def read_copy(root: str, files: PackFiles, place: KnownPlace, raw_id: bytes, *, verify: bool) -> bytes:
+    """One copy of an asset. Raises DamagedAsset, FileNotFoundError if its file is gone, OSError."""
+    if place.pack_id == LOOSE:
+        key = loose_key(raw_id.hex())
+        file = OpenFile(f"{root}/{key}")
+        data = read_stored(file.number, 0, os.fstat(file.number).st_size)
+        problem = "" if len(data) == place.raw_length else "it is cut off"
+    else:
+        key = pack_key(place.pack_id)
+        file = files.get(bytes.fromhex(place.pack_id))
+        problem = ""
+        try:
+            data = decode(place.codec, read_stored(file.number, place.offset, place.length), place.raw_length)
+        except CodecError as error:
+            data, problem = b"", str(error)
+    if not problem and verify and hashlib.sha256(data).digest() != raw_id:
+        problem = "hash mismatch"
+    if problem:
+        raise DamagedAsset(raw_id.hex(), key, problem)
+    return data
