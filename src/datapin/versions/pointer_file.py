@@ -1,0 +1,174 @@
+"""The text of pointers: `.dvc` files and `dvc.lock`, read with a safe YAML loader and no import of DVC."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from datapin.base.errors import BadSettings, Refused
+
+SUMMARY = "datapin"
+
+_MOST_BYTES = 16 << 20
+_CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
+_DIRECTORY_MD5 = re.compile(r"[0-9a-f]{32}\.dir\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What Git tracks of one dataset version. `md5` ends with `.dir`; `summary` is None if absent or stale."""
+
+    dataset: str
+    file: str
+    md5: str
+    files: int | None
+    size: int | None
+    summary: Mapping[str, Any] | None
+    stage: str | None = None
+
+    @property
+    def digest(self) -> str | None:
+        """The manifest's digest, if the summary is there and belongs to this output."""
+        value = self.summary.get("digest") if self.summary else None
+        return value if isinstance(value, str) else None
+
+    @property
+    def rows(self) -> int | None:
+        """How many rows the manifest has, if known."""
+        value = self.summary.get("rows") if self.summary else None
+        return value if isinstance(value, int) else None
+
+    @property
+    def sources(self) -> list[str]:
+        """The source trees that the rows came from, relative to the repository."""
+        value = self.summary.get("source") if self.summary else None
+        if isinstance(value, str):
+            return [value]
+        return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def read_pointer(text: str | bytes, file: str) -> list[Pointer]:
+    """The directories that the `.dvc` file `file` (path relative to the root) pins; none if it pins single files.
+
+    Raises Refused for unresolved merge conflicts, BadSettings for text that is no `.dvc` file.
+    """
+    document = load_yaml(text, file)
+    outs = document.get("outs")
+    if not isinstance(outs, list):
+        raise BadSettings(file, "outs", "is missing or not a list", _advice(file))
+    folder = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(document.get("wdir", "."))))
+    found = (_pointer(out, folder, file, stage=None) for out in outs)
+    return [pointer for pointer in found if pointer is not None]
+
+
+def read_lock(text: str | bytes, file: str, folders: Mapping[str, str]) -> list[Pointer]:
+    """The directories that the stages in the `dvc.lock` named `file` have put out.
+
+    `folders` gives the working folder of each stage that has one (`wdir`), relative to the root.
+    """
+    stages = load_yaml(text, file).get("stages", {})
+    if not isinstance(stages, dict):
+        raise BadSettings(file, "stages", "is not a mapping", _advice(file))
+    here = posixpath.dirname(file) or "."
+    found = []
+    for name, stage in stages.items():
+        outs = stage.get("outs", []) if isinstance(stage, dict) else []
+        folder = folders.get(str(name).split("@", 1)[0], here)
+        for out in outs if isinstance(outs, list) else []:
+            pointer = _pointer(out, folder, file, stage=str(name))
+            if pointer is not None:
+                found.append(pointer)
+    return found
+
+
+def stage_outputs(text: str | bytes, file: str) -> tuple[dict[str, str], list[str]]:
+    """Of a `dvc.yaml`: working folder of each stage that sets one, and every output path that is written out."""
+    stages = load_yaml(text, file).get("stages", {})
+    here = posixpath.dirname(file) or "."
+    folders: dict[str, str] = {}
+    outputs: list[str] = []
+    for name, stage in stages.items() if isinstance(stages, dict) else ():
+        body = stage.get("do", stage) if isinstance(stage, dict) else {}
+        if not isinstance(body, dict):
+            continue
+        folder = posixpath.normpath(posixpath.join(here, str(body.get("wdir", "."))))
+        if "wdir" in body:
+            folders[str(name)] = folder
+        outs = body.get("outs", [])
+        for out in outs if isinstance(outs, list) else []:
+            path = next(iter(out), None) if isinstance(out, dict) else out
+            if isinstance(path, str) and "${" not in path:
+                outputs.append(posixpath.normpath(posixpath.join(folder, path)))
+    return folders, outputs
+
+
+def load_yaml(text: str | bytes, file: str) -> dict[str, Any]:
+    """A YAML mapping: no tags that make objects, no duplicate keys, bounded size."""
+    # ruamel is DVC's own parser, so both accept the same files; 23 ms, needed only where there is a pointer.
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    if len(text) > _MOST_BYTES:
+        raise BadSettings(file, "", f"has {len(text)} bytes, expected at most {_MOST_BYTES}", _advice(file))
+    try:
+        words = text.decode("utf-8") if isinstance(text, bytes) else text
+        if _CONFLICT.search(words):
+            raise Refused(
+                f"{file} has unresolved merge conflicts",
+                f"choose a side with `git checkout --ours {file}` or `--theirs`, then run `dvc checkout {file}`",
+            )
+        document = YAML(typ="safe", pure=True).load(words)
+    except MarkedYAMLError as error:
+        line = f" in line {error.problem_mark.line + 1}" if error.problem_mark is not None else ""
+        raise BadSettings(file, "", f"is not YAML: {error.problem}{line}", _advice(file)) from None
+    except (YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise BadSettings(file, "", f"is not YAML: {str(error).splitlines()[0]}", _advice(file)) from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise BadSettings(file, "", f"is {type(document).__name__}, expected a mapping", _advice(file))
+    return document
+
+
+def _pointer(out: object, folder: str, file: str, *, stage: str | None) -> Pointer | None:
+    if not isinstance(out, dict):
+        raise BadSettings(file, "outs", f"holds {out!r}, expected a mapping", _advice(file))
+    path, md5 = out.get("path"), out.get("md5")
+    if not isinstance(path, str) or not isinstance(md5, str) or not md5.endswith(".dir"):
+        return None
+    if not _DIRECTORY_MD5.match(md5):
+        raise BadSettings(file, "outs.md5", f"is {md5[:80]!r}, expected 32 hex digits and .dir", _advice(file))
+    dataset = posixpath.normpath(posixpath.join(folder, path))
+    if dataset.startswith(("../", "/")) or dataset in ("..", "."):
+        return None  # outside of this repository: DVC allows it, datasets do not lie there
+    size, files = out.get("size"), out.get("nfiles")
+    return Pointer(
+        dataset=dataset,
+        file=file,
+        md5=md5,
+        files=files if isinstance(files, int) else None,
+        size=size if isinstance(size, int) else None,
+        summary=_summary(out, md5),
+        stage=stage,
+    )
+
+
+def _summary(out: dict[str, Any], md5: str) -> Mapping[str, Any] | None:
+    """Our summary, unless a plain `dvc add` has changed the output since it was written."""
+    notes = out.get("meta")
+    summary = notes.get(SUMMARY) if isinstance(notes, dict) else None
+    if not isinstance(summary, dict) or summary.get("for") != md5:
+        return None
+    return summary
+
+
+def has_summary(text: bytes) -> bool:
+    """Whether the text of a `.dvc` file may hold our summary, stale or not; quick, without parsing."""
+    return SUMMARY.encode() in text
+
+
+def _advice(file: str) -> str:
+    return f"bring it back with `git checkout -- {file}`"

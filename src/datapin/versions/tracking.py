@@ -1,0 +1,90 @@
+"""Let DVC and Git know of a changed manifest: what `dvc add` does, by DVC's own interface, plus our summary."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from datapin.base.errors import Locked, StorageFailed, ToolFailed
+from datapin.base.files import fsync_directory, fsync_path
+from datapin.versions.pointer_file import SUMMARY
+
+_RETRY_S = 0.1
+
+
+def track(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: float = 60.0) -> str:
+    """Pin the manifest in the folder `dataset` as `dvc add` does, with `summary` in its `.dvc` file; the output's md5.
+
+    Notes of the user's in `meta`, `desc`, `labels` and `type` stay. `core.autostage` is honoured. Durable when it
+    returns. Raises Locked if DVC's lock stays busy for `timeout_s`, ToolFailed if DVC refuses, StorageFailed if the
+    disk does.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.lock import LockError
+
+    deadline = time.monotonic() + timeout_s
+    with _silent():
+        while True:
+            try:
+                return _track(root, dataset, summary)
+            except LockError as error:
+                if time.monotonic() >= deadline:
+                    what = "DVC's repository lock" if "blocked by" not in str(error) else f"the output {dataset}"
+                    raise Locked(what=what, path=".dvc/tmp/lock", waited_s=timeout_s) from None
+                time.sleep(_RETRY_S)
+            except DvcException as error:
+                raise ToolFailed("dvc", " ".join(str(error).split())) from None
+            except OSError as error:
+                raise StorageFailed("pin", error.filename or dataset, error.strerror or str(error)) from None
+
+
+def _track(root: Path, dataset: str, summary: Mapping[str, Any]) -> str:
+    from dvc.repo import Repo, lock_repo
+
+    repo = Repo(os.fspath(root))
+    try:
+        # DVC's lock fails after three seconds; the caller's loop waits as long as it was told.
+        with lock_repo(repo), repo.scm_context:
+            (stage,) = repo.add(os.fspath(root / dataset))
+            (out,) = stage.outs
+            md5 = str(out.hash_info.value)
+            notes = dict(out.annot.meta or {})
+            wanted = {"for": md5, **summary}
+            if notes.get(SUMMARY) != wanted:
+                out.annot.meta = {**notes, SUMMARY: wanted}
+                stage.dump()
+            _make_durable(repo, out, Path(stage.path))
+        return md5
+    finally:
+        repo.close()
+
+
+def _make_durable(repo: Any, out: Any, pointer: Path) -> None:
+    """DVC renames but never fsyncs: a power cut would leave a pointer to empty objects in its cache."""
+    cache = repo.cache.local
+    objects = [Path(cache.oid_to_path(out.hash_info.value))]
+    objects += [Path(cache.oid_to_path(hash_info.value)) for _, _, hash_info in out.obj or ()]
+    for path in objects:
+        fsync_path(path)
+    for folder in {path.parent for path in objects}:
+        fsync_directory(folder)
+    fsync_directory(Path(cache.path))
+    fsync_path(pointer)
+    fsync_directory(pointer.parent)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """DVC logs hints and draws bars by the level of its logger; errors reach us as exceptions."""
+    logger = logging.getLogger("dvc")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
