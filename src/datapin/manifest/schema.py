@@ -118,7 +118,10 @@ def normalise(table: pa.Table, *, where: str, required: Sequence[str] = REQUIRED
             columns.append(_as_stored(column, field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise BadRows(where, f"column {shown(field.name)}: {_first_line(error)}") from None
-    result = pa.Table.from_arrays(columns, schema=schema)
+    try:
+        result = pa.Table.from_arrays(columns, schema=schema)
+    except pa.ArrowInvalid as error:  # columns that contradict themselves
+        raise BadRows(where, _first_line(error)) from None
     if rows:
         check_rows(result, where=where)
     return result
