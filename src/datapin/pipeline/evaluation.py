@@ -36,7 +36,7 @@ class Evaluation:
 
 
 def evaluate_classes(model: Any, rows: TrainingRows, params: TrainParams, classes: tuple[str, ...]) -> Evaluation:
-    """Measure a classifier; without `predict_proba` there is no log loss, no ROC and no calibration."""
+    """Measure a classifier; without `predict_proba` there is no log loss, and ROC and calibration are empty."""
     parts = {split: rows.of_split(split) for split in params.evaluate}
     evaluated = _all_of(parts)
     actual = class_codes(rows.labels, classes)
@@ -52,7 +52,10 @@ def evaluate_classes(model: Any, rows: TrainingRows, params: TrainParams, classe
         "fit, augmented": np.flatnonzero(rows.is_fit & rows.is_derived),
         **parts,
     }
+    given_shown = None if given is None else given[shown]
     files = {
+        "roc.csv": plots.roc_csv(actual[shown], given_shown),
+        "calibration.csv": plots.calibration_csv(actual[shown], predicted[shown], given_shown),
         "confusion_matrix.csv": plots.confusion_csv(actual[shown], predicted[shown], classes),
         "class_distribution.csv": plots.class_distribution_csv(
             classes, {part: np.bincount(actual[some], minlength=len(classes)) for part, some in counts.items()}
@@ -63,8 +66,6 @@ def evaluate_classes(model: Any, rows: TrainingRows, params: TrainParams, classe
     if given is not None:
         stated = given[evaluated, predicted[evaluated]]
         loss = row_losses(actual[evaluated], given[evaluated])
-        files["roc.csv"] = plots.roc_csv(actual[shown], given[shown])
-        files["calibration.csv"] = plots.calibration_csv(actual[shown], predicted[shown], given[shown])
     said = pa.array(classes, pa.string()).take(pa.array(predicted[evaluated]))
     return Evaluation(measured, files, _predictions(rows, evaluated, said, stated, loss))
 

@@ -67,15 +67,17 @@ def classification_metrics(
         "rows": len(actual),
         "accuracy": rounded(hits.sum() / len(actual)),
         "f1_macro": rounded(f1[seen].mean()),
-        "classes": {
-            name: {
+        # A list: `dvc metrics show` leaves lists out, and a column per class and figure would drown the others.
+        "per_class": [
+            {
+                "class": name,
                 "precision": rounded(precision[i]),
                 "recall": rounded(recall[i]),
                 "f1": rounded(f1[i]),
                 "support": int(support[i]),
             }
             for i, name in enumerate(classes)
-        },
+        ],
     }
     if probabilities is not None:
         result["log_loss"] = rounded(row_losses(actual, probabilities).mean())

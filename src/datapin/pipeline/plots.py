@@ -2,7 +2,8 @@
 
 `confusion_matrix.csv` one row per evaluated row; `roc.csv` the curve of the second class, or with more than two the
 one-against-rest curve over all classes together; `calibration.csv` how often a stated probability comes true;
-`class_distribution.csv` rows per class and part; `residuals.csv` for regression.
+`class_distribution.csv` rows per class and part; `residuals.csv` for regression. DVC fails if a declared file is not
+there, so an estimator without probabilities still leaves the two files that need them, with nothing but a header.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ def confusion_csv(actual: Codes, predicted: Codes, classes: Sequence[str]) -> by
     return _csv(("actual", "predicted"), rows)
 
 
-def roc_csv(actual: Codes, probabilities: Floats) -> bytes:
-    """Receiver operating characteristic, thinned to `MOST_POINTS` points."""
+def roc_csv(actual: Codes, probabilities: Floats | None) -> bytes:
+    """Receiver operating characteristic, thinned to `MOST_POINTS` points; only the header without probabilities."""
+    if probabilities is None or not len(actual):
+        return _csv(("fpr", "tpr"), ())
     if probabilities.shape[1] == 2:
         is_positive, scores = actual == 1, probabilities[:, 1]
     else:
@@ -36,8 +39,10 @@ def roc_csv(actual: Codes, probabilities: Floats) -> bytes:
     return _csv(("fpr", "tpr"), ((rounded(curve.x[i]), rounded(curve.y[i])) for i in keep))
 
 
-def calibration_csv(actual: Codes, predicted: Codes, probabilities: Floats) -> bytes:
-    """Reliability: of the second class if there are two, else of the class that was predicted."""
+def calibration_csv(actual: Codes, predicted: Codes, probabilities: Floats | None) -> bytes:
+    """Reliability: of the second class if there are two, else of the class that was predicted; header only without."""
+    if probabilities is None:
+        return _csv(("stated", "observed", "rows"), ())
     if probabilities.shape[1] == 2:
         curve: Curve = calibration_curve(actual == 1, np.round(probabilities[:, 1], 9))
     else:

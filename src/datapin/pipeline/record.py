@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from datapin.base.errors import DamagedManifest
+from datapin.base.errors import DamagedManifest, DamagedModel, StorageFailed
 from datapin.base.files import publish_bytes
 from datapin.pipeline.metrics import report_json
 
@@ -68,24 +68,42 @@ def input_digests(dataset: str, digest: str, properties: Mapping[str, str]) -> d
 
 def encode_record(run: TrainRun, outputs: Mapping[str, bytes]) -> bytes:
     """The bytes of the run record; `outputs` maps every other file of the run to its bytes."""
-    return report_json(
-        {
-            "format": FORMAT,
-            "input": run.input,
-            "inputs": dict(run.inputs),
-            "params": json_ready(run.params),
-            "seed": run.seed,
-            "task": run.task,
-            "classes": list(run.classes),
-            "rows": dict(run.rows),
-            "columns": run.columns,
-            "estimator": json_ready(run.estimator),
-            "metrics": run.metrics,
-            "model": {"path": run.model, "sha256": hashlib.sha256(outputs[run.model]).hexdigest()},
-            "outputs": {path: hashlib.sha256(data).hexdigest() for path, data in outputs.items()},
-            "environment": describe_environment(),
-        }
-    )
+    record = {
+        "format": FORMAT,
+        "input": run.input,
+        "inputs": dict(run.inputs),
+        "params": json_ready(run.params),
+        "seed": run.seed,
+        "task": run.task,
+        "classes": list(run.classes),
+        "rows": dict(run.rows),
+        "columns": run.columns,
+        "estimator": json_ready(run.estimator),
+        "metrics": run.metrics,
+        "model": {"path": run.model, "sha256": hashlib.sha256(outputs[run.model]).hexdigest()},
+        "outputs": {path: hashlib.sha256(data).hexdigest() for path, data in outputs.items()},
+        "environment": describe_environment(),
+    }
+    # DVC's run cache restores uncached outputs only if they are metrics or plots, and shows every figure of a metrics
+    # file except those in lists: hence a list, of one.
+    return report_json({"runs": [record]})
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The run record in the file `path`. Raises StorageFailed if it cannot be read, DamagedModel if it is not one."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise StorageFailed(action="read", path=str(path), problem=error.strerror or str(error)) from None
+    except ValueError as error:
+        raise DamagedModel(path=str(path), problem=f"not JSON: {error}") from None
+    runs = document.get("runs") if isinstance(document, dict) else None
+    if not isinstance(runs, list) or len(runs) != 1 or not isinstance(runs[0], dict):
+        raise DamagedModel(path=str(path), problem="expected one run in it")
+    if runs[0].get("format") != FORMAT:
+        seen = runs[0].get("format")
+        raise DamagedModel(path=str(path), problem=f"run record of format {seen!r}, expected {FORMAT}")
+    return dict(runs[0])
 
 
 def describe_environment() -> dict[str, Any]:

@@ -35,7 +35,8 @@ def test_classification_figures_are_those_of_scikit_learn() -> None:
     assert seen["f1_macro"] == pytest.approx(reference.f1_score(actual, predicted, average="macro"), abs=1e-6)
     assert seen["log_loss"] == pytest.approx(reference.log_loss(actual, probabilities), abs=1e-6)
     for i, name in enumerate(CLASSES):
-        one = seen["classes"][name]
+        one = seen["per_class"][i]
+        assert one["class"] == name
         assert (one["precision"], one["recall"], one["f1"]) == pytest.approx((precision[i], recall[i], f1[i]), abs=1e-6)
         assert one["support"] == support[i]
     assert (confusion_matrix(actual, predicted, 3) == reference.confusion_matrix(actual, predicted)).all()
@@ -45,7 +46,7 @@ def test_macro_f1_leaves_out_classes_that_do_not_occur_and_no_figure_divides_by_
     actual, predicted = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0])
     seen = classification_metrics(actual, predicted, None, CLASSES)
     assert seen["f1_macro"] == pytest.approx(reference.f1_score(actual, predicted, average="macro"), abs=1e-6)
-    assert seen["classes"]["cat"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    assert seen["per_class"][2] == {"class": "cat", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
     assert "log_loss" not in seen
 
 

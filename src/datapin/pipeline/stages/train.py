@@ -6,6 +6,7 @@ is one, every file it names is there and is the one it names; a killed train lea
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -124,11 +125,13 @@ def _row_counts(rows: TrainingRows, params: TrainParams) -> dict[str, int]:
 
 
 def _write_outputs(root: Path, outputs: Mapping[str, bytes], record: str, record_data: bytes) -> None:
-    scratch = root / ".datapin" / "tmp"
-    staging = scratch / temporary_name()
+    staging = root / ".datapin" / "tmp" / temporary_name()
+    path = record
     try:
         make_directory(staging)
-        staged = {path: _stage(staging, root / path, data) for path, data in {**outputs, record: record_data}.items()}
+        staged = {}
+        for path, data in {**outputs, record: record_data}.items():
+            staged[path] = _stage(staging, root / path, data)
         failpoints.hit("train.staged")
         (root / record).unlink(missing_ok=True)
         fsync_directory((root / record).parent)
@@ -136,7 +139,6 @@ def _write_outputs(root: Path, outputs: Mapping[str, bytes], record: str, record
         for path, temporary in staged.items():  # the record is the last
             publish_file(temporary, root / path, failpoint="train.publish")
     except OSError as error:
-        path = str(error.filename or record)
         raise StorageFailed(action="write", path=path, problem=error.strerror or str(error)) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -144,6 +146,10 @@ def _write_outputs(root: Path, outputs: Mapping[str, bytes], record: str, record
 
 def _stage(staging: Path, target: Path, data: bytes) -> Path:
     make_directory(target.parent)
+    # Asked before the first file takes its place: a folder that refuses would leave a mix.
+    if not os.access(target.parent / ".", os.W_OK):
+        number = errno.EACCES if target.parent.is_dir() else errno.ENOTDIR
+        raise OSError(number, os.strerror(number))
     same_device = staging.stat().st_dev == target.parent.stat().st_dev
     temporary = (staging if same_device else target.parent) / temporary_name()
     number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
