@@ -1,0 +1,247 @@
+"""`checkout --into`: rows of a manifest as files. Only what differs is written; edits that nobody saved are refused."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Sequence, Set
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datapin.base import failpoints
+from datapin.base.errors import AssetsMissing, BadRows, Refused, StorageFailed, UnsavedEdits, Usage, listed
+from datapin.base.files import make_directory
+from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.base.ids import AssetId
+from datapin.base.progress import SILENT, Progress
+from datapin.base.stat_records import StatMatrix
+from datapin.manifest.keys import check_keys
+from datapin.store.store import Reader, Store
+from datapin.versions.checkout_state import CheckoutState
+from datapin.versions.checkout_survey import Present, holds_only, survey
+from datapin.versions.safe_tree import Obstructed, SafeTree
+
+_BATCH_FILES = 64
+_BATCH_BYTES = 8 << 20
+_STREAM_FROM_BYTES = 64 << 20
+_OPEN_FOLDERS = "/proc/self/fd"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutReport:
+    """What a checkout did, in files; `bytes` were written."""
+
+    written: int
+    removed: int
+    unchanged: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutPlan:
+    """What a checkout will do. `writes` and `unchanged` are wanted rows, `removals` and `edited` are keys."""
+
+    writes: npt.NDArray[np.int64]
+    unchanged: npt.NDArray[np.int64]
+    removals: list[str]
+    edited: list[str]
+
+
+def plan_checkout(wanted_ids: IdMatrix, present: Present, ours: Set[tuple[str, bytes]], *, force: bool) -> CheckoutPlan:
+    """What to write, to leave, to remove and to refuse; pure.
+
+    `ours` holds (key, raw id) of what earlier checkouts wrote. A file that is neither wanted as it is nor ours as it is
+    was edited. With `force` an edited file is overwritten if its key is wanted, and left to the user if not.
+    """
+    is_wanted = present.rows >= 0
+    rows = np.where(is_wanted, present.rows, 0)
+    same = is_wanted & (present.ids == wanted_ids[rows]).all(axis=1) if len(wanted_ids) else is_wanted
+    to_write = np.ones(len(wanted_ids), np.bool_)
+    to_write[present.rows[same]] = False
+    removals, edited = [], []
+    for number in np.flatnonzero(~same).tolist():
+        key = present.keys[number]
+        if (key, present.ids[number].tobytes()) in ours:
+            if not is_wanted[number]:
+                removals.append(key)
+        elif not force:
+            edited.append(key)
+    return CheckoutPlan(np.flatnonzero(to_write), np.flatnonzero(~to_write), removals, sorted(edited))
+
+
+def checkout_files(
+    table: pa.Table,
+    target: Path,
+    *,
+    store: Store,
+    state: Path,
+    progress: Progress = SILENT,
+    force: bool = False,
+) -> CheckoutReport:
+    """Make the folder `target` hold the files of `table` (key, asset_id, size); `state` keeps what was written where.
+
+    Files that an earlier checkout wrote there and that are not wanted any more are removed; other files stay. Nothing
+    is written if anything is refused. Cut off, it leaves whole files only, and a second run finishes. Files are not
+    fsynced: they can be written again. Raises BadKeys, AssetsMissing, UnsavedEdits (unless `force`), Refused,
+    StorageFailed, DamagedAsset.
+    """
+    keys = _checked_keys(table, str(target))
+    ids = ids_from_hex(table["asset_id"])
+    sizes = table["size"].to_numpy()
+    if target.exists() and not target.is_dir():
+        raise Usage(f"{target} is not a folder", "name a folder, for example --into out")
+    with _storage_errors(target):
+        make_directory(target)
+    with CheckoutState.hold(state, target) as known, _storage_errors(target), closing(SafeTree(target)) as tree:
+        present = survey(tree, known, keys, force=force)
+        plan = plan_checkout(ids, present, _ours(known, present), force=force)
+        _refuse(tree, target, plan, present)
+        reader = _reader(store, keys, ids, plan.writes)
+        stats = np.full((len(keys), 4), -1, np.int64)  # -1: not vouched for, hashed the next time
+        kept = (present.rows >= 0) & present.is_settled
+        stats[present.rows[kept]] = present.stats[kept]
+        if len(plan.writes) or plan.removals:
+            new_keys = keys.take(pa.array(plan.writes))
+            known.intend(new_keys, ids[plan.writes])
+            failpoints.hit("checkout.intended")
+            _remove(tree, plan.removals)
+            stats[plan.writes] = _write(tree, new_keys.to_pylist(), sizes[plan.writes], reader, store, progress)
+        failpoints.hit("checkout.finished")
+        known.save(keys, stats, ids)
+    return CheckoutReport(
+        written=len(plan.writes),
+        removed=len(plan.removals),
+        unchanged=len(plan.unchanged),
+        bytes=int(sizes[plan.writes].sum()),
+    )
+
+
+def _checked_keys(table: pa.Table, where: str) -> pa.StringArray:
+    """The keys, checked again: they come from a file that anybody may have written."""
+    keys = table["key"].cast(pa.string()).combine_chunks()
+    check_keys(keys, where=where)
+    if len(keys.unique()) != len(keys):
+        raise BadRows(where, "a key appears more than once")
+    folders: set[str] = set()
+    for folder in pc.replace_substring_regex(keys, pattern="/?[^/]*$", replacement="").unique().to_pylist():
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = posixpath.dirname(folder)
+    both = keys.filter(pc.is_in(keys, value_set=pa.array(sorted(folders), pa.string()))).to_pylist()
+    if both:
+        raise BadRows(where, f"{len(both)} key(s) are both a file and a folder: {listed(both, 5)}")
+    return keys
+
+
+def _ours(known: CheckoutState, present: Present) -> set[tuple[str, bytes]]:
+    """Key and raw id of everything that earlier checkouts wrote, or were about to, among the files that lie there."""
+    keys = pa.array(present.keys, pa.string())
+    pairs: set[tuple[str, bytes]] = set()
+    for records in (known.records, known.intents):
+        rows = np.flatnonzero(pc.is_in(records.keys, value_set=keys).to_numpy(zero_copy_only=False))
+        names = records.keys.take(pa.array(rows)).to_pylist()
+        pairs.update((name, records.ids[row].tobytes()) for name, row in zip(names, rows, strict=True))
+    return pairs
+
+
+def _refuse(tree: SafeTree, target: Path, plan: CheckoutPlan, present: Present) -> None:
+    """Raises UnsavedEdits or Refused if the plan cannot be carried out as a whole."""
+    if plan.edited:
+        raise UnsavedEdits(where=str(target), names=tuple(plan.edited))
+    going = set(plan.removals)
+    in_the_way = [
+        f"{path} is {what}"
+        for path, what in sorted(present.blocked.items())
+        if path not in going and not (what == "a folder" and holds_only(tree, path, going))
+    ]
+    if in_the_way:
+        raise Refused(
+            f"{target}: {len(in_the_way)} thing(s) in the way: {listed(in_the_way, 5)}",
+            "move them away, or check out into another folder",
+        )
+
+
+def _reader(store: Store, keys: pa.StringArray, ids: IdMatrix, rows: npt.NDArray[np.int64]) -> Reader:
+    """A reader for the rows to write. Raises AssetsMissing, by key, before anything is touched."""
+    absent = rows[store.missing(ids[rows])]
+    if len(absent):
+        raise AssetsMissing(names=tuple(keys.take(pa.array(absent[:20])).to_pylist()), count=len(absent))
+    return store.reader(ids[rows])
+
+
+def _remove(tree: SafeTree, keys: Sequence[str]) -> None:
+    """Remove files, and the folders that are empty then."""
+    folders: set[str] = set()
+    for key in keys:
+        folder, _, name = key.rpartition("/")
+        tree.remove(folder, name)
+        failpoints.hit("checkout.file.removed")
+        folders.add(folder)
+    for folder in sorted(folders, reverse=True):
+        while folder and tree.remove_if_empty(folder):
+            folder = posixpath.dirname(folder)
+
+
+def _write(
+    tree: SafeTree,
+    keys: list[str],
+    sizes: npt.NDArray[np.int64],
+    reader: Reader,
+    store: Store,
+    progress: Progress,
+) -> StatMatrix:
+    """Write the file of every key; their stats. Bytes are hashed before a file gets its name."""
+    stats = np.empty((len(keys), 4), np.int64)
+    with progress.bar("writing files", len(keys), "file") as bar:
+        for first, last in _batches(sizes):
+            if last - first == 1 and sizes[first] >= _STREAM_FROM_BYTES and os.path.isdir(_OPEN_FOLDERS):
+                asset_id = AssetId(reader.raw_id(first).hex())
+                folder, _, name = keys[first].rpartition("/")
+                with tree.streamed(folder, name) as (path, written):
+                    _stream(store, asset_id, path, keys[first])
+                stats[first] = written[0]
+            else:
+                for number, data in enumerate(reader.read_batch(range(first, last)), start=first):
+                    folder, _, name = keys[number].rpartition("/")
+                    stats[number] = tree.write(folder, name, data)
+            failpoints.hit("checkout.batch.written")
+            bar.advance(last - first)
+    return stats
+
+
+def _stream(store: Store, asset_id: AssetId, path: Path, key: str) -> None:
+    try:
+        store.copy_to(asset_id, path, durable=False)
+    except StorageFailed as error:
+        raise StorageFailed("write", key, error.problem) from None  # the path names an open folder of this process
+
+
+def _batches(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of rows to read at once: bounded in files and bytes, a big file alone."""
+    first, held = 0, 0
+    for number, size in enumerate(sizes.tolist()):
+        if number > first and (number - first >= _BATCH_FILES or held + size > _BATCH_BYTES):
+            yield first, number
+            first, held = number, 0
+        held += size
+    if first < len(sizes):
+        yield first, len(sizes)
+
+
+@contextmanager
+def _storage_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except Obstructed as obstacle:
+        raise Refused(
+            f"{target}/{obstacle.path} became {obstacle.what} while files were written",
+            "remove it and run the same command again",
+        ) from None
+    except OSError as error:
+        raise StorageFailed("write", str(error.filename or target), error.strerror or str(error)) from None

@@ -1,0 +1,62 @@
+"""What a checkout wrote into a folder, so that the next one can tell its own files from the user's edits.
+
+Records name each file with its stat and asset id. Before files are written, their names and ids are noted as intent;
+after a crash a file whose bytes match an intent is known to be ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from datapin.base.files import lock, make_directory
+from datapin.base.id_columns import IdMatrix
+from datapin.base.stat_records import StatMatrix, StatRecords, read_stat_records, write_stat_records
+
+TICK_NS = 50_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutState:
+    """The state of one target folder, below the folder `state`."""
+
+    path: Path
+    records: StatRecords
+    intents: StatRecords
+
+    @classmethod
+    @contextmanager
+    def hold(cls, state: Path, target: Path) -> Iterator[CheckoutState]:
+        """Nobody else checks out into `target` meanwhile."""
+        name = hashlib.sha256(os.fsencode(os.path.realpath(target))).hexdigest()[:24]
+        make_directory(state)
+        path = state / name
+        with lock(path.with_suffix(".lock"), what=f"folder {target}"):
+            intents = read_stat_records(path.with_suffix(".intent"))
+            yield cls(path, read_stat_records(path), intents)
+
+    @property
+    def was_cut_off(self) -> bool:
+        """Whether the last checkout here did not come to its end."""
+        return len(self.intents) > 0
+
+    def intend(self, keys: pa.StringArray, ids: IdMatrix) -> None:
+        """Note that these files are about to be written; earlier intents stay, their files may be there too."""
+        both = pa.concat_arrays([self.intents.keys, keys])
+        stats = np.full((len(both), 4), -1, np.int64)
+        records = StatRecords(both, stats, np.concatenate([self.intents.ids, ids]), settled_before_ns=0)
+        write_stat_records(self.path.with_suffix(".intent"), records)
+
+    def save(self, keys: pa.StringArray, stats: StatMatrix, ids: IdMatrix) -> None:
+        """Note what lies there now; intents are done with."""
+        settled_before_ns = time.time_ns() - TICK_NS
+        write_stat_records(self.path, StatRecords(keys, stats, ids, settled_before_ns=settled_before_ns))
+        self.path.with_suffix(".intent").unlink(missing_ok=True)
