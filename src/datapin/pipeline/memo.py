@@ -82,6 +82,10 @@ class MemoHits:
     def found(self) -> BoolColumn:
         return self.segment >= 0
 
+    def only(self, places: IntColumn) -> MemoHits:
+        """Some of them."""
+        return MemoHits(self.segment[places], self.row[places])
+
 
 class OperatorMemo:
     """The results of one operator. Not for threads."""
@@ -123,7 +127,9 @@ class OperatorMemo:
         back[np.concatenate(places)] = np.arange(len(hits.row))
         return pa.concat_tables(tables).take(pa.array(back)).combine_chunks()
 
-    def append(self, ids: IdMatrix, copies: IntColumn, problems: Sequence[str | None], values: Sequence[bytes]) -> None:
+    def append(
+        self, ids: IdMatrix, copies: IntColumn, problems: Sequence[str | None], values: Sequence[bytes | None]
+    ) -> None:
         """Add results, durably. Every asset they name must be durable in the store already."""
         if not len(ids):
             return

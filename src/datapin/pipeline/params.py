@@ -138,7 +138,7 @@ def _names_of(model: type[BaseModel]) -> list[str]:
 
 
 def _models_along(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[type[BaseModel]], list[str]]:
-    """The models that the last name of `loc` could belong to, and `loc` without the tags pydantic puts in for unions."""
+    """The models that the last name of `loc` could belong to, and `loc` without the tags of unions."""
     models: list[type[BaseModel]] = [model]
     parts: list[str] = []
     for position, part in enumerate(loc):

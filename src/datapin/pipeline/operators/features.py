@@ -64,8 +64,10 @@ class Pixels(_Extractor):
 
     def vectors(self, batch: UInt8) -> Float32:
         """float32 [n, height · width · channels]."""
-        flat = batch.reshape(len(batch), -1).astype(np.float32)
-        return flat / np.float32(255) if self.scale == "unit" else flat
+        flat: Float32 = batch.reshape(len(batch), -1).astype(np.float32)
+        if self.scale == "unit":
+            flat /= np.float32(255)
+        return flat
 
 
 @dataclass(frozen=True, slots=True)

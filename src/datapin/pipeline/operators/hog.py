@@ -20,10 +20,10 @@ _FLOOR = float(_UNIT * _UNIT)  # keeps flat blocks from being blown up: one grey
 
 
 def hog(images: UInt8, cell_px: int, bins: int = 9) -> Float32:
-    """Histograms of oriented gradients, Dalal & Triggs 2005: unsigned bins, votes shared by the two nearest, L2-Hys blocks.
+    """Histograms of oriented gradients, Dalal & Triggs 2005: unsigned bins, shared votes, L2-Hys blocks of 2x2 cells.
 
     `images` is uint8 [n, height, width, channels]; of several channels the one with the steepest gradient counts.
-    The result is float32 [n, d] with d = (height/cell - 1) · (width/cell - 1) · 4 · bins, rows independent of the batch.
+    The result is float32 [n, d], d = (height/cell - 1) · (width/cell - 1) · 4 · bins; rows independent of the batch.
     Raises OperatorRefused if a side is not a multiple of `cell_px`, or shorter than two cells.
     """
     count, height, width = images.shape[:3]
@@ -47,7 +47,8 @@ def hog(images: UInt8, cell_px: int, bins: int = 9) -> Float32:
     histogram += np.bincount((cell * bins + second).ravel(), votes_next[gradient].ravel(), slots)
     cells = histogram.reshape(count, rows, columns, bins)
     blocks = np.concatenate(
-        [cells[:, y : rows - 1 + y, x : columns - 1 + x] for y in range(BLOCK_CELLS) for x in range(BLOCK_CELLS)], axis=-1
+        [cells[:, y : rows - 1 + y, x : columns - 1 + x] for y in range(BLOCK_CELLS) for x in range(BLOCK_CELLS)],
+        axis=-1,
     )
     return _l2_hys(blocks).reshape(count, -1)
 

@@ -160,9 +160,7 @@ class Shift(Geometric):
         """An offset."""
         if (chance := self.chance(draw, 2)) is None:
             return Affine()
-        return Affine(
-            x=(2 * chance[0] - 1) * self.fraction * width, y=(2 * chance[1] - 1) * self.fraction * height
-        )
+        return Affine(x=(2 * chance[0] - 1) * self.fraction * width, y=(2 * chance[1] - 1) * self.fraction * height)
 
 
 class Crop(Geometric):

@@ -1,4 +1,4 @@
-"""Randomness as a function: of operator, its version, asset id, copy and seed; no generator, no order, no global state."""
+"""Randomness as a function of operator, its version, asset id, copy and seed: no generator, no global state."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class UserFunction:
         return vectors
 
     def declares_batch_invariance(self) -> bool:
-        """Whether the function, or its module, says `batch_invariant = True`. Raises OperatorRefused if it cannot load."""
+        """Whether the function, or its module, says `batch_invariant = True`. Raises OperatorRefused."""
         function = load(self.root, self.module, self.function)
         module = sys.modules[self.module]
         return getattr(function, "batch_invariant", getattr(module, "batch_invariant", False)) is True

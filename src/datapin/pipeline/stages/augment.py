@@ -1,0 +1,174 @@
+"""augment: more rows from the train rows, stored as assets, or only as the recipe that makes them while training."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datapin.base.errors import DamagedAsset, StageRefused, listed
+from datapin.base.findings import Finding
+from datapin.manifest.columns import one_array
+from datapin.manifest.manifest import Manifest
+from datapin.pipeline.context import StageContext, StageReport
+from datapin.pipeline.derived import derive_assets, rows_of, with_assets
+from datapin.pipeline.map import name_damaged_row
+from datapin.pipeline.operators.augment import AugmentImage
+from datapin.pipeline.output import OutputPlace, open_input, output_place, previous_of, properties_from
+from datapin.pipeline.params import read_params
+from datapin.pipeline.recipe import RECIPE, TRAIN
+from datapin.pipeline.stage_params import AugmentParams
+
+STAGE = "augment"
+_PNG_SUFFIX = r"(?i)\.(png|jpe?g|gif|bmp|tiff?|webp|pgm|ppm|pnm)$"
+
+
+def run_augment(context: StageContext, params_file: Path) -> StageReport:
+    """Run the stage with its section of the params file. Raises BadSettings, StageRefused and what storage raises."""
+    return augment(context, read_params(params_file, STAGE, AugmentParams))
+
+
+def augment(context: StageContext, params: AugmentParams) -> StageReport:
+    """Run the stage: the output manifest is swapped in whole, or nothing changes."""
+    if params.splits != [TRAIN]:
+        others = [name for name in params.splits if name != TRAIN]
+        seen = f"the splits {listed(others)} would be augmented" if others else "no split is named"
+        raise StageRefused(
+            STAGE, f"{seen}; only train rows ever are", "set splits: [train] in params.yaml: anything else leaks"
+        )
+    operator = AugmentImage(
+        operators=params.operators, seed=params.seed, fill=params.fill, resampling=params.resampling
+    )
+    with output_place(context, STAGE, params.output, [params.input]) as place:
+        source = open_input(context, STAGE, params.input)
+        table = source.to_table()
+        if "split" not in table.column_names:
+            raise StageRefused(STAGE, f"{params.input} has no split column", "run `datapin run prepare` first")
+        if params.mode == "online":
+            return _write_recipe(context, params, operator, place, source, table)
+        return _write_copies(context, params, operator, place, source, table)
+
+
+def _write_recipe(
+    context: StageContext,
+    params: AugmentParams,
+    operator: AugmentImage,
+    place: OutputPlace,
+    source: Manifest,
+    table: pa.Table,
+) -> StageReport:
+    properties = {**properties_from(source, params.input), RECIPE: operator.recipe}
+    written = place.write(table, properties, previous_of(context, params.output))
+    return StageReport(STAGE, written.rows, 0, 0, 0, (), written.digest)
+
+
+def _write_copies(
+    context: StageContext,
+    params: AugmentParams,
+    operator: AugmentImage,
+    place: OutputPlace,
+    source: Manifest,
+    table: pa.Table,
+) -> StageReport:
+    row, copy = _planned(table, params)
+    parents = table.take(pa.array(row))
+    findings = () if len(row) else (_nothing_to_do(params),)
+    computed = reused = 0
+    if len(row):
+        try:
+            derived = derive_assets(rows_of(parents, copy), operator, context, title=STAGE)
+        except DamagedAsset as error:
+            raise name_damaged_row(error, one_array(parents["key"]), one_array(parents["asset_id"])) from None
+        _refuse_broken(parents, derived.problems)
+        children = _children(with_assets(parents, derived), parents, copy, operator.fingerprint)
+        _refuse_collisions(table, children, params.input)
+        table = pa.concat_tables([table, children.cast(_same_types(children, table))], promote_options="default")
+        computed, reused = derived.computed, derived.reused
+    written = place.write(table, properties_from(source, params.input), previous_of(context, params.output))
+    return StageReport(STAGE, written.rows, computed, reused, 0, findings, written.digest)
+
+
+def _planned(table: pa.Table, params: AugmentParams) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Which rows become parents, one entry per child, and the child's number, from 1. Only train rows are there."""
+    is_train = pc.fill_null(pc.equal(one_array(table["split"]), TRAIN), False).to_numpy(zero_copy_only=False)
+    counts = np.where(is_train, _copies_per_row(table, params), 0)
+    row = np.repeat(np.arange(table.num_rows), counts)
+    ends = np.cumsum(counts)
+    copy = np.arange(len(row)) - np.repeat(ends - counts, counts) + 1
+    return row, copy
+
+
+def _copies_per_row(table: pa.Table, params: AugmentParams) -> npt.NDArray[np.int64]:
+    if isinstance(params.copies, int):
+        return np.full(table.num_rows, params.copies, dtype=np.int64)
+    if "label" not in table.column_names or not pa.types.is_string(table["label"].type):
+        raise StageRefused(STAGE, "copies are given per class, but the rows have no classes", "give one number instead")
+    labels = one_array(table["label"]).dictionary_encode()
+    known = [name for name in labels.dictionary.to_pylist() if name is not None]
+    unknown = [name for name in params.copies if name not in known]
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        advice = f"did you mean {close[0]!r}?" if close else f"classes: {listed(sorted(known))}"
+        raise StageRefused(STAGE, f"copies names the class {unknown[0]!r}, which no row has", advice)
+    per_class = np.array([params.copies.get(name, 0) for name in labels.dictionary.to_pylist()], dtype=np.int64)
+    codes = labels.indices.fill_null(0).to_numpy()
+    per_row = per_class[codes] if len(per_class) else np.zeros(table.num_rows, dtype=np.int64)
+    return np.where(labels.is_valid().to_numpy(zero_copy_only=False), per_row, 0)
+
+
+def _children(derived: pa.Table, parents: pa.Table, copy: npt.NDArray[np.int64], fingerprint: str) -> pa.Table:
+    """Rows of the copies: what they do not have of their own, they inherit."""
+    stems = pc.replace_substring_regex(one_array(parents["key"]), _PNG_SUFFIX, "")
+    numbers = pa.array(copy).cast(pa.string())
+    lineage = {
+        "key": pc.binary_join_element_wise(stems, "~", numbers, ".png", ""),
+        "parent": parents["key"],
+        "parent_id": parents["asset_id"],
+        "operator": pa.array([fingerprint]).take(pa.array(np.zeros(len(copy), dtype=np.int64))),
+    }
+    for name, column in lineage.items():
+        if name in derived.column_names:
+            derived = derived.set_column(derived.column_names.index(name), name, column)
+        else:
+            derived = derived.append_column(name, column)
+    return derived
+
+
+def _same_types(children: pa.Table, table: pa.Table) -> pa.Schema:
+    """The children's schema with the types of the rows they join."""
+    return pa.schema([table.schema.field(f.name) if f.name in table.column_names else f for f in children.schema])
+
+
+def _refuse_broken(parents: pa.Table, problems: pa.Array) -> None:
+    broken = problems.is_valid()
+    if pc.any(broken).as_py():
+        keys, texts = parents["key"].filter(broken).to_pylist(), problems.filter(broken).to_pylist()
+        named = dict(zip(keys, texts, strict=True))
+        raise StageRefused(
+            STAGE,
+            f"{len(named)} train row(s) cannot be augmented: {listed([f'{k} ({t})' for k, t in named.items()], 5)}",
+            "let prepare drop them (on_broken: drop and a resize or mode), or set copies: 0",
+        )
+
+
+def _refuse_collisions(table: pa.Table, children: pa.Table, dataset: str) -> None:
+    keys = one_array(children["key"])
+    taken = pc.is_in(keys, value_set=one_array(table["key"]))
+    counts = keys.value_counts()
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+    names = sorted({*keys.filter(taken).to_pylist(), *twice.to_pylist()})
+    if names:
+        raise StageRefused(
+            STAGE,
+            f"{len(names)} key(s) of copies are taken already: {listed(names, 5)}",
+            f"rename these rows of {dataset}, or the images that differ only in their ending",
+        )
+
+
+def _nothing_to_do(params: AugmentParams) -> Finding:
+    message = "no copies were asked for, or no row is in the split train"
+    return Finding("warning", "nothing-augmented", params.output, message, "check copies in params.yaml")

@@ -1,0 +1,215 @@
+"""featurize: one vector of float32 per row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from datapin.base.errors import DamagedAsset, StageRefused, listed
+from datapin.base.findings import Finding
+from datapin.base.id_columns import ids_from_hex
+from datapin.manifest.columns import one_array
+from datapin.manifest.manifest import Manifest
+from datapin.pipeline.context import StageContext, StageReport
+from datapin.pipeline.derived import rows_of
+from datapin.pipeline.engines.local import ALONE_S, LocalEngine
+from datapin.pipeline.fingerprint import canonical_json, code_identity, file_hashes, library_versions, memo_key
+from datapin.pipeline.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
+from datapin.pipeline.operators.features import ColorHist, Features, Hog, ImageExtractor, Pixels
+from datapin.pipeline.operators.user_code import UserFunction
+from datapin.pipeline.output import open_input, output_place, previous_of, properties_from
+from datapin.pipeline.params import read_params
+from datapin.pipeline.stage_params import (
+    ColorHistParams,
+    ExtractorParams,
+    FeaturizeParams,
+    HogParams,
+    PixelsParams,
+    UserFunctionParams,
+)
+from datapin.pipeline.work import Batch, CheckInvariance, ExtractFeatures, StorePlace
+
+STAGE = "featurize"
+FEATURES = "features"
+EXTRACTORS = "datapin.extractors"
+"""The property of a features manifest that names its extractors, as a JSON list."""
+
+_CHECKED_ASSETS = 32
+
+
+def run_featurize(context: StageContext, params_file: Path) -> StageReport:
+    """Run the stage with its section of the params file. Raises BadSettings, StageRefused and what storage raises."""
+    return featurize(context, read_params(params_file, STAGE, FeaturizeParams))
+
+
+def featurize(context: StageContext, params: FeaturizeParams) -> StageReport:
+    """Run the stage: the output manifest is swapped in whole, or nothing changes."""
+    operator = Features(tuple(_extractor(one, context.root) for one in params.extract))
+    with output_place(context, STAGE, params.output, [params.input]) as place:
+        source = open_input(context, STAGE, params.input)
+        if FEATURES in source.schema.names:
+            raise StageRefused(STAGE, f"{params.input} has a column {FEATURES!r} already", "name another input")
+        operator, findings = _checked(operator, source, context)
+        run = _Run(operator, params, context)
+        extractors = canonical_json([one.identity()["use"] for one in operator.extractors])
+        properties = {**properties_from(source, params.input), EXTRACTORS: extractors}
+        written = place.write(run.tables(source), properties, previous_of(context, params.output))
+    return StageReport(STAGE, written.rows, run.computed, run.reused, 0, tuple(findings), written.digest)
+
+
+class _Run:
+    """The rows on their way through the stage, a chunk at a time."""
+
+    def __init__(self, operator: Features, params: FeaturizeParams, context: StageContext) -> None:
+        self._operator = operator
+        self._params = params
+        self._context = context
+        self._width: int | None = None
+        self._first_key = ""
+        self.computed = 0
+        self.reused = 0
+
+    def tables(self, source: Manifest) -> Iterator[pa.Table]:
+        """The rows with their features, in key order."""
+        place = StorePlace(self._context.store.root)
+        key = memo_key(self._operator.fingerprint, self._operator.environment)
+        computation = ExtractFeatures(self._operator, place)
+        plan = MapPlan(computation, key, makes_assets=False, title=STAGE, batch_assets=self._params.batch)
+        waiting: list[pa.Table] = []
+        mapped_rows = map_rows(
+            _chunks(source, waiting),
+            plan,
+            self._context,
+            _engine(self._operator, self._context.jobs),
+            total=source.rows,
+        )
+        for mapped in _with_rows_named(mapped_rows, source):
+            self.computed += mapped.computed
+            self.reused += mapped.reused
+            yield waiting.pop(0).append_column(FEATURES, self._column(mapped))
+
+    def _column(self, mapped: Mapped) -> pa.Array:
+        _refuse_problems(mapped)
+        values = mapped.values
+        offsets = np.frombuffer(values.buffers()[1], dtype=np.int32)[values.offset : values.offset + len(values) + 1]
+        widths = np.diff(offsets) // 4
+        if self._width is None:
+            self._width, self._first_key = int(widths[0]), mapped.rows.keys[0].as_py()
+        odd = np.flatnonzero(widths != self._width)
+        if len(odd):
+            row = int(odd[0])
+            raise StageRefused(
+                STAGE,
+                f"row {mapped.rows.keys[row].as_py()} has {widths[row]} features, {self._first_key} has {self._width}",
+                "all images need one size and mode: set resize and mode in params.yaml, for prepare or this extractor",
+            )
+        flat = np.frombuffer(values.buffers()[2], dtype="<f4", count=len(values) * self._width, offset=int(offsets[0]))
+        _refuse_not_finite(flat.reshape(len(values), self._width), mapped.rows)
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), self._width)
+
+
+def _chunks(source: Manifest, waiting: list[pa.Table]) -> Iterator[Rows]:
+    """The rows to map; their tables wait for the results."""
+    for shard in source.iter_tables():
+        for start in range(0, shard.num_rows, CHUNK_ROWS):
+            table = shard.slice(start, CHUNK_ROWS)
+            waiting.append(table)
+            yield rows_of(table)
+
+
+def _with_rows_named(mapped_rows: Iterator[Mapped], source: Manifest) -> Iterator[Mapped]:
+    try:
+        yield from mapped_rows
+    except DamagedAsset as error:
+        table = source.to_table(["key", "asset_id"])
+        raise name_damaged_row(error, one_array(table["key"]), one_array(table["asset_id"])) from None
+
+
+def _refuse_problems(mapped: Mapped) -> None:
+    broken = mapped.problems.is_valid()
+    keys, problems = mapped.rows.keys.filter(broken).to_pylist(), mapped.problems.filter(broken).to_pylist()
+    if keys:
+        named = [f"{key} ({problem})" for key, problem in zip(keys, problems, strict=True)]
+        raise StageRefused(
+            STAGE,
+            f"{len(keys)} row(s) have no features: {listed(named, 5)}",
+            "let prepare drop broken images (on_broken: drop), or correct the extractor",
+        )
+
+
+def _refuse_not_finite(vectors: npt.NDArray[np.float32], rows: Rows) -> None:
+    bad = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(bad):
+        keys = rows.keys.take(pa.array(bad[:20])).to_pylist()
+        raise StageRefused(
+            STAGE,
+            f"{len(bad)} row(s) have features that are not numbers (NaN or infinity): {listed(keys, 5)}",
+            "correct the extractor, or remove these rows with `datapin remove`",
+        )
+
+
+def _extractor(params: ExtractorParams, root: Path) -> ImageExtractor | UserFunction:
+    if isinstance(params, UserFunctionParams):
+        return _user_function(params, root)
+    size = (params.resize[0], params.resize[1]) if params.resize else None
+    if isinstance(params, PixelsParams):
+        return Pixels(size, params.mode, params.scale)
+    if isinstance(params, ColorHistParams):
+        return ColorHist(size, params.mode, params.bins)
+    assert isinstance(params, HogParams)
+    return Hog(size, params.mode, params.cell, params.bins)
+
+
+def _user_function(params: UserFunctionParams, root: Path) -> UserFunction:
+    module, function = params.use.split(":")
+    code = {
+        "code": code_identity(root, module, function, params.use),
+        "libraries": library_versions(params.libraries, params.use),
+        "inputs": file_hashes(root, params.inputs, params.use),
+    }
+    return UserFunction(str(root), module, function, canonical_json(params.params), canonical_json(code))
+
+
+def _engine(operator: Features, jobs: int) -> LocalEngine:
+    # Code of the user's never runs in this process: there it could meet more threads, and other bits, than in a worker.
+    has_user_code = any(isinstance(one, UserFunction) for one in operator.extractors)
+    return LocalEngine(jobs, alone_s=None if has_user_code else ALONE_S)
+
+
+def _checked(operator: Features, source: Manifest, context: StageContext) -> tuple[Features, list[Finding]]:
+    """The operator, with user functions called in batches where that was declared and holds for a sample."""
+    findings: list[Finding] = []
+    extractors: list[ImageExtractor | UserFunction] = []
+    for extractor in operator.extractors:
+        if isinstance(extractor, UserFunction):
+            declared, holds = _check(extractor, source, context)
+            extractor = replace(extractor, in_batches=holds)
+            if declared and not holds:
+                message = f"{extractor.use} gives other bits in other batches and was called with one asset at a time"
+                advice = "remove batch_invariant = True, or make its arithmetic independent of the batch"
+                findings.append(Finding("warning", "not-batch-invariant", extractor.use, message, advice))
+        extractors.append(extractor)
+    return Features(tuple(extractors)), findings
+
+
+def _check(function: UserFunction, source: Manifest, context: StageContext) -> tuple[bool, bool]:
+    computation = CheckInvariance(function, StorePlace(context.store.root))
+    sample = _sample(source)
+    present = sample[~context.store.missing(sample)]  # what is missing is named, by its row, when it is needed
+    batch = Batch(present.tobytes(), (0,) * len(present))
+    results: Sequence[tuple[None, tuple[bool, bool]]] = list(
+        LocalEngine(1, alone_s=None).run(computation, [(None, batch)])
+    )
+    return results[0][1]
+
+
+def _sample(source: Manifest) -> npt.NDArray[np.uint8]:
+    """Assets spread over the first shard: the same for the same rows."""
+    column = one_array(next(iter(source.iter_tables(["asset_id"])))["asset_id"])
+    step = max(1, len(column) // _CHECKED_ASSETS)
+    return ids_from_hex(column.take(pa.array(np.arange(0, len(column), step)[:_CHECKED_ASSETS])))
