@@ -147,8 +147,9 @@ def _write_outputs(root: Path, outputs: Mapping[str, bytes], record: str, record
 def _stage(staging: Path, target: Path, data: bytes) -> Path:
     make_directory(target.parent)
     # Asked before the first file takes its place: a folder that refuses would leave a mix.
-    if not os.access(target.parent / ".", os.W_OK):
-        number = errno.EACCES if target.parent.is_dir() else errno.ENOTDIR
+    is_folder = target.parent.is_dir()
+    if not is_folder or not os.access(target.parent, os.W_OK):
+        number = errno.EACCES if is_folder else errno.ENOTDIR
         raise OSError(number, os.strerror(number))
     same_device = staging.stat().st_dev == target.parent.stat().st_dev
     temporary = (staging if same_device else target.parent) / temporary_name()
