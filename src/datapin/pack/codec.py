@@ -5,6 +5,8 @@ The choice depends on the bytes alone, so the same asset is stored the same way 
 
 from __future__ import annotations
 
+import threading
+
 import zstandard
 
 from datapin.pack.format import CODEC_RAW, CODEC_ZSTD
@@ -35,7 +37,15 @@ _MAGICS = (
     b"\x00\x00\x00\x0cJXL ",
 )
 
-_sampler = zstandard.ZstdCompressor(level=1, write_checksum=False, write_content_size=True)
+
+class _Samplers(threading.local):
+    """A compressor per thread: it must not be shared, and making one costs more than a sample."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
+
+
+_samplers = _Samplers()
 
 
 class CodecError(ValueError):
@@ -51,9 +61,8 @@ def encode(data: bytes) -> tuple[int, bytes]:
         # Half from the start and half from the middle: many formats begin with a header unlike the rest.
         half, middle = _SAMPLE_BYTES // 2, size // 2
         sample = data[:half] + data[middle : middle + half]
-        if not _saves_a_tenth(len(_sampler.compress(sample)), len(sample)):
+        if not _saves_a_tenth(len(_samplers.compressor.compress(sample)), len(sample)):
             return CODEC_RAW, data
-    # A compressor per call: one is not safe to share between threads, and it costs little beside level 3.
     frame = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False, write_content_size=True).compress(data)
     return (CODEC_ZSTD, frame) if _saves_a_tenth(len(frame), size) else (CODEC_RAW, data)
 

@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         pa.field("codec", pa.uint8(), nullable=False),
     ]
 )
+_COLUMNS = [(field.name, field.type) for field in SCHEMA]  # a foreign writer may leave out `not null`
 _ROW_GROUP_ROWS = 1 << 20
 _MERGE_FROM = 8
 _FILE_NAME = re.compile(r"([0-9a-f]{64})" + re.escape(INDEX_SUFFIX))
@@ -76,7 +77,7 @@ def decode_index(name: str, data: bytes, path: str) -> Entries:
         raise DamagedPack(path, "its bytes do not hash to its name")
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
-        if not file.schema_arrow.equals(SCHEMA):
+        if [(field.name, field.type) for field in file.schema_arrow] != _COLUMNS:
             raise DamagedPack(path, f"its columns are {', '.join(file.schema_arrow.names)}, or of other types")
         table = file.read().combine_chunks()
     except (pa.ArrowException, OSError) as error:
