@@ -141,6 +141,6 @@ def test_a_full_disk_ends_in_one_error_and_a_second_run_finishes(clean: CleanRun
     done = subprocess.run([sys.executable, "-c", _RUN, str(root)], env=env, capture_output=True, text=True, check=False)
     assert "StorageFailed: cannot write" in done.stderr
     assert all(digest in (clean.old[path], clean.new[path]) for path, digest in _files(root).items())
-    assert not list((root / ".datapin/tmp").iterdir())
+    assert not list((root / ".datapin/tmp").glob(".tmp-*"))
     _train_here(root)
     assert _files(root) == clean.new

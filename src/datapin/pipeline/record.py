@@ -22,11 +22,11 @@ import numpy as np
 from datapin.base.errors import DamagedManifest, DamagedModel, StorageFailed
 from datapin.base.files import publish_bytes
 from datapin.pipeline.metrics import report_json
+from datapin.pipeline.output import INPUTS
 
 FORMAT = 1
 RECORD = "run.json"
 COMMIT_NOTE = "run.git.json"
-INPUTS_PROPERTY = "datapin.inputs"
 STAGES = ("prepare", "augment", "featurize", "train")
 LIBRARIES = (
     "datapin", "joblib", "numpy", "pillow", "pyarrow", "scikit-learn", "scipy", "skops", "threadpoolctl",
@@ -56,13 +56,13 @@ def input_digests(dataset: str, digest: str, properties: Mapping[str, str]) -> d
     Only the manifest at hand is asked: the result depends on nothing that DVC does not know of.
     Raises DamagedManifest if its property is not a mapping of dataset to digest.
     """
-    text = properties.get(INPUTS_PROPERTY, "{}")
+    text = properties.get(INPUTS, "{}")
     try:
         inputs = json.loads(text)
     except ValueError:
         inputs = None
     if not isinstance(inputs, dict) or not all(isinstance(value, str) for value in inputs.values()):
-        raise DamagedManifest(path=dataset, problem=f"property {INPUTS_PROPERTY} is {text[:80]!r}")
+        raise DamagedManifest(path=dataset, problem=f"property {INPUTS} is {text[:80]!r}")
     return {**inputs, dataset: digest}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +14,13 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import StageRefused, listed
 from datapin.manifest.manifest import Manifest
+from datapin.pipeline.classes import CLASSES
+from datapin.pipeline.context import StageContext
 from datapin.pipeline.metrics import Codes, Floats
+from datapin.pipeline.output import open_input
 from datapin.pipeline.record import input_digests
 from datapin.pipeline.train_params import TrainParams
 
-CLASSES_PROPERTY = "datapin.classes"
 FEATURES = "features"
 _MOST_NAMED = 5
 
@@ -43,12 +44,12 @@ class TrainingRows:
         return np.flatnonzero(in_split & ~self.is_derived)
 
 
-def read_training_rows(root: Path, params: TrainParams, *, wants_numbers: bool) -> TrainingRows:
+def read_training_rows(context: StageContext, params: TrainParams, *, wants_numbers: bool) -> TrainingRows:
     """The rows of `params.input` that training needs; labels are numbers for regression, else text.
 
     Raises StageRefused, naming the first rows, if a column, a label or a value is missing or of the wrong kind.
     """
-    manifest = Manifest.open(root / params.input, params.input)
+    manifest = open_input(context, "train", params.input)
     names = set(manifest.schema.names)
     for column in (FEATURES, "label", "split"):
         if column not in names:
@@ -160,7 +161,7 @@ def _is_derived(table: pa.Table) -> npt.NDArray[np.bool_]:
 
 
 def _pinned_classes(manifest: Manifest) -> tuple[str, ...] | None:
-    text = manifest.properties.get(CLASSES_PROPERTY)
+    text = manifest.properties.get(CLASSES)
     if text is None:
         return None
     try:
@@ -168,7 +169,7 @@ def _pinned_classes(manifest: Manifest) -> tuple[str, ...] | None:
     except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
-        raise _refused(f"property {CLASSES_PROPERTY} is {text[:80]!r}, expected a list of names", "run `dvc repro`")
+        raise _refused(f"property {CLASSES} is {text[:80]!r}, expected a list of names", "run `dvc repro`")
     return tuple(names)
 
 

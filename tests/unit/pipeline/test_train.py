@@ -104,7 +104,7 @@ def test_train_writes_the_model_its_reports_and_nothing_else(root: Path) -> None
     assert report.stage == "train"
     assert report.rows == 192
     assert report.digest == hashes(root)["models/model.skops"]
-    assert not list((root / ".datapin/tmp").iterdir())
+    assert not list((root / ".datapin/tmp").glob(".tmp-*"))
 
 
 def test_the_record_names_every_input_param_and_output(root: Path) -> None:
@@ -386,6 +386,12 @@ def test_more_components_than_features_are_bad_settings_with_the_numbers(root: P
     with pytest.raises(BadSettings, match="9 components of 5 features in 144 rows, at most 5") as caught:
         train(root, "train: {pca: 9}\n")
     assert caught.value.exit_code == 10
+
+
+@pytest.mark.parametrize("place", ["model: data/features/m.skops", "reports: data", "reports: data/features/reports"])
+def test_outputs_that_overlap_the_input_are_bad_settings(place: str, root: Path) -> None:
+    with pytest.raises(BadSettings, match="overlap"):
+        train(root, f"train: {{{place}}}\n")
 
 
 def test_a_train_without_its_input_is_a_foreseen_error(tmp_path: Path) -> None:

@@ -18,8 +18,17 @@ import pyarrow as pa
 
 from datapin.base import failpoints
 from datapin.base.errors import BadSettings, ModelRefused, StorageFailed
-from datapin.base.files import fsync_directory, make_directory, publish_file, temporary_name, write_all
+from datapin.base.files import (
+    fsync_directory,
+    lock,
+    make_directory,
+    publish_file,
+    sweep_temporaries,
+    temporary_name,
+    write_all,
+)
 from datapin.base.findings import Finding
+from datapin.base.settings import FOLDER
 from datapin.pipeline import estimators
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.evaluation import evaluate_classes, evaluate_numbers
@@ -32,6 +41,7 @@ from datapin.pipeline.training_rows import TrainingRows, class_index, read_train
 
 SECTION = "train"
 PLOTS = "plots"
+_LOCK_TIMEOUT_S = 60.0
 
 
 def run_train(context: StageContext, params_path: Path) -> StageReport:
@@ -40,9 +50,10 @@ def run_train(context: StageContext, params_path: Path) -> StageReport:
     Raises BadSettings for impossible params, StageRefused for rows it cannot learn from; then nothing was written.
     """
     params = read_params(params_path, SECTION, TrainParams)
+    _check_places(params, params_path.name)
     pipeline = estimators.build_pipeline(params, params_path.name)
     wants_numbers = not estimators.is_classifier(pipeline)
-    rows = read_training_rows(context.root, params, wants_numbers=wants_numbers)
+    rows = read_training_rows(context, params, wants_numbers=wants_numbers)
     classes = () if wants_numbers else class_index(rows)
     fitted = _fit(context, params, params_path.name, pipeline, rows)
     # Measured is the model as the file holds it, which is how everybody else will read it.
@@ -124,8 +135,21 @@ def _row_counts(rows: TrainingRows, params: TrainParams) -> dict[str, int]:
     }
 
 
+def _check_places(params: TrainParams, params_name: str) -> None:
+    for name, path in (("model", params.model), ("reports", params.reports)):
+        if f"{path}/".startswith(f"{params.input}/") or f"{params.input}/".startswith(f"{path}/"):
+            problem = f"{path} and the input {params.input} overlap, expected a place of its own"
+            raise BadSettings(path=params_name, where=f"{SECTION}.{name}", problem=problem)
+
+
 def _write_outputs(root: Path, outputs: Mapping[str, bytes], record: str, record_data: bytes) -> None:
-    staging = root / ".datapin" / "tmp" / temporary_name()
+    scratch = root / FOLDER / "tmp"
+    with lock(scratch / "stage-train.lock", what="the output of train", timeout_s=_LOCK_TIMEOUT_S):
+        sweep_temporaries(scratch)
+        _replace_outputs(root, scratch / temporary_name(), outputs, record, record_data)
+
+
+def _replace_outputs(root: Path, staging: Path, outputs: Mapping[str, bytes], record: str, record_data: bytes) -> None:
     path = record
     try:
         make_directory(staging)
