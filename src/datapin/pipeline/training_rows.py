@@ -34,7 +34,7 @@ class TrainingRows:
     labels: pa.Array  # string, or float64 for regression
     features: Floats  # [n, d]
     is_fit: npt.NDArray[np.bool_]
-    is_derived: npt.NDArray[np.bool_]
+    is_derived: npt.NDArray[np.bool_]  # augmented copies
     inputs: dict[str, str]  # dataset -> digest
     pinned_classes: tuple[str, ...] | None  # as the manifest pins them
 
@@ -54,7 +54,7 @@ def read_training_rows(context: StageContext, params: TrainParams, *, wants_numb
     for column in (FEATURES, "label", "split"):
         if column not in names:
             raise _refused(f"{params.input} has no column {column}", _ADVICE[column])
-    optional = [column for column in ("operator",) if column in names]
+    optional = [column for column in ("parent",) if column in names]
     table = manifest.to_table(columns=["key", "label", "split", *optional, FEATURES])
     table = table.filter(pc.is_in(table["split"], value_set=pa.array([params.fit_split, *params.evaluate])))
     splits = _text(table["split"])
@@ -154,9 +154,11 @@ def _matrix(column: pa.ChunkedArray, keys: pa.Array, dataset: str) -> Floats:
 
 
 def _is_derived(table: pa.Table) -> npt.NDArray[np.bool_]:
-    if "operator" not in table.column_names:
+    """Which rows are copies of others. A prepared row is its own parent's successor: it keeps the key."""
+    if "parent" not in table.column_names:
         return np.zeros(table.num_rows, dtype=np.bool_)
-    flags: npt.NDArray[np.bool_] = pc.is_valid(table["operator"]).to_numpy()
+    is_other = pc.not_equal(table["parent"].cast(pa.string()), table["key"])
+    flags: npt.NDArray[np.bool_] = pc.fill_null(is_other, False).to_numpy()
     return flags
 
 

@@ -9,10 +9,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -49,7 +49,7 @@ def feature_table(classes: tuple[str, ...] = ("ant", "bee", "cat"), rows: int = 
     ids = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
     is_parent = np.flatnonzero(split == "train")
     all_points = np.concatenate([points, points[is_parent] + 0.1]).astype(np.float32)
-    parents: list[Any] = [None] * rows + [keys[i] for i in is_parent]
+    parents = [*keys, *(keys[i] for i in is_parent)]  # a prepared row has the parent of its own name
     return pa.table(
         {
             "key": [*keys, *(f"{keys[i][:-4]}~1.png" for i in is_parent)],
@@ -58,9 +58,9 @@ def feature_table(classes: tuple[str, ...] = ("ant", "bee", "cat"), rows: int = 
             "media_type": ["image/png"] * len(parents),
             "label": [classes[n] for n in [*number, *number[is_parent]]],
             "split": [*split, *split[is_parent]],
-            "parent": pa.array(parents, pa.string()),
-            "parent_id": pa.array([None] * rows + [ids[i] for i in is_parent], pa.string()),
-            "operator": pa.array([None] * rows + ["f" * 64] * len(is_parent), pa.string()),
+            "parent": parents,
+            "parent_id": [*ids, *(ids[i] for i in is_parent)],
+            "operator": ["e" * 64] * rows + ["f" * 64] * len(is_parent),
             "features": pa.FixedSizeListArray.from_arrays(pa.array(all_points.reshape(-1)), width),
         }
     )
@@ -132,7 +132,7 @@ def test_the_metrics_are_those_of_the_model_file_on_originals_only(root: Path) -
     model, table = load_model(root / "models/model.skops"), feature_table()
     metrics = json.loads((root / "reports/metrics.json").read_bytes())
     for split in ("val", "test"):
-        rows = table.filter((pa.compute.field("split") == split) & pa.compute.field("operator").is_null())
+        rows = table.filter((pc.field("split") == split) & (pc.field("parent") == pc.field("key")))
         points = np.array(rows["features"].to_pylist(), dtype=np.float64)
         accuracy = (model.predict(points) == np.array(rows["label"].to_pylist())).mean()
         assert metrics[split]["accuracy"] == pytest.approx(accuracy, abs=1e-6)
@@ -224,6 +224,19 @@ def test_a_second_train_in_the_same_process_gives_the_same_bytes(root: Path) -> 
     first = hashes(root)
     train(root)
     assert hashes(root) == first
+
+
+def test_rows_without_lineage_are_all_originals(tmp_path: Path) -> None:
+    write_features(tmp_path, feature_table().drop_columns(["parent", "parent_id", "operator"]))
+    train(tmp_path)
+    assert read_record(tmp_path / "reports/run.json")["rows"] == {"fit": 144, "fit_augmented": 0, "val": 24, "test": 24}
+
+
+def test_a_train_with_nothing_to_be_measured_on_says_so(root: Path) -> None:
+    report = train(root, "train: {evaluate: [holdout]}\n")
+    assert [finding.check for finding in report.findings] == ["no-evaluation"]
+    assert json.loads((root / "reports/metrics.json").read_bytes()) == {}
+    assert tuple(sorted(hashes(root))) == OUTPUTS
 
 
 def test_another_seed_gives_another_model(root: Path) -> None:

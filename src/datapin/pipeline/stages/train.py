@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from datapin.base import failpoints
-from datapin.base.errors import BadSettings, ModelRefused, StorageFailed
+from datapin.base.errors import BadSettings, ModelRefused, StorageFailed, listed
 from datapin.base.files import (
     fsync_directory,
     lock,
@@ -82,14 +82,17 @@ def run_train(context: StageContext, params_path: Path) -> StageReport:
         model=params.model,
     )
     _write_outputs(context.root, outputs, f"{params.reports}/{RECORD}", encode_record(run, outputs))
-    findings = tuple(Finding("warning", "train", params.estimator, text) for text in fitted.warnings)
+    findings = [Finding("warning", "fit", params.estimator, text) for text in fitted.warnings]
+    if not evaluation.metrics:
+        message = f"no rows in {listed(params.evaluate) or 'any split'}, so the model was not measured"
+        findings.append(Finding("warning", "no-evaluation", params.input, message, "give prepare a val or test share"))
     return StageReport(
         stage=SECTION,
         rows=len(rows.keys),
         computed=len(rows.keys),
         reused=0,
         dropped=0,
-        findings=findings,
+        findings=tuple(findings),
         digest=hashlib.sha256(model).hexdigest(),
     )
 
