@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datapin.base.errors import BadRows, DamagedManifest, ManifestMissing, StorageFailed
 from datapin.manifest.columns import shown
+from datapin.manifest.thrift import decode_struct
 
 FORMAT = b"1"
 FORMAT_MARK = b"datapin.format"
@@ -26,13 +28,35 @@ ROW_GROUP_ROWS = 65_536
 
 _MAGIC, _ENCRYPTED_MAGIC = b"PAR1", b"PARE"
 _TAIL = struct.Struct("<I4s")
-_MOST_FOOTER_BYTES = 64 << 20
+_MOST_FOOTER_BYTES = 16 << 20
 _MOST_ROW_GROUPS = 100_000
 _MOST_ROWS = 1 << 31
 _MOST_DEPTH = 64
 # Beyond this size a file must not claim to unpack to more than `_MOST_RATIO` times its length.
 _ALWAYS_UNPACKED_BYTES = 256 << 20
 _MOST_RATIO = 1000
+_ZSTD = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One column of one row group."""
+
+    path: tuple[str, ...]
+    codec: int
+    has_dictionary: bool
+    has_statistics: bool
+    least: bytes | None
+    greatest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """One row group; `bytes` as it claims to be unpacked."""
+
+    rows: int
+    bytes: int
+    chunks: tuple[Chunk, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +66,11 @@ class Footer:
     path: Path
     schema: pa.Schema
     rows: int
+    groups: tuple[RowGroup, ...]
     marks: dict[bytes, bytes]  # our key-value pairs
     is_ours: bool  # written by our writer, so that its digest may be believed
-    first_key: str | None  # of our own files that have rows
-    last_key: str | None
+    first_key: str  # of our own files that have rows, else empty
+    last_key: str
 
 
 @contextmanager
@@ -55,8 +80,6 @@ def readable(path: Path, shown_path: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise ManifestMissing(dataset=shown_path, missing=path.name) from None
-    except MemoryError:
-        raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         # Arrow raises OSError without a number for bytes that it cannot parse.
         if isinstance(error, OSError) and error.errno is not None:
@@ -64,9 +87,11 @@ def readable(path: Path, shown_path: str) -> Iterator[None]:
         raise DamagedManifest(path=shown_path, problem=shown(str(error).split("\n", 1)[0], 160)[1:-1]) from None
 
 
-def open_parquet(path: Path, shown_path: str, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
-    """The Parquet file, after checks that do not trust it. Call inside `readable`."""
-    _check_ends(path, shown_path)
+def open_parquet(path: Path, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
+    """The Parquet file, whose footer `read_footer` has checked. Call inside `readable`.
+
+    Only its schema and rows may be asked for: its metadata accessors can end the process, see thrift.py.
+    """
     return pq.ParquetFile(
         path,
         read_dictionary=read_dictionary,
@@ -79,47 +104,91 @@ def open_parquet(path: Path, shown_path: str, read_dictionary: list[str] | None 
 
 def read_footer(path: Path, shown_path: str) -> Footer:
     """The footer of `path`. Raises DamagedManifest, BadRows, ManifestMissing or StorageFailed."""
-    with readable(path, shown_path), open_parquet(path, shown_path) as file:
-        details, schema = file.metadata, file.schema_arrow
-        _check_sizes(details, path, shown_path)
-        marks = {name: value for name, value in (schema.metadata or {}).items() if name.startswith(MARK_PREFIX)}
+    with readable(path, shown_path):
+        length, fields = _read_tail(path, shown_path)
+        rows, groups = fields.get(3), tuple(_row_group(group) for group in _structs(fields.get(4)))
+        _check_sizes(rows, groups, length, shown_path)
+        marks = _our_pairs(fields.get(5))
         _check_format(marks, shown_path)
-        is_ours = _is_ours(details, schema, marks)
-        first, last = _key_range(details) if is_ours and details.num_rows else (None, None)
-        return Footer(path, schema, details.num_rows, marks, is_ours, first, last)
+        is_ours = _is_ours(groups, marks)
+        first, last = _key_range(groups) if is_ours and rows else ("", "")
+        with open_parquet(path) as file:
+            schema = file.schema_arrow
+    return Footer(path, schema, sum(group.rows for group in groups), groups, marks, is_ours, first, last)
 
 
-def _check_ends(path: Path, shown_path: str) -> None:
+def _read_tail(path: Path, shown_path: str) -> tuple[int, dict[int, Any]]:
+    """The file's length, and the fields of Parquet's FileMetaData."""
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         length = os.fstat(number).st_size
         start = os.pread(number, 4, 0)
         tail = os.pread(number, _TAIL.size, max(length - _TAIL.size, 0))
+        if _ENCRYPTED_MAGIC in (start, tail[-4:]):
+            raise BadRows(shown_path, "encrypted Parquet, expected plain")
+        if start != _MAGIC or len(tail) < _TAIL.size or tail[-4:] != _MAGIC:
+            raise DamagedManifest(path=shown_path, problem=f"{length} bytes that do not start and end as Parquet does")
+        footer_bytes = _TAIL.unpack(tail)[0]
+        if footer_bytes > min(length - _TAIL.size - len(_MAGIC), _MOST_FOOTER_BYTES):
+            raise DamagedManifest(path=shown_path, problem=f"a footer of {footer_bytes} bytes in a file of {length}")
+        data = os.pread(number, footer_bytes, length - _TAIL.size - footer_bytes)
     finally:
         os.close(number)
-    if _ENCRYPTED_MAGIC in (start, tail[-4:]):
-        raise BadRows(shown_path, "encrypted Parquet, expected plain")
-    if start != _MAGIC or len(tail) < _TAIL.size or tail[-4:] != _MAGIC:
-        raise DamagedManifest(path=shown_path, problem=f"{length} bytes that do not start and end as Parquet does")
-    footer_bytes = _TAIL.unpack(tail)[0]
-    if footer_bytes > min(length - _TAIL.size - len(_MAGIC), _MOST_FOOTER_BYTES):
-        raise DamagedManifest(path=shown_path, problem=f"a footer of {footer_bytes} bytes in a file of {length}")
+    return length, decode_struct(data)
 
 
-def _check_sizes(details: pq.FileMetaData, path: Path, shown_path: str) -> None:
-    rows, groups = details.num_rows, details.num_row_groups
-    if not 0 <= rows <= _MOST_ROWS or groups > _MOST_ROW_GROUPS:
-        raise DamagedManifest(path=shown_path, problem=f"claims {rows} rows in {groups} row groups")
-    unpacked, counted = 0, 0
-    for number in range(groups):
-        group = details.row_group(number)
-        unpacked += max(group.total_byte_size, 0)
-        counted += group.num_rows
-        if group.num_rows < 0 or group.total_byte_size < 0:
-            raise DamagedManifest(path=shown_path, problem=f"row group {number} claims a negative size")
+def _structs(value: Any) -> list[dict[int, Any]]:
+    """A list of structs, empty if absent. Raises ValueError if it is anything else."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError("a footer whose lists hold something else")
+    return value
+
+
+def _our_pairs(value: Any) -> dict[bytes, bytes]:
+    pairs = ((pair.get(1), pair.get(2)) for pair in _structs(value))
+    return {
+        name: text
+        for name, text in pairs
+        if isinstance(name, bytes) and isinstance(text, bytes) and name.startswith(MARK_PREFIX)
+    }
+
+
+def _row_group(fields: dict[int, Any]) -> RowGroup:
+    """A row group from its Thrift fields, whatever they are. Raises ValueError."""
+    rows, size = fields.get(3), fields.get(2)
+    if not isinstance(rows, int) or not isinstance(size, int) or rows < 0 or size < 0:
+        raise ValueError(f"a row group of {rows} rows and {size} bytes")
+    return RowGroup(rows, size, tuple(_chunk(chunk) for chunk in _structs(fields.get(1))))
+
+
+def _chunk(fields: dict[int, Any]) -> Chunk:
+    details = fields.get(3)
+    if not isinstance(details, dict):
+        raise ValueError("a column whose details are encrypted or missing")
+    path, codec = details.get(3), details.get(4)
+    if not isinstance(path, list) or not all(isinstance(part, bytes) for part in path) or not isinstance(codec, int):
+        raise ValueError("a column without a name")
+    statistics = details.get(12)
+    bounds = statistics if isinstance(statistics, dict) else {}
+    least, greatest = bounds.get(6), bounds.get(5)
+    return Chunk(
+        path=tuple(part.decode("utf-8") for part in path),
+        codec=codec,
+        has_dictionary=details.get(11) is not None,
+        has_statistics=statistics is not None,
+        least=least if isinstance(least, bytes) else None,
+        greatest=greatest if isinstance(greatest, bytes) else None,
+    )
+
+
+def _check_sizes(rows: Any, groups: tuple[RowGroup, ...], length: int, shown_path: str) -> None:
+    if not isinstance(rows, int) or not 0 <= rows <= _MOST_ROWS or len(groups) > _MOST_ROW_GROUPS:
+        raise DamagedManifest(path=shown_path, problem=f"claims {rows} rows in {len(groups)} row groups")
+    counted, unpacked = sum(group.rows for group in groups), sum(group.bytes for group in groups)
     if counted != rows:
         raise DamagedManifest(path=shown_path, problem=f"claims {rows} rows, its row groups {counted}")
-    length = path.stat().st_size
     # Keys differ, so a file needs a byte or more for each row; run lengths alone could claim billions in a few bytes.
     if unpacked < rows or unpacked > max(_ALWAYS_UNPACKED_BYTES, _MOST_RATIO * length):
         raise DamagedManifest(path=shown_path, problem=f"claims {rows} rows, {unpacked} bytes unpacked from {length}")
@@ -131,34 +200,32 @@ def _check_format(marks: dict[bytes, bytes], shown_path: str) -> None:
         raise BadRows(shown_path, f"format {shown(seen)}, this datapin reads '1': a newer datapin wrote it")
 
 
-def _is_ours(details: pq.FileMetaData, schema: pa.Schema, marks: dict[bytes, bytes]) -> bool:
+def _is_ours(groups: tuple[RowGroup, ...], marks: dict[bytes, bytes]) -> bool:
     """Whether our writer made this file.
 
     A program that reads our shard, changes rows and writes it back with pyarrow carries our metadata along, the
     digest with it. It does not carry our writer's settings: zstd throughout, statistics on the key alone.
     """
     digest, size = marks.get(DIGEST_MARK, b""), marks.get(BYTES_MARK, b"")
-    if marks.get(FORMAT_MARK) != FORMAT or not _is_hex(digest) or not size.isdigit() or schema.names[0] != "key":
+    if marks.get(FORMAT_MARK) != FORMAT or not _is_hex(digest) or not size.isdigit():
         return False
-    for number in range(details.num_row_groups):
-        group = details.row_group(number)
-        is_last = number == details.num_row_groups - 1
-        if group.num_rows != ROW_GROUP_ROWS and not (is_last and group.num_rows < ROW_GROUP_ROWS):
-            return False
-        for column in range(group.num_columns):
-            chunk = group.column(column)
-            if chunk.compression != "ZSTD" or chunk.is_stats_set != (column == 0):
-                return False
-    return True
+    full = all(group.rows == ROW_GROUP_ROWS for group in groups[:-1])
+    if not full or (groups and groups[-1].rows > ROW_GROUP_ROWS):
+        return False
+    return all(
+        chunk.codec == _ZSTD and chunk.has_statistics == (chunk.path == ("key",))
+        for group in groups
+        for chunk in group.chunks
+    )
 
 
 def _is_hex(digest: bytes) -> bool:
     return len(digest) == 64 and set(digest) <= set(b"0123456789abcdef")
 
 
-def _key_range(details: pq.FileMetaData) -> tuple[str, str]:
-    first = details.row_group(0).column(0).statistics
-    last = details.row_group(details.num_row_groups - 1).column(0).statistics
-    if not first.has_min_max or not last.has_min_max:
+def _key_range(groups: tuple[RowGroup, ...]) -> tuple[str, str]:
+    first = next((chunk.least for chunk in groups[0].chunks if chunk.path == ("key",)), None)
+    last = next((chunk.greatest for chunk in groups[-1].chunks if chunk.path == ("key",)), None)
+    if first is None or last is None:
         raise ValueError("no statistics on the key")
-    return str(first.min), str(last.max)
+    return first.decode("utf-8"), last.decode("utf-8")

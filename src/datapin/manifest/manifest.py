@@ -227,8 +227,8 @@ def _entry(footer: Footer) -> ShardEntry:
         rows=footer.rows,
         bytes=int(footer.marks[BYTES_MARK]),
         digest=footer.marks[DIGEST_MARK].decode(),
-        first_key=footer.first_key or "",
-        last_key=footer.last_key or "",
+        first_key=footer.first_key,
+        last_key=footer.last_key,
         properties=tuple(_properties(footer).items()),
     )
 

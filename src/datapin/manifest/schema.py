@@ -116,11 +116,11 @@ def normalise(table: pa.Table, *, where: str, required: Sequence[str] = REQUIRED
         column = table.column(field.name)
         try:
             columns.append(_as_stored(column, field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except pa.ArrowException as error:
             raise BadRows(where, f"column {shown(field.name)}: {_first_line(error)}") from None
     try:
         result = pa.Table.from_arrays(columns, schema=schema)
-    except pa.ArrowInvalid as error:  # columns that contradict themselves
+    except pa.ArrowException as error:  # columns that contradict themselves
         raise BadRows(where, _first_line(error)) from None
     if rows:
         check_rows(result, where=where)
@@ -165,7 +165,7 @@ def _check_text(field: pa.Field, column: pa.ChunkedArray, where: str) -> None:
         return
     try:
         column.validate(full=True)
-    except pa.ArrowInvalid as error:
+    except pa.ArrowException as error:
         raise BadRows(where, f"column {shown(field.name)}: {_first_line(error)}") from None
 
 
@@ -259,7 +259,7 @@ def aligned(table: pa.Table, schema: pa.Schema, *, where: str) -> pa.Table:
             continue
         try:
             columns.append(_as_stored(table.column(field.name), field.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        except pa.ArrowException as error:
             raise BadRows(where, f"column {shown(field.name)}: {_first_line(error)}") from None
     return pa.Table.from_arrays(columns, schema=schema)
 

@@ -23,10 +23,12 @@ from datapin.manifest.footers import (
     FORMAT,
     FORMAT_MARK,
     ROW_GROUP_ROWS,
+    Footer,
     open_parquet,
+    read_footer,
     readable,
 )
-from datapin.manifest.schema import canonical_schema, normalise
+from datapin.manifest.schema import REQUIRED, canonical_schema, normalise
 
 COMPRESSION_LEVEL = 3
 _SAMPLED_ROWS = 4096
@@ -129,46 +131,40 @@ def read_rows(path: Path, shown_path: str, columns: Sequence[str] | None = None)
 
     Raises DamagedManifest, BadRows, BadKeys, ManifestMissing or StorageFailed.
     """
-    with readable(path, shown_path), open_parquet(path, shown_path) as file:
-        schema = file.schema_arrow
-        canonical = canonical_schema(schema, where=shown_path)  # refuses what could not be stored before it is read
-        wanted = [name for name in canonical.names if columns is None or name in columns]
-        dictionaries = _dictionary_encoded(file, schema, set(wanted))
-        rows = file.metadata.num_rows
-    with readable(path, shown_path), open_parquet(path, shown_path, dictionaries) as file:
+    footer = read_footer(path, shown_path)
+    canonical = canonical_schema(footer.schema, where=shown_path)  # refuses what could not be stored before it is read
+    wanted = [name for name in canonical.names if columns is None or name in columns]
+    dictionaries = _dictionary_encoded(footer, wanted)
+    with readable(path, shown_path), open_parquet(path, dictionaries) as file:
         table = file.read(columns=wanted, use_threads=True)
-    if table.num_rows != rows:
-        raise DamagedManifest(path=shown_path, problem=f"holds {table.num_rows} rows, claims {rows}")
-    _check_expansion(table, dictionaries, shown_path)
-    return normalise(table, where=shown_path, required=[name for name in wanted if name in ("key", "asset_id", "size")])
+    if table.num_rows != footer.rows:
+        raise DamagedManifest(path=shown_path, problem=f"holds {table.num_rows} rows, claims {footer.rows}")
+    _check_expansion(table, shown_path)
+    return normalise(table, where=shown_path, required=[name for name in wanted if name in REQUIRED])
 
 
-def _dictionary_encoded(file: pq.ParquetFile, schema: pa.Schema, wanted: set[str]) -> list[str]:
+def _dictionary_encoded(footer: Footer, wanted: list[str]) -> list[str]:
     """Text columns that are to be read as dictionaries: a few bytes may repeat one long text a billion times."""
-    if not file.metadata.num_row_groups:
-        return []
-    group = file.metadata.row_group(0)
-    encoded = {
-        chunk.path_in_schema
-        for chunk in (group.column(number) for number in range(group.num_columns))
-        if chunk.has_dictionary_page
-    }
+    encoded = {chunk.path[0] for group in footer.groups for chunk in group.chunks if chunk.has_dictionary}
     text = (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)
     return [
         field.name
-        for field in schema
+        for field in footer.schema
         if field.name in wanted and field.name in encoded and any(matches(field.type) for matches in text)
     ]
 
 
-def _check_expansion(table: pa.Table, dictionaries: list[str], shown_path: str) -> None:
-    for name in dictionaries:
+def _check_expansion(table: pa.Table, shown_path: str) -> None:
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not types.is_dictionary(column.type):
+            continue
         total = 0
-        for chunk in table.column(name).chunks:
-            if not types.is_dictionary(chunk.type) or not len(chunk.dictionary):
-                continue
+        for chunk in column.chunks:
             offsets, _ = text_bytes(chunk.dictionary.cast(pa.binary()))
-            uses = np.bincount(chunk.indices.drop_null().to_numpy(), minlength=len(chunk.dictionary))
+            indices = chunk.indices.drop_null().to_numpy()
+            if len(indices) and not 0 <= indices.min() <= indices.max() < len(chunk.dictionary):
+                raise DamagedManifest(path=shown_path, problem=f"column {shown(name)} names values that are not there")
+            uses = np.bincount(indices, minlength=len(chunk.dictionary))
             total += int(np.dot(uses, np.diff(offsets.astype(np.int64))))
         if total > _MOST_EXPANDED_BYTES:
             raise DamagedManifest(path=shown_path, problem=f"column {shown(name)} unpacks to {total} bytes of text")
