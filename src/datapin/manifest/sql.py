@@ -59,29 +59,46 @@ def check_query(connection: duckdb.DuckDBPyConnection, sql: str) -> Reads:
 def check_expression(connection: duckdb.DuckDBPyConnection, expression: str) -> Reads:
     """What one SQL expression over the columns of a row reads. Raises BadQuery if it is more, or less, than that.
 
-    A text like `1=1) UNION SELECT …` parses only together with the brackets around it, and then as more than one
-    expression in an otherwise empty SELECT.
+    It must be one expression in round brackets and one item in square ones: a text that closes the brackets around it,
+    like `1=1) UNION SELECT …`, fits at most one of the two.
     """
     if not expression.strip():
         raise BadQuery(expression, "empty, expected an expression over the columns of a row")
     node = _statements(connection, wrapped(expression, "SELECT "), expression)[0]["node"]
-    empty = ("where_clause", "having", "qualify", "sample", "group_expressions", "group_sets", "modifiers")
-    is_bare = (
-        node["type"] == "SELECT_NODE"
-        and len(node["select_list"]) == 1
-        and node["from_table"]["type"] == "EMPTY"
-        and not node["cte_map"]["map"]
-        and not any(node.get(part) for part in empty)
-        and node["select_list"][0]["class"] != "STAR"
-        and not node["select_list"][0]["alias"]
-    )
-    if not is_bare:
+    if not _is_bare(node) or not _is_one_item(connection, expression):
         raise BadQuery(expression, "not one expression over the columns of a row")
     reads = _reads(node, expression)
     strange = [name for name in reads.tables if name.casefold() != ROWS]
     if strange:
         raise BadQuery(expression, f"reads {strange[0]!r}; a sub-select may read {ROWS!r} only")
     return reads
+
+
+def _is_bare(node: Node) -> bool:
+    """Whether this is a SELECT of one expression and nothing else."""
+    clauses = ("where_clause", "having", "qualify", "sample", "group_expressions", "group_sets", "modifiers")
+    return (
+        node["type"] == "SELECT_NODE"
+        and len(node["select_list"]) == 1
+        and node["select_list"][0]["class"] != "STAR"
+        and not node["select_list"][0]["alias"]
+        and node["from_table"]["type"] == "EMPTY"
+        and not node["cte_map"]["map"]
+        and not any(node.get(clause) for clause in clauses)
+    )
+
+
+def _is_one_item(connection: duckdb.DuckDBPyConnection, expression: str) -> bool:
+    try:
+        node = _statements(connection, f"SELECT [\n{expression}\n]", expression)[0]["node"]
+    except BadQuery:
+        return False
+    item = node["select_list"][0]
+    return (
+        _is_bare(node)
+        and str(item.get("function_name")) == "list_value"
+        and len(item.get("arguments") or item.get("children") or ()) == 1
+    )
 
 
 def wrapped(expression: str, before: str, after: str = "") -> str:
