@@ -15,6 +15,7 @@ from datapin.base.files import fsync_directory, fsync_path
 from datapin.versions.pointer_file import SUMMARY
 
 _RETRY_S = 0.1
+_LOGGERS = ("dvc", "dvc_data", "dvc_objects", "scmrepo")
 
 
 def track(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: float = 60.0) -> str:
@@ -80,11 +81,13 @@ def _make_durable(repo: Any, out: Any, pointer: Path) -> None:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """DVC logs hints and draws bars by the level of its logger; errors reach us as exceptions."""
-    logger = logging.getLogger("dvc")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """DVC and its libraries log hints and draw bars by the level of their loggers; errors reach us as exceptions."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
