@@ -17,7 +17,7 @@ from datapin.pipeline.engines.local import LocalEngine
 from datapin.pipeline.fingerprint import memo_key
 from datapin.pipeline.map import CHUNK_ROWS, MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.operators.operator import AssetOperator
-from datapin.pipeline.work import DeriveAssets, StorePlace
+from datapin.pipeline.work import DeriveAssets
 
 PIXELS = "pixels"
 PNG = "image/png"
@@ -60,7 +60,7 @@ def derive_assets(
 ) -> DerivedAssets:
     """The operator on every row's asset. Raises AssetsMissing, DamagedAsset, StorageFailed, WorkersLost."""
     key = memo_key(operator.fingerprint, operator.environment)
-    plan = MapPlan(DeriveAssets(operator, StorePlace(context.store.root)), key, makes_assets=True, title=title)
+    plan = MapPlan(DeriveAssets(operator, context.store.root), key, makes_assets=True, title=title)
     results, problems, computed, reused = [], [], 0, 0
     engine = engine or LocalEngine(context.jobs)
     for mapped in map_rows(rows.chunks(CHUNK_ROWS), plan, context, engine, total=len(rows)):

@@ -46,12 +46,9 @@ def code_identity(root: Path, module: str, function: str, operator: str) -> dict
 
     Nothing is imported or run. Raises OperatorRefused if the module is not in the repository or not Python.
     """
-    entry = _module_file(root, module)
-    if entry is None:
-        raise OperatorRefused(operator, f"no module {module!r} in the repository (looked for {_candidates(module)[0]})")
-    tree = _parse(entry, root, operator)
-    version = _declared_version(tree, function)
-    if version is not None:
+    entry, tree = _entry(root, module, operator)
+    version = _declared(tree, function, "version")
+    if isinstance(version, str):
         return {"version": version}
     hashes: dict[str, str] = {}
     waiting = {module: entry}
@@ -65,6 +62,15 @@ def code_identity(root: Path, module: str, function: str, operator: str) -> dict
                 waiting[imported] = found
         hashes[name] = _code_hash(tree)
     return hashes
+
+
+def declares_batch_invariance(root: Path, module: str, function: str, operator: str) -> bool:
+    """Whether the module says `batch_invariant = True`, for itself or for the function. Nothing is imported or run.
+
+    Raises OperatorRefused if the module is not in the repository or not Python.
+    """
+    _, tree = _entry(root, module, operator)
+    return _declared(tree, function, "batch_invariant") is True
 
 
 def library_versions(names: Iterable[str], operator: str) -> dict[str, str]:
@@ -90,6 +96,13 @@ def file_hashes(root: Path, paths: Iterable[str], operator: str) -> dict[str, st
     return hashes
 
 
+def _entry(root: Path, module: str, operator: str) -> tuple[Path, ast.Module]:
+    path = _module_file(root, module)
+    if path is None:
+        raise OperatorRefused(operator, f"no module {module!r} in the repository (looked for {_candidates(module)[0]})")
+    return path, _parse(path, root, operator)
+
+
 def _candidates(module: str) -> tuple[str, str]:
     base = module.replace(".", "/")
     return f"{base}.py", f"{base}/__init__.py"
@@ -110,13 +123,12 @@ def _parse(path: Path, root: Path, operator: str) -> ast.Module:
         raise OperatorRefused(operator, f"{path.relative_to(root)} cannot be read: {error.strerror}") from None
 
 
-def _declared_version(tree: ast.Module, function: str) -> str | None:
-    """The text assigned to `version`, or to `<function>.version`, at the top of the module."""
+def _declared(tree: ast.Module, function: str, name: str) -> object:
+    """The constant assigned to `name`, or to `<function>.<name>`, at the top of the module; None if there is none."""
     for statement in tree.body:
         if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
             for target in statement.targets:
-                name = ast.unparse(target)
-                if name in ("version", f"{function}.version") and isinstance(statement.value.value, str):
+                if ast.unparse(target) in (name, f"{function}.{name}"):
                     return statement.value.value
     return None
 

@@ -26,7 +26,7 @@ from datapin.pipeline.context import StageContext
 from datapin.pipeline.engines.engine import Computation, Engine
 from datapin.pipeline.memo import OperatorMemo, mixed_keys
 from datapin.pipeline.operators.operator import Derived, Vectors
-from datapin.pipeline.work import Batch
+from datapin.pipeline.work import Batch, located
 from datapin.store.store import Filling
 
 IntColumn = npt.NDArray[np.int64]
@@ -153,10 +153,7 @@ class _Run:
             chunk, wanted = self._looked_up(rows)
             for batch in _batches(chunk, wanted, self._plan.batch_assets):
                 picked = chunk.first[batch]
-                yield (
-                    _Mark(chunk, batch),
-                    Batch(rows.ids[picked].tobytes(), tuple(rows.copies[picked].tolist())),
-                )
+                yield _Mark(chunk, batch), located(self._store, rows.ids[picked], rows.copies[picked].tolist())
             yield _Mark(chunk, None), None
 
     def accept(self, chunk: _Chunk, wanted: IntColumn, result: list[Derived | str] | Vectors) -> None:

@@ -7,6 +7,6 @@ from datapin.pipeline.operators.augment import apply_recipe, apply_recipe_to_pix
 __all__ = ["RECIPE", "TRAIN", "apply_recipe", "apply_recipe_to_pixels", "read_recipe"]
 
 RECIPE = "datapin.recipe"
-"""The property of a manifest that holds the recipe, as canonical JSON. It is meant for rows of the split train alone."""
+"""The property of a manifest that holds the recipe, as canonical JSON; meant for rows of the split train alone."""
 
 TRAIN = "train"

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datapin.base.id_columns import ids_from_raw
-from datapin.base.ids import RAW_ID_BYTES
+import numpy as np
+
+from datapin.base.errors import DamagedAsset
+from datapin.base.id_columns import IdMatrix
+from datapin.base.ids import AssetId
 from datapin.base.settings import StoreSettings
 from datapin.pipeline.operators.operator import AssetBroken, AssetOperator, Derived, FeatureOperator, Vectors
 from datapin.pipeline.operators.user_code import UserFunction
-from datapin.store.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class StorePlace:
-    """Where another process finds the store."""
-
-    root: Path
-
-    def open(self) -> Store:
-        """The store, opened there for reading: how it packs does not matter."""
-        return Store.open(self.root, StoreSettings())
+from datapin.store.index import IN_LOOSE_FILE
+from datapin.store.reader import PackFiles, Reader
+from datapin.store.store import Locations, Store
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Batch:
-    """Some assets, and which copy of each is wanted."""
+    """Some assets, where they lie, and which copy of each is wanted."""
 
-    raw_ids: bytes
+    ids: IdMatrix
     copies: tuple[int, ...]
+    locations: Locations
 
     def __repr__(self) -> str:
-        return f"{len(self.copies)} asset(s) from {self.raw_ids[:6].hex()} on"
-
-    def read(self, store: Store) -> list[bytes]:
-        """Their bytes. Raises AssetsMissing or DamagedAsset."""
-        reader = store.reader(ids_from_raw(self.raw_ids))
-        return [reader.read(number) for number in range(len(self.copies))]
+        return f"{len(self.copies)} asset(s) from {self.ids[0].tobytes().hex()[:12]} on"
 
     def hex_ids(self) -> list[str]:
         """Their ids as text."""
-        text = self.raw_ids.hex()
-        return [text[at : at + 2 * RAW_ID_BYTES] for at in range(0, len(text), 2 * RAW_ID_BYTES)]
+        return [row.tobytes().hex() for row in self.ids]
+
+
+class AssetSource:
+    """Reads assets that another process located: no index is opened here, unless a copy is damaged or gone."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._files = PackFiles(str(root))
+
+    def read(self, batch: Batch) -> list[bytes]:
+        """The batch's assets, hashed. Raises AssetsMissing or DamagedAsset."""
+        reader = Reader(str(self._root), batch.ids, batch.locations, self._files, self._read_elsewhere, verify=True)
+        return [reader.read(number) for number in range(len(reader))]
+
+    def _read_elsewhere(self, raw_id: bytes, damage: DamagedAsset | None) -> bytes:
+        return Store.open(self._root, StoreSettings()).read(AssetId(raw_id.hex()))
+
+
+def located(store: Store, ids: IdMatrix, copies: Sequence[int]) -> Batch:
+    """A batch of assets that are all in the store; of the store's packs it names only those it needs."""
+    found = store.locate(ids)
+    packs, number = np.unique(found.pack, return_inverse=True)
+    loose = int(len(packs) > 0 and packs[0] == IN_LOOSE_FILE)
+    pack = (number - loose).astype(np.int32).reshape(-1)  # so that a loose asset is -1 again
+    return Batch(ids, tuple(copies), replace(found, pack=pack, packs=tuple(found.packs[n] for n in packs[loose:])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +65,15 @@ class DeriveAssets:
     """Computation: Batch to one Derived, or one problem (text), per asset."""
 
     operator: AssetOperator
-    place: StorePlace
+    store_root: Path
 
     def begin(self) -> Callable[[Batch], list[Derived | str]]:
-        """Open the store."""
-        store, operator = self.place.open(), self.operator
+        """Nothing is opened before the first batch."""
+        source, operator = AssetSource(self.store_root), self.operator
 
         def derive(batch: Batch) -> list[Derived | str]:
             results: list[Derived | str] = []
-            for data, asset_id, copy in zip(batch.read(store), batch.hex_ids(), batch.copies, strict=True):
+            for data, asset_id, copy in zip(source.read(batch), batch.hex_ids(), batch.copies, strict=True):
                 try:
                     results.append(operator.derive(data, asset_id, copy))
                 except AssetBroken as error:
@@ -74,28 +88,22 @@ class ExtractFeatures:
     """Computation: Batch to Vectors."""
 
     operator: FeatureOperator
-    place: StorePlace
+    store_root: Path
 
     def begin(self) -> Callable[[Batch], Vectors]:
-        """Open the store."""
-        store, operator = self.place.open(), self.operator
-        return lambda batch: operator.extract(batch.read(store))
+        """Nothing is opened before the first batch."""
+        source, operator = AssetSource(self.store_root), self.operator
+        return lambda batch: operator.extract(source.read(batch))
 
 
 @dataclass(frozen=True, slots=True)
 class CheckInvariance:
-    """Computation: Batch to whether a user's function may be called in batches: declared, and true of these assets."""
+    """Computation: Batch to whether a user's function gives these assets the same bits in batches of any size."""
 
     function: UserFunction
-    place: StorePlace
+    store_root: Path
 
-    def begin(self) -> Callable[[Batch], tuple[bool, bool]]:
-        """Open the store."""
-        store, function = self.place.open(), self.function
-
-        def check(batch: Batch) -> tuple[bool, bool]:
-            if not function.declares_batch_invariance():
-                return False, False
-            return True, function.is_batch_invariant(batch.read(store))
-
-        return check
+    def begin(self) -> Callable[[Batch], bool]:
+        """Nothing is opened before the first batch."""
+        source, function = AssetSource(self.store_root), self.function
+        return lambda batch: function.is_batch_invariant(source.read(batch))

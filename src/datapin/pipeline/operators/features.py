@@ -87,7 +87,8 @@ class ColorHist(_Extractor):
             index = index * self.bins + level
         index += np.arange(count)[:, None] * cells
         counts = np.bincount(index.ravel(), minlength=count * cells).reshape(count, cells)
-        return (counts / (height * width)).astype(np.float32)
+        shares: Float32 = (counts / (height * width)).astype(np.float32)
+        return shares
 
 
 @dataclass(frozen=True, slots=True)

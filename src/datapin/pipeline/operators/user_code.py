@@ -45,8 +45,8 @@ _USER_ERRORS = (
 class UserFunction:
     """`function(assets: list[bytes], **params) -> [n, d]` from a module of the repository.
 
-    It is called with one asset at a time unless it sets `batch_invariant = True` (on the function or in its module)
-    and `in_batches` says that this was checked: most batched arithmetic rounds differently with the batch.
+    It is called with one asset at a time unless its module says `batch_invariant = True` and `in_batches` that this
+    was checked: most batched arithmetic rounds differently with the batch.
     """
 
     root: str
@@ -95,12 +95,6 @@ class UserFunction:
             )
         return vectors
 
-    def declares_batch_invariance(self) -> bool:
-        """Whether the function, or its module, says `batch_invariant = True`. Raises OperatorRefused."""
-        function = load(self.root, self.module, self.function)
-        module = sys.modules[self.module]
-        return getattr(function, "batch_invariant", getattr(module, "batch_invariant", False)) is True
-
     def is_batch_invariant(self, assets: Sequence[bytes]) -> bool:
         """Whether these assets give the same bits one by one, in sevens, all at once and in another order."""
         alone = [self.call([data]).tobytes() for data in assets]
@@ -121,12 +115,14 @@ def load(root: str, module: str, function: str) -> Extract:
         importlib.invalidate_caches()
     try:
         loaded = importlib.import_module(module)
-        found = getattr(loaded, function)
     except _USER_ERRORS as error:
         raise OperatorRefused(use, f"cannot be loaded: {type(error).__name__}: {_first_line(error)}") from None
     origin = getattr(loaded, "__file__", None)
     if origin is None or not Path(origin).resolve().is_relative_to(Path(root).resolve()):
         raise OperatorRefused(use, f"the module {module!r} comes from {origin}, expected a file of the repository")
+    found = getattr(loaded, function, None)
+    if found is None:
+        raise OperatorRefused(use, f"the module {module!r} has no {function!r}")
     if not callable(found):
         raise OperatorRefused(use, f"{function!r} is {type(found).__name__}, expected a function")
     return found  # type: ignore[no-any-return]  # checked to be callable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +18,20 @@ from datapin.manifest.manifest import Manifest
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.derived import rows_of
 from datapin.pipeline.engines.local import ALONE_S, LocalEngine
-from datapin.pipeline.fingerprint import canonical_json, code_identity, file_hashes, library_versions, memo_key
+from datapin.pipeline.fingerprint import (
+    canonical_json,
+    code_identity,
+    declares_batch_invariance,
+    file_hashes,
+    library_versions,
+    memo_key,
+)
 from datapin.pipeline.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
 from datapin.pipeline.operators.features import ColorHist, Features, Hog, ImageExtractor, Pixels
 from datapin.pipeline.operators.user_code import UserFunction
 from datapin.pipeline.output import open_input, output_place, previous_of, properties_from
 from datapin.pipeline.params import read_params
+from datapin.pipeline.recipe import RECIPE
 from datapin.pipeline.stage_params import (
     ColorHistParams,
     ExtractorParams,
@@ -32,7 +40,7 @@ from datapin.pipeline.stage_params import (
     PixelsParams,
     UserFunctionParams,
 )
-from datapin.pipeline.work import Batch, CheckInvariance, ExtractFeatures, StorePlace
+from datapin.pipeline.work import CheckInvariance, ExtractFeatures, located
 
 STAGE = "featurize"
 FEATURES = "features"
@@ -58,6 +66,10 @@ def featurize(context: StageContext, params: FeaturizeParams) -> StageReport:
         run = _Run(operator, params, context)
         extractors = canonical_json([one.identity()["use"] for one in operator.extractors])
         properties = {**properties_from(source, params.input), EXTRACTORS: extractors}
+        if properties.pop(RECIPE, None) is not None:
+            message = f"{params.input} is augmented while training reads images; features are of the images as stored"
+            advice = "set mode: offline in augment's params to have features of augmented images"
+            findings.append(Finding("warning", "recipe-not-in-features", params.output, message, advice))
         written = place.write(run.tables(source), properties, previous_of(context, params.output))
     return StageReport(STAGE, written.rows, run.computed, run.reused, 0, tuple(findings), written.digest)
 
@@ -76,9 +88,8 @@ class _Run:
 
     def tables(self, source: Manifest) -> Iterator[pa.Table]:
         """The rows with their features, in key order."""
-        place = StorePlace(self._context.store.root)
         key = memo_key(self._operator.fingerprint, self._operator.environment)
-        computation = ExtractFeatures(self._operator, place)
+        computation = ExtractFeatures(self._operator, self._context.store.root)
         plan = MapPlan(computation, key, makes_assets=False, title=STAGE, batch_assets=self._params.batch)
         waiting: list[pa.Table] = []
         mapped_rows = map_rows(
@@ -186,10 +197,11 @@ def _checked(operator: Features, source: Manifest, context: StageContext) -> tup
     findings: list[Finding] = []
     extractors: list[ImageExtractor | UserFunction] = []
     for extractor in operator.extractors:
-        if isinstance(extractor, UserFunction):
-            declared, holds = _check(extractor, source, context)
-            extractor = replace(extractor, in_batches=holds)
-            if declared and not holds:
+        if isinstance(extractor, UserFunction) and declares_batch_invariance(
+            context.root, extractor.module, extractor.function, extractor.use
+        ):
+            extractor = replace(extractor, in_batches=_is_invariant(extractor, source, context))
+            if not extractor.in_batches:
                 message = f"{extractor.use} gives other bits in other batches and was called with one asset at a time"
                 advice = "remove batch_invariant = True, or make its arithmetic independent of the batch"
                 findings.append(Finding("warning", "not-batch-invariant", extractor.use, message, advice))
@@ -197,15 +209,13 @@ def _checked(operator: Features, source: Manifest, context: StageContext) -> tup
     return Features(tuple(extractors)), findings
 
 
-def _check(function: UserFunction, source: Manifest, context: StageContext) -> tuple[bool, bool]:
-    computation = CheckInvariance(function, StorePlace(context.store.root))
+def _is_invariant(function: UserFunction, source: Manifest, context: StageContext) -> bool:
     sample = _sample(source)
     present = sample[~context.store.missing(sample)]  # what is missing is named, by its row, when it is needed
-    batch = Batch(present.tobytes(), (0,) * len(present))
-    results: Sequence[tuple[None, tuple[bool, bool]]] = list(
-        LocalEngine(1, alone_s=None).run(computation, [(None, batch)])
-    )
-    return results[0][1]
+    batch = located(context.store, present, (0,) * len(present))
+    computation = CheckInvariance(function, context.store.root)
+    ((_, is_invariant),) = LocalEngine(1, alone_s=None).run(computation, [(None, batch)])
+    return bool(is_invariant)
 
 
 def _sample(source: Manifest) -> npt.NDArray[np.uint8]:

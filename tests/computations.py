@@ -1,0 +1,44 @@
+"""A computation for tests of engines; a module of its own, since worker processes import it by name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datapin.base.errors import OperatorRefused
+
+
+@dataclass(frozen=True)
+class Square:
+    """Squares numbers; words make it misbehave."""
+
+    folder: str = ""
+
+    def begin(self) -> Callable[[Any], Any]:
+        return self.compute
+
+    def compute(self, item: Any) -> Any:
+        if isinstance(item, int):
+            return item * item
+        match item:
+            case "pid":
+                return os.getpid()
+            case "threads":
+                return os.environ.get("OPENBLAS_NUM_THREADS")
+            case "sleep":
+                time.sleep(60)
+            case "refuse":
+                raise OperatorRefused("square", "no")
+            case "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "die once" if not (mark := Path(self.folder, "died")).exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "bug":
+                raise ZeroDivisionError
+        return item
