@@ -18,6 +18,7 @@ from datapin.pack.codec import encode
 from datapin.pack.format import MAGIC, RECORD, encode_trailer
 
 _BUFFER_BYTES = 1 << 20
+_MOST_BUFFERS = 1000  # one `writev` takes 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class PackWriter:
         self._waiting.append(stored)
         self._offset = offset + length
         self._waiting_bytes += length
-        if self._waiting_bytes >= _BUFFER_BYTES:
+        if self._waiting_bytes >= _BUFFER_BYTES or len(self._waiting) >= _MOST_BUFFERS:
             self._flush()
         return offset
 
@@ -112,9 +113,12 @@ class PackWriter:
             os.unlink(self.path)
 
     def _flush(self) -> None:
-        if self._waiting:
-            waiting, self._waiting, self._waiting_bytes = b"".join(self._waiting), [], 0
-            write_all(self._file, waiting)
+        waiting, total = self._waiting, self._waiting_bytes
+        self._waiting, self._waiting_bytes = [], 0
+        if waiting:
+            written = os.writev(self._file, waiting)
+            if written != total:
+                write_all(self._file, memoryview(b"".join(waiting))[written:])
 
     def _close(self) -> None:
         if self._file >= 0:

@@ -14,7 +14,6 @@ from datapin.pack.reader import read_stored
 from datapin.store.layout import LOOSE, loose_key, pack_key
 
 _MOST_OPEN = 64
-_CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +62,5 @@ class StoredCopies:
 
 def hash_of_file(path: str) -> bytes:
     """The SHA-256 of a file of any size. Raises OSError."""
-    digest = hashlib.sha256()
-    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        while chunk := os.read(number, _CHUNK_BYTES):
-            digest.update(chunk)
-    finally:
-        os.close(number)
-    return digest.digest()
+    with open(path, "rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").digest()

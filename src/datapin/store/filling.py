@@ -52,12 +52,12 @@ class LooseWriter:
         self._hash = hashlib.sha256()
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
-    def write(self, chunk: bytes) -> None:
+    def write(self, chunk: bytes | memoryview) -> None:
         """Append `chunk`. Raises OSError."""
         self._hash.update(chunk)
         self.write_hashed(chunk)
 
-    def write_hashed(self, chunk: bytes) -> None:
+    def write_hashed(self, chunk: bytes | memoryview) -> None:
         """Append `chunk`, which the caller hashes. Raises OSError."""
         write_all(self._file, failpoints.torn("store.loose.written", chunk))
         failpoints.hit("store.loose.written")

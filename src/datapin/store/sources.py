@@ -59,7 +59,7 @@ def read_source(path: str, large_asset: int) -> tuple[bytes | None, os.stat_resu
     raise SourceRefused(f"changed while it was read, {ATTEMPTS} times")
 
 
-def stream_source(path: str, write: Callable[[bytes], None] | None) -> tuple[bytes, os.stat_result]:
+def stream_source(path: str, write: Callable[[memoryview], None] | None) -> tuple[bytes, os.stat_result]:
     """The SHA-256 and fstat of a file of any size; each chunk goes to `write` after it was hashed.
 
     One attempt only: what `write` got must be thrown away before the next. Raises SourceRefused; what `write`
@@ -74,9 +74,11 @@ def stream_source(path: str, write: Callable[[bytes], None] | None) -> tuple[byt
         if not stat.S_ISREG(before.st_mode):
             raise SourceRefused(f"is {_kind(before)}, not a file")
         digest, size = hashlib.sha256(), 0
-        while chunk := _read_chunk(number, path):
+        buffer = memoryview(bytearray(CHUNK_BYTES))  # one for all chunks: a new one each would fault its pages in
+        while count := _read_into(number, buffer, path):
+            chunk = buffer[:count]
             digest.update(chunk)
-            size += len(chunk)
+            size += count
             if size > before.st_size:
                 raise SourceChanged
             if write is not None:
@@ -88,9 +90,9 @@ def stream_source(path: str, write: Callable[[bytes], None] | None) -> tuple[byt
         os.close(number)
 
 
-def _read_chunk(number: int, path: str) -> bytes:
+def _read_into(number: int, buffer: memoryview, path: str) -> int:
     try:
-        return os.read(number, CHUNK_BYTES)
+        return os.readv(number, [buffer])
     except OSError as error:
         raise SourceRefused(_reason(error, path)) from None
 

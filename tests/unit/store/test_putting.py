@@ -175,13 +175,18 @@ def test_a_file_that_never_stops_changing_is_refused_by_name(store, tmp_path, si
 
     path = tmp_path / "busy.bin"
     path.write_bytes(bytes(size))
-    real, times = os.read, iter(range(1000))
+    real, real_into, times = os.read, os.readv, iter(range(1000))
 
     def read_then_touch(number, length):
         os.utime(path, ns=(0, next(times)))
         return real(number, length)
 
+    def read_into_then_touch(number, buffers):
+        os.utime(path, ns=(0, next(times)))
+        return real_into(number, buffers)
+
     monkeypatch.setattr(sources.os, "read", read_then_touch)
+    monkeypatch.setattr(sources.os, "readv", read_into_then_touch)
     with pytest.raises(SourcesRefused, match="busy: changed while it was read, 3 times"):
         store.put_files(FileBatch([str(path)], ["busy"], np.array([size])), jobs=1)
     assert 3 <= next(times) <= 20
