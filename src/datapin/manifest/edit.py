@@ -69,16 +69,15 @@ def edit_manifest(
     if properties is None:
         properties = previous.properties if previous is not None else {}
     counts = np.zeros(4, dtype=np.int64)
-    with new_directory(directory):
-        sink = ShardSink(directory, schema, property_pairs(properties), previous, rules)
-        shards = [] if previous is None else [n for n, shard in enumerate(previous.shards) if shard.rows]
-        bounds = _bounds(edits, [previous.shards[n].last_key for n in shards]) if previous is not None else []
+    shards = [] if previous is None else [n for n, shard in enumerate(previous.shards) if shard.rows]
+    bounds = [] if previous is None else _bounds(edits, [previous.shards[n].last_key for n in shards])
+    pairs = property_pairs(properties)
+    with new_directory(directory), ShardSink(directory, schema, pairs, previous, rules) as sink:
         if not shards:
             counts += _edit_shard(sink, schema.empty_table(), edits, schema)
         for number, mine in zip(shards, bounds, strict=True):
             assert previous is not None
-            entry = previous.shards[number]
-            if mine.is_empty and not mine.dropped and sink.pass_on(entry):
+            if mine.is_empty and not mine.dropped and sink.pass_on(previous.shards[number]):
                 continue
             counts += _edit_shard(sink, previous.read_shard(number), mine, schema)
         manifest = sink.close()

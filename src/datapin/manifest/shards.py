@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -28,7 +29,7 @@ class CutRules:
 CUT = CutRules(least_rows=16_384, most_rows=262_144, modulus=65_536)
 
 
-def cut_ends(keys: pa.StringArray, carried: int = 0, rules: CutRules = CUT) -> list[int]:
+def iter_cut_ends(keys: pa.StringArray, carried: int = 0, rules: CutRules = CUT) -> Iterator[int]:
     """Row numbers (exclusive) after which a shard ends, for sorted keys of which `carried` rows came before.
 
     Each key is hashed at most once, and none of the first rows of a shard, which cannot end it.
@@ -36,16 +37,15 @@ def cut_ends(keys: pa.StringArray, carried: int = 0, rules: CutRules = CUT) -> l
     offsets, data = text_bytes(keys)
     places = offsets.tolist()
     count = len(keys)
-    ends: list[int] = []
     start = -carried  # where the current shard began
     while True:
         limit = start + rules.most_rows
         end = _first_end(places, data, max(start + rules.least_rows - 1, 0), min(limit - 1, count), rules)
         if end is None:
             if limit > count:
-                return ends
+                return
             end = limit
-        ends.append(end)
+        yield end
         start = end
 
 
@@ -66,7 +66,7 @@ def _first_end(places: list[int], data: memoryview, begin: int, stop: int, rules
 
 def cut(keys: pa.StringArray, rules: CutRules = CUT) -> list[int]:
     """The number of rows of each shard of these sorted keys, the last one included."""
-    ends = cut_ends(keys, rules=rules)
+    ends = list(iter_cut_ends(keys, rules=rules))
     if len(keys) and (not ends or ends[-1] != len(keys)):
         ends.append(len(keys))
     return [end - begin for begin, end in zip([0, *ends], ends, strict=False)]

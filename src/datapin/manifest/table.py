@@ -36,6 +36,8 @@ _DISTINCT_SHARE = 4  # a text column is dictionary-encoded if at most one in fou
 _NEVER_DICTIONARY = ("key", "asset_id")
 _MOST_EXPANDED_BYTES = 1 << 30
 
+Properties = tuple[tuple[str, str], ...]
+
 
 @dataclass(frozen=True, slots=True)
 class ShardEntry:
@@ -47,7 +49,7 @@ class ShardEntry:
     digest: str  # 64 hex
     first_key: str
     last_key: str
-    properties: tuple[tuple[str, str], ...] = ()
+    properties: Properties = ()
 
 
 def sealed(table: pa.Table) -> pa.Table:
@@ -67,19 +69,20 @@ def sealed(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=table.schema)
 
 
-def entry_of(table: pa.Table, path: Path | None, properties: tuple[tuple[str, str], ...] = ()) -> ShardEntry:
-    """The entry for a sealed table that has rows or, at most once in a manifest, none."""
+def entry_of(table: pa.Table, path: Path | None = None, properties: Properties = ()) -> ShardEntry:
+    """The entry for a sealed table that has rows or, at most once in a manifest, none; it hashes the rows."""
     keys = one_array(table.column("key"))
     count = len(keys)
     first, last = (keys[0].as_py(), keys[count - 1].as_py()) if count else ("", "")
     return ShardEntry(path, count, _total(table.column("size")), shard_digest(table), first, last, properties)
 
 
-def write_shard(table: pa.Table, path: Path, properties: tuple[tuple[str, str], ...] = ()) -> ShardEntry:
-    """Write a sealed table durably and say what was written."""
-    entry = entry_of(table, path, properties)
+def write_shard(table: pa.Table, entry: ShardEntry) -> None:
+    """Write a sealed table durably to the path of its entry."""
+    assert entry.path is not None
+    path = entry.path
     marks = {FORMAT_MARK: FORMAT, DIGEST_MARK: entry.digest.encode(), BYTES_MARK: str(entry.bytes).encode()}
-    marks |= {name.encode(): value.encode() for name, value in properties}
+    marks |= {name.encode(): value.encode() for name, value in entry.properties}
     pq.write_table(
         table.replace_schema_metadata(marks),
         path,
@@ -96,7 +99,6 @@ def write_shard(table: pa.Table, path: Path, properties: tuple[tuple[str, str], 
     )
     failpoints.hit("manifest.shard.written")
     fsync_path(path)
-    return entry
 
 
 def _total(sizes: pa.ChunkedArray) -> int:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 
 import pyarrow as pa
 
@@ -17,10 +20,10 @@ from datapin.manifest.columns import one_array, shown
 from datapin.manifest.footers import MARK_PREFIX, OUR_MARKS
 from datapin.manifest.manifest import SHARD_NAME, Manifest
 from datapin.manifest.schema import aligned, check_ascending, normalise, sorted_by_key
-from datapin.manifest.shards import CUT, CutRules, cut_ends
-from datapin.manifest.table import ShardEntry, sealed, write_shard
+from datapin.manifest.shards import CUT, CutRules, iter_cut_ends
+from datapin.manifest.table import Properties, ShardEntry, entry_of, sealed, write_shard
 
-Properties = tuple[tuple[str, str], ...]
+_MOST_WAITING = 2
 
 
 def write_manifest(
@@ -44,12 +47,13 @@ def write_manifest(
     if first is None:
         raise BadRows(where, "no table; an empty manifest needs one, for its columns")
     with new_directory(directory):
-        sink = ShardSink(directory, first.schema, property_pairs(properties or {}), previous, rules)
-        sink.add(first)
-        for table in stream:
-            _check_same_columns(table.schema, first.schema, where)
-            sink.add(aligned(table, first.schema, where=where))
-        return sink.close()
+        pairs = property_pairs(properties or {})
+        with ShardSink(directory, first.schema, pairs, previous, rules) as sink:
+            sink.add(first)
+            for table in stream:
+                _check_same_columns(table.schema, first.schema, where)
+                sink.add(aligned(table, first.schema, where=where))
+            return sink.close()
 
 
 def _check_same_columns(schema: pa.Schema, expected: pa.Schema, where: str) -> None:
@@ -103,7 +107,8 @@ class ShardSink:
     """Takes sorted rows and whole shards, in key order, and leaves the shards of a manifest.
 
     It holds the rows of the shard that is not full yet. Between shards (`is_between_shards`), a shard of a manifest
-    with the same rules may be passed on whole.
+    with the same rules may be passed on whole. One thread hashes and writes while the caller cuts what comes next:
+    each file is written by one thread, and at most two shards wait. Use it as a context; `close` ends it.
     """
 
     def __init__(
@@ -121,10 +126,19 @@ class ShardSink:
         self._pending: list[pa.Table] = []
         self._pending_rows = 0
         self._last_key: str | None = None
-        self._entries: list[ShardEntry] = []
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="shards")
+        self._written: list[Future[ShardEntry]] = []
         self._reusable: dict[str, ShardEntry] = {}
         if previous is not None and not previous.is_foreign and previous.schema.equals(schema, check_metadata=True):
             self._reusable = {entry.digest: entry for entry in previous.shards}
+
+    def __enter__(self) -> ShardSink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.shutdown(wait=True, cancel_futures=True)
 
     @property
     def is_between_shards(self) -> bool:
@@ -139,7 +153,7 @@ class ShardSink:
         check_ascending(keys, where="the rows to write", after=self._last_key)
         self._last_key = keys[len(keys) - 1].as_py()
         start = 0
-        for end in cut_ends(keys, self._pending_rows, self._rules):
+        for end in iter_cut_ends(keys, self._pending_rows, self._rules):
             self._pending.append(table.slice(start, end - start))
             self._end_shard()
             start = end
@@ -149,11 +163,12 @@ class ShardSink:
 
     def pass_on(self, entry: ShardEntry) -> bool:
         """Copy the file of a shard whose cut is known to be right; False, and nothing done, if it cannot be reused."""
-        if not self.is_between_shards or not self._is_reusable(entry):
+        path, properties = self._next_place()
+        if not self.is_between_shards or not self._is_reusable(entry.digest, properties):
             return False
         if self._last_key is not None and entry.first_key <= self._last_key:
             return False
-        self._copy(entry)
+        self._submit(self._copy, entry.digest, path)
         self._last_key = entry.last_key
         return True
 
@@ -161,44 +176,48 @@ class ShardSink:
         """End the last shard; the manifest as written. A manifest without rows has one shard, for its columns."""
         if self._pending_rows:
             self._end_shard()
-        if not self._entries:
-            self._write(sealed(self._schema.empty_table()))
+        if not self._written:
+            self._submit(self._write, self._schema.empty_table(), *self._next_place())
         return Manifest(
             self._directory,
             str(self._directory),
             self._schema,
-            self._entries,
+            [written.result() for written in self._written],
             properties=dict(self._properties),
             rules=self._rules,
         )
 
     def _end_shard(self) -> None:
-        table = sealed(pa.concat_tables(self._pending))
+        table = pa.concat_tables(self._pending)
         self._pending, self._pending_rows = [], 0
-        self._write(table)
+        self._submit(self._write, table, *self._next_place())
 
-    def _write(self, table: pa.Table) -> None:
-        self._entries.append(write_shard(table, self._next_path(), self._next_properties()))
+    def _submit(self, work: Callable[..., ShardEntry], *arguments: object) -> None:
+        if len(self._written) >= _MOST_WAITING:
+            self._written[-_MOST_WAITING].result()
+        self._written.append(self._writer.submit(work, *arguments))
 
-    def _is_reusable(self, entry: ShardEntry) -> bool:
-        known = self._reusable.get(entry.digest)
-        return known is not None and known.path is not None and known.properties == self._next_properties()
+    def _next_place(self) -> tuple[Path, Properties]:
+        """Path and properties of the next shard. Only the first has any, so that changing them rewrites no other."""
+        number = len(self._written)
+        return self._directory / SHARD_NAME.format(number), () if number else self._properties
 
-    def _copy(self, entry: ShardEntry) -> None:
-        source, target = self._reusable[entry.digest], self._next_path()
+    def _write(self, table: pa.Table, path: Path, properties: Properties) -> ShardEntry:
+        table = sealed(table)
+        entry = entry_of(table, path, properties)
+        if self._is_reusable(entry.digest, properties):
+            return self._copy(entry.digest, path)
+        write_shard(table, entry)
+        return entry
+
+    def _is_reusable(self, digest: str, properties: Properties) -> bool:
+        known = self._reusable.get(digest)
+        return known is not None and known.path is not None and known.properties == properties
+
+    def _copy(self, digest: str, target: Path) -> ShardEntry:
+        source = self._reusable[digest]
         assert source.path is not None
         shutil.copyfile(source.path, target)
         failpoints.hit("manifest.shard.copied")
         fsync_path(target)
-        self._entries.append(
-            ShardEntry(
-                target, source.rows, source.bytes, source.digest, source.first_key, source.last_key, source.properties
-            )
-        )
-
-    def _next_path(self) -> Path:
-        return self._directory / SHARD_NAME.format(len(self._entries))
-
-    def _next_properties(self) -> Properties:
-        """Properties lie in the first shard alone, so that a change of them rewrites no other."""
-        return self._properties if not self._entries else ()
+        return replace(source, path=target)
