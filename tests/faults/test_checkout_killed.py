@@ -1,0 +1,104 @@
+"""A checkout killed at every failpoint leaves whole files only; run again, it ends as an undisturbed one does."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from datapin.base import failpoints
+from datapin.base.errors import DatapinError
+from datapin.base.settings import StoreSettings
+from datapin.store.store import Store
+from datapin.versions import checkout
+from datapin.versions.checkout import checkout_files
+
+OLD = {f"a/{n}": b"old%d" % n for n in range(6)} | {"gone/x": b"x", "same": b"same", "flat": b"file"}
+NEW = {f"a/{n}": b"new%d" % n for n in range(3, 9)} | {"b/c/d": b"deep", "same": b"same", "flat/y": b"folder"}
+
+
+def table_of(store: Store, contents: dict[str, bytes]) -> pa.Table:
+    with store.filling() as filling:
+        ids = [filling.put(data) for data in contents.values()]
+    return pa.table(
+        {"key": list(contents), "asset_id": ids, "size": [len(data) for data in contents.values()]}
+    ).sort_by("key")
+
+
+def files_below(top: Path) -> dict[str, bytes]:
+    return {path.relative_to(top).as_posix(): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
+
+
+def prepared(top: Path) -> Path:
+    """A folder with the old files checked out, and the rows of the new ones."""
+    store = Store.create(top / "store", StoreSettings())
+    checkout_files(table_of(store, OLD), top / "out", store=store, state=top / "state")
+    pq.write_table(table_of(store, NEW), top / "new.parquet")
+    return top
+
+
+def run(top: Path, stream_from: int = 1 << 30, *, armed: str = "", log: str = "") -> tuple[int, str]:
+    """Check the new files out in a process of its own: its exit code, and its error if it raised one."""
+    told, tell = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            failpoints._armed, failpoints._log = armed, log
+            checkout._BATCH_FILES, checkout._STREAM_FROM_BYTES = 2, stream_from
+            store = Store.open(top / "store", StoreSettings())
+            checkout_files(pq.read_table(top / "new.parquet"), top / "out", store=store, state=top / "state")
+            code = 0
+        except DatapinError as error:
+            os.write(tell, repr(error).encode())
+        finally:
+            os._exit(code)
+    os.close(tell)
+    with open(told, "rb") as file:
+        error = file.read().decode()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), error
+
+
+@pytest.mark.parametrize("stream_from", [1 << 30, 1])
+def test_a_checkout_killed_anywhere_is_finished_by_the_next(tmp_path: Path, stream_from: int) -> None:
+    log = tmp_path / "points"
+    assert run(prepared(tmp_path / "clean"), stream_from, log=str(log)) == (0, "")
+    assert files_below(tmp_path / "clean" / "out") == dict(sorted(NEW.items()))
+    hits = log.read_text().split()
+    plan = sorted({(name, count) for name in hits for count in {1, hits.count(name)}})
+    assert {"checkout.intended", "checkout.file.removed", "checkout.file.written", "checkout.finished"} <= set(hits)
+    assert {"base.stat_records.written", "base.stat_records.renamed"} <= set(hits)
+    for number, (name, count) in enumerate(plan):
+        top = prepared(tmp_path / f"victim{number}")
+        assert run(top, stream_from, armed=f"{name}:{count}:exit")[0] == 137, f"{name} was not reached"
+        seen = {key: data for key, data in files_below(top / "out").items() if ".tmp-" not in key}
+        for key, data in seen.items():
+            assert data in (OLD.get(key), NEW.get(key)), f"{name}: {key} is neither old nor new"
+        assert run(top, stream_from) == (0, ""), name
+        assert files_below(top / "out") == dict(sorted(NEW.items())), f"{name}: the rerun differs"
+        assert not list((top / "state").glob("*.intent"))
+
+
+def test_after_a_kill_an_edit_is_still_refused(tmp_path: Path) -> None:
+    top = prepared(tmp_path)
+    assert run(top, armed="checkout.batch.written:2:exit")[0] == 137
+    (top / "out" / "same").write_bytes(b"edited")
+    (top / "out" / "a" / "3").write_bytes(b"edited")
+    before = files_below(top / "out")
+    code, error = run(top)
+    assert code == 70
+    assert error.startswith("UnsavedEdits")
+    assert "a/3" in error
+    assert files_below(top / "out") == before
+
+
+def test_a_checkout_killed_twice_on_the_way_to_two_versions_knows_all_its_files(tmp_path: Path) -> None:
+    top = prepared(tmp_path)
+    assert run(top, armed="checkout.batch.written:2:exit")[0] == 137
+    store = Store.open(top / "store", StoreSettings())
+    third = {key: data + b"!" for key, data in NEW.items()}
+    checkout_files(table_of(store, third), top / "out", store=store, state=top / "state")
+    assert files_below(top / "out") == dict(sorted(third.items()))
