@@ -140,11 +140,15 @@ def test_disk_full_while_adding_keeps_everything(filled: Clone) -> None:
     assert len(names) >= 6
     for name in names:
         ended = filled.datapin("add", "img", "--to", "data/raw", code=None, DATAPIN_FAILPOINT=f"{name}:1:oserror=28")
-        assert ended.returncode == 30, (name, ended.stderr)
-        assert "No space left" in ended.stderr
+        if name.startswith("base.stat_records"):
+            # Only the stat cache could not be written; the rows were pinned before.
+            assert ended.returncode == 0, (name, ended.stderr)
+        else:
+            assert ended.returncode == 30, (name, ended.stderr)
+            assert "No space left" in ended.stderr
         assert filled.files("img") == source
         if filled.files("data") != before:
-            assert name.startswith(("files.swap", "add.")), name
+            assert name.startswith(("files.swap", "add.", "base.stat_records")), name
             shutil.rmtree(filled.path)
             shutil.copytree(copy, filled.path, symlinks=True)
             filled.git("checkout", "-q", "HEAD", "--", "data/raw.dvc")

@@ -57,4 +57,4 @@ def test_the_template_is_written_once_and_never_over_the_users_files(repo: Clone
 
 def test_stock_dvc_and_git_work_beside_it(repo: Clone) -> None:
     repo.dvc("status", "-q")
-    assert "datapin" in repo.run("git", "datapin", "--help").stdout
+    assert "datapin" in repo.run("git", "datapin", "-h").stdout

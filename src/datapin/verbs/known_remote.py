@@ -1,0 +1,46 @@
+"""What the remote held when we last spoke to it: a cache, so that `status` needs no network."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from datapin.base.files import make_directory, publish_bytes
+from datapin.base.id_columns import IdMatrix, ids_from_raw
+from datapin.base.ids import RAW_ID_BYTES
+from datapin.verbs.workspace import Workspace
+from datapin.versions.pointer import default_remote
+
+
+def remember(workspace: Workspace, remote: str, ids: IdMatrix) -> None:
+    """Keep the ids of the assets that `remote` holds."""
+    path = _path(workspace, remote)
+    make_directory(path.parent)
+    publish_bytes(path, np.ascontiguousarray(ids).tobytes())
+
+
+def not_pushed(workspace: Workspace, ids: IdMatrix) -> int | None:
+    """How many distinct assets the remote did not hold; None without a remote, or if we never spoke to it."""
+    remote = workspace.settings.remote or default_remote(workspace.root)
+    if remote is None:
+        return None
+    try:
+        raw = _path(workspace, remote).read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(raw) % RAW_ID_BYTES:
+        return None
+    return len(np.setdiff1d(_whole(ids), _whole(ids_from_raw(raw))))
+
+
+def _whole(ids: IdMatrix) -> np.ndarray[tuple[int], np.dtype[np.bytes_]]:
+    # One fixed-width value per id, so that NumPy compares ids and not bytes. A trailing zero byte is significant in
+    # `V` but not in `S`; ids that differ only there compare equal in `S`, so both sides carry a closing byte.
+    closed = np.concatenate([np.ascontiguousarray(ids), np.ones((len(ids), 1), np.uint8)], axis=1)
+    return closed.view(f"S{RAW_ID_BYTES + 1}").reshape(-1)
+
+
+def _path(workspace: Workspace, remote: str) -> Path:
+    return workspace.cache / "remotes" / hashlib.sha256(remote.encode()).hexdigest()[:16]
