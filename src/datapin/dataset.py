@@ -16,7 +16,7 @@ from datapin.base.errors import Usage
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
-from datapin.pipeline.recipe import Recipe, read_recipe
+from datapin.pipeline.recipe import RECIPE, apply_recipe
 from datapin.store.store import Reader, Store
 from datapin.verbs.selector import select
 from datapin.verbs.workspace import Workspace
@@ -67,7 +67,14 @@ class Batch(Sequence[Sample]):
         """The bytes of each row; with an online recipe, train rows are augmented with copy = epoch."""
         found = [self.dataset.read(int(index), verify=verify) for index in self.indices]
         recipe = self.dataset.recipe
-        return found if recipe is None else recipe.apply_batch(self.table, found, copy=self.epoch)
+        if recipe is None:
+            return found
+        ids = self.table["asset_id"].to_pylist()
+        splits = self.table["split"].to_pylist() if "split" in self.dataset.schema.names else [None] * len(ids)
+        return [
+            apply_recipe(recipe, data, asset_id, self.epoch) if split == "train" else data
+            for data, asset_id, split in zip(found, ids, splits, strict=True)
+        ]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -90,6 +97,7 @@ class Dataset(Sequence[Sample]):
         self.manifest = manifest
         self._store = store
         self._rows = rows
+        self._readers: dict[bool, Reader] = {}
 
     @property
     def digest(self) -> str:
@@ -113,18 +121,17 @@ class Dataset(Sequence[Sample]):
         table = self.manifest.to_table(columns=["asset_id"])
         return ids_from_hex((table if self._rows is None else table.take(self._rows))["asset_id"])
 
-    @cached_property
-    def recipe(self) -> Recipe | None:
+    @property
+    def recipe(self) -> str | None:
         """How to augment while reading, if the dataset was made with `mode: online`."""
-        return read_recipe(self.manifest.properties)
-
-    @cached_property
-    def _reader(self) -> Reader:
-        return self._store.reader(self.ids)
+        return self.manifest.properties.get(RECIPE)
 
     def read(self, index: int, *, verify: bool = True) -> bytes:
         """The bytes of row `index`. Raises AssetsMissing or DamagedAsset."""
-        return self._reader.read(index, verify=verify)
+        reader = self._readers.get(verify) or self._readers.setdefault(
+            verify, self._store.reader(self.ids, verify=verify)
+        )
+        return reader.read(index)
 
     def __len__(self) -> int:
         return self.manifest.rows if self._rows is None else len(self._rows)
@@ -171,7 +178,7 @@ class Dataset(Sequence[Sample]):
 def open_dataset(workspace: Workspace, name: str, *, version: str | None, where: str | None) -> Dataset:
     """The dataset for reading. Raises UnknownDataset, UnknownVersion, ManifestMissing or BadQuery."""
     selected = select(workspace, name if version is None else f"{name}@{version}")
-    rows = select_rows(selected.manifest.to_table(), where) if where is not None else None
+    rows = select_rows(selected.manifest, where) if where is not None else None
     return Dataset(selected.name, selected.manifest, workspace.store, rows)
 
 

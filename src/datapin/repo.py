@@ -12,7 +12,6 @@ from datapin.dataset import Dataset, open_dataset
 from datapin.pipeline.context import StageReport
 from datapin.store.store import RebuildReport
 from datapin.verbs import add, checkout, doctor, edit, initialise, move, read, stages, status
-from datapin.verbs.checkout import CheckoutReport
 from datapin.verbs.reports import (
     AddReport,
     FindingsReport,
@@ -24,6 +23,7 @@ from datapin.verbs.reports import (
     UpdateReport,
 )
 from datapin.verbs.workspace import Workspace
+from datapin.versions.checkout import CheckoutReport
 
 
 class Repo:

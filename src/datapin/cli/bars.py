@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _TerminalBar:
-    def __init__(self, bar: tqdm[None]) -> None:
+    def __init__(self, bar: tqdm[NoReturn]) -> None:
         self._bar = bar
 
     def __enter__(self) -> _TerminalBar:

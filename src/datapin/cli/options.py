@@ -1,4 +1,4 @@
-"""Options that many verbs share, and the repository they lead to."""
+"""Options that many verbs share, and the repository that they work on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 
 from datapin.base.errors import Usage
 from datapin.cli.bars import terminal_progress
-from datapin.repo import Repo
+from datapin.verbs.workspace import Workspace
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -23,14 +23,14 @@ def common_options(function: Verb) -> Verb:
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress and no notes.")
     @click.option("-v", "--verbose", is_flag=True, help="Say more.")
-    @click.option("--cd", "folder", metavar="DIR", help="Run as if started in DIR.")
+    @click.option("--cd", "start_folder", metavar="DIR", help="Run as if started in DIR.")
     @wraps(function)
-    def wrapped(*args: Any, folder: str | None, verbose: bool, **options: Any) -> Any:
-        if folder is not None:
+    def wrapped(*args: Any, start_folder: str | None, verbose: bool, **options: Any) -> Any:
+        if start_folder is not None:
             try:
-                os.chdir(folder)
+                os.chdir(start_folder)
             except OSError as error:
-                raise Usage(f"--cd {folder}: {error.strerror}") from None
+                raise Usage(f"--cd {start_folder}: {error.strerror}") from None
         click.get_current_context().obj = verbose
         return function(*args, **options)
 
@@ -44,6 +44,6 @@ def jobs_option(function: Verb) -> Verb:
     )(function)
 
 
-def open_repo(*, as_json: bool, quiet: bool, jobs: int | None = None) -> Repo:
+def open_workspace(*, as_json: bool, quiet: bool, jobs: int | None = None) -> Workspace:
     """The repository around the current folder, with progress on stderr if that is a terminal."""
-    return Repo.find(Path.cwd(), progress=terminal_progress(quiet=quiet or as_json), jobs=jobs)
+    return Workspace.find(Path.cwd(), progress=terminal_progress(quiet=quiet or as_json), jobs=jobs)

@@ -25,7 +25,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.store.store import FileBatch
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.reports import AddReport
-from datapin.verbs.workspace import Workspace, stat_cache_path
+from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
 from datapin.versions.pointer import read_dataset_pointer
 
 
@@ -59,10 +59,10 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
         if previous is not None and _nothing_to_do(workspace, dataset, previous, cache, found, trusted, names, rules):
             rows = previous.rows
             return AddReport(dataset, 0, 0, 0, rows, rows, 0, 0, previous.digest)
-        keys = pa.array(found.keys, pa.string())
+        keys = found.keys
         check_keys(keys, where=", ".join(sources))
         findings = _case_findings(keys, dataset, rules)
-        described, metadata_findings = _described(keys, rules)
+        described, metadata_findings = _described(found, rules)
         findings += metadata_findings
         ids, stats, new_assets, new_bytes = _stored(workspace, found, trusted, known_ids)
         table = _rows(keys, ids, stats[:, 0], rules, described, previous)
@@ -73,7 +73,7 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
             lambda staged: edit_manifest(previous, staged, upserts=table, removed=removed),
             sources=_recorded_sources(workspace, dataset, names, rules),
         )
-        StatCache.save(cache_path, found.keys, stats, ids, stamp=_stamp(report.manifest.digest, rules))
+        save_stat_cache(cache_path, found, stats, ids, stamp=_stamp(report.manifest.digest, rules))
     return _report(dataset, report, new_assets, new_bytes, findings)
 
 
@@ -95,7 +95,7 @@ def _find(workspace: Workspace, sources: Sequence[str], dataset: str) -> FoundFi
     found = walk(paths, exclude=[workspace.dataset_path(dataset), workspace.store_directory])
     if found.problems:
         raise SourcesRefused(tuple(found.problems))
-    if not found.keys:
+    if not len(found):
         raise Refused(
             f"no files in {listed([str(s) for s in sources])}",
             "check the path; hidden Git and DVC folders are left out",
@@ -114,7 +114,7 @@ def _nothing_to_do(
     rules: AddRules,
 ) -> bool:
     """True if the same add was done before and neither the files nor the manifest nor the pointer changed since."""
-    if rules.metadata is not None or len(cache) != len(found.keys) or not bool(trusted.all()):
+    if rules.metadata is not None or len(cache) != len(found) or not bool(trusted.all()):
         return False
     if cache.stamp != _stamp(previous.digest, rules):
         return False
@@ -147,12 +147,14 @@ def _case_findings(keys: pa.Array, dataset: str, rules: AddRules) -> list[Findin
     ]
 
 
-def _described(keys: pa.Array, rules: AddRules) -> tuple[pa.Table | None, list[Finding]]:
-    """The metadata file's columns, aligned to `keys`, and what did not match."""
+def _described(found: FoundFiles, rules: AddRules) -> tuple[pa.Table | None, list[Finding]]:
+    """The metadata file's columns, aligned to the files, and what did not match."""
     if rules.metadata is None:
         return None, []
     path = Path(rules.metadata)
-    table, without_file, without_row = join_metadata(keys, read_metadata(path), base=path.parent)
+    table, without_file, without_row = join_metadata(
+        found.keys, read_metadata(path), base=path.parent, roots=found.roots
+    )
     findings = []
     for names, problem in ((without_file, "row(s) without a file"), (without_row, "file(s) without a row")):
         if names:
@@ -178,7 +180,7 @@ def _stored(
     wanted = np.flatnonzero(to_read)
     if not len(wanted):
         return ids, stats, 0, 0
-    paths = [found.paths[i] for i in wanted] if len(wanted) < len(found.paths) else found.paths
+    paths = [found.paths[i] for i in wanted] if len(wanted) < len(found) else found.paths
     put = workspace.store.put_files(
         FileBatch(paths=paths, names=paths, sizes=stats[wanted, 0]), jobs=workspace.jobs, progress=workspace.progress
     )
@@ -206,8 +208,9 @@ def _rows(
     ):
         if values is not None:
             columns[name] = _kept_or(values, name, keys, previous)
-    for name in described.column_names if described is not None else ():
-        columns[name] = described[name] if name not in columns else pc.coalesce(described[name], columns[name])
+    if described is not None:
+        for name in described.column_names:
+            columns[name] = described[name] if name not in columns else pc.coalesce(described[name], columns[name])
     return pa.table(columns)
 
 
@@ -217,7 +220,7 @@ def _kept_or(values: pa.Array, name: str, keys: pa.Array, previous: Manifest | N
         return values
     before = previous.to_table(columns=["key", name])
     position = pc.index_in(keys, value_set=before["key"])
-    kept = before[name].combine_chunks().take(position)
+    kept: pa.Array = before[name].combine_chunks().take(position)
     if not pa.types.is_string(kept.type):
         raise Refused(
             f"column {name} holds {kept.type}, the folder names are text",
@@ -248,7 +251,7 @@ def _report(dataset: str, report: EditReport, new_assets: int, new_bytes: int, f
         added=report.added,
         changed=report.changed,
         removed=report.removed,
-        unchanged=report.unchanged,
+        unchanged=report.manifest.rows - report.added - report.changed,
         rows=report.manifest.rows,
         new_assets=new_assets,
         new_bytes=new_bytes,

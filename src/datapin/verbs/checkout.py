@@ -24,11 +24,9 @@ def checkout(workspace: Workspace, selector: str, *, into: str, where: str | Non
                 f"--into {into}: {dataset} is a dataset, its folder holds manifest shards", "name another folder"
             )
     manifest = select(workspace, selector).manifest
-    if where is None:
-        table = manifest.to_table(columns=["key", "asset_id", "size"])
-    else:
-        everything = manifest.to_table()
-        table = everything.take(select_rows(everything, where)).select(["key", "asset_id", "size"])
+    table = manifest.to_table(columns=["key", "asset_id", "size"])
+    if where is not None:
+        table = table.take(select_rows(manifest, where))
     return checkout_files(
         table,
         target,

@@ -58,9 +58,7 @@ def _folders(workspace: Workspace) -> list[Finding]:
 
 
 def _store(workspace: Workspace) -> list[Finding]:
-    return [
-        Finding("error", "store", problem.where, problem.message, problem.hint) for problem in workspace.store.check()
-    ]
+    return workspace.store.check()
 
 
 def _remote(workspace: Workspace) -> list[Finding]:
@@ -81,7 +79,7 @@ def _dataset(workspace: Workspace, dataset: str) -> list[Finding]:
     except DatapinError as error:
         return [Finding("error", "dataset", dataset, error.message, error.hint)]
     pointer = read_dataset_pointer(workspace.root, dataset)
-    if pointer is not None and pointer.is_source and pointer.digest is None:
+    if pointer is not None and pointer.stage is None and pointer.digest is None:
         hint = f"run `datapin add` again, or ignore this: only the summary in {dataset}.dvc is stale"
         return [Finding("note", "dataset", f"{dataset}.dvc", "the summary is older than the pointer", hint)]
     if pointer is not None and pointer.digest is not None and pointer.digest != manifest.digest:

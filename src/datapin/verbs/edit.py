@@ -29,9 +29,8 @@ def update(workspace: Workspace, name: str, assignments: Sequence[str], where: s
     dataset = workspace.dataset_name(name)
     with workspace.edit_lock(dataset):
         previous = _existing(workspace, dataset)
-        table = previous.to_table()
-        numbers, values = evaluate(table, expressions, where)
-        upserts = pa.table({"key": table["key"].combine_chunks().take(numbers)})
+        numbers, values = evaluate(previous, expressions, where)
+        upserts = pa.table({"key": _keys(previous).take(numbers)})
         for column in values.column_names:
             upserts = upserts.append_column(values.schema.field(column), values[column])
         report = commit_rows(
@@ -45,8 +44,7 @@ def remove(workspace: Workspace, name: str, where: str) -> RemoveReport:
     dataset = workspace.dataset_name(name)
     with workspace.edit_lock(dataset):
         previous = _existing(workspace, dataset)
-        table = previous.to_table()
-        removed = table["key"].combine_chunks().take(select_rows(table, where))
+        removed = _keys(previous).take(select_rows(previous, where))
         if len(removed) == previous.rows:
             raise Refused(
                 f"{dataset}: all {previous.rows} rows match {where!r}; a dataset needs at least one",
@@ -73,7 +71,7 @@ def write(workspace: Workspace, name: str, rows: pa.Table) -> AddReport:
         _refuse_unknown_assets(workspace, table, previous)
         gone = None
         if previous is not None:
-            before = previous.to_table(columns=["key"])["key"].combine_chunks()
+            before = _keys(previous)
             gone = before.filter(pc.invert(pc.is_in(before, value_set=table["key"])))
         dropped = [c for c in previous.schema.names if c not in table.column_names] if previous is not None else []
         report = commit_rows(
@@ -85,6 +83,10 @@ def write(workspace: Workspace, name: str, rows: pa.Table) -> AddReport:
         dataset, report.added, report.changed, report.removed, report.unchanged, report.manifest.rows, 0, 0,
         report.manifest.digest,
     )  # fmt: skip
+
+
+def _keys(manifest: Manifest) -> pa.Array:
+    return manifest.to_table(columns=["key"])["key"].combine_chunks()
 
 
 def _existing(workspace: Workspace, dataset: str) -> Manifest:

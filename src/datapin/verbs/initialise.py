@@ -60,7 +60,8 @@ def initialise(workspace: Workspace, *, remote: str | None, template: str | None
                 make_directory(target.parent)
                 publish_bytes(target, (source / name.replace(".gitignore", "gitignore")).read_bytes())
                 created.append(name)
-    workspace.store.check_format()
+    # Made now, so that a store of another format or a place that cannot be written is found at once.
+    workspace.store.check()
     return InitReport(created=created, changed=changed)
 
 

@@ -44,8 +44,7 @@ def list_rows(
     if where is None:
         table = manifest.to_table(columns=names)
     else:
-        everything = manifest.to_table()
-        table = everything.take(select_rows(everything, where)).select(names)
+        table = manifest.to_table(columns=names).take(select_rows(manifest, where))
     return table if limit is None else table.slice(0, limit)
 
 

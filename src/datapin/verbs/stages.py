@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from datapin.base.errors import Usage
+from datapin.base.errors import ManifestMissing, UnknownDataset, UnknownVersion, Usage
 from datapin.base.files import make_directory
+from datapin.manifest.manifest import Manifest
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.memo import Memo
 from datapin.pipeline.stages import augment, featurize, prepare, train
 from datapin.verbs.selector import manifest_at
 from datapin.verbs.workspace import Workspace
+from datapin.versions.git import commit_state
 
 STAGES = ("prepare", "augment", "featurize", "train")
 
@@ -29,7 +31,7 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
         memo=Memo(workspace.root / ".datapin" / "memo"),
         jobs=workspace.jobs,
         progress=workspace.progress,
-        previous_output=lambda dataset: manifest_at(workspace, dataset, "HEAD"),
+        previous_output=lambda dataset: _committed(workspace, dataset),
     )
     match stage:
         case "prepare":
@@ -39,6 +41,21 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
         case "featurize":
             return featurize.run_featurize(context, params)
         case "train":
-            return train.run_train(context, params)
+            return _train(workspace, context, params)
         case _:
             raise Usage(f"no stage {stage!r}", f"stages: {', '.join(STAGES)}")
+
+
+def _committed(workspace: Workspace, dataset: str) -> Manifest | None:
+    try:
+        return manifest_at(workspace, dataset, "HEAD")
+    except (UnknownDataset, UnknownVersion, ManifestMissing):
+        return None
+
+
+def _train(workspace: Workspace, context: StageContext, params: Path) -> StageReport:
+    # The state before the run: the run itself writes files.
+    state = commit_state(workspace.root)
+    report = train.run_train(context, params)
+    train.note_commit(context.root, params, commit=state.commit, dirty=state.is_dirty)
+    return report

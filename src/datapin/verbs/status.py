@@ -6,20 +6,19 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import ManifestMissing
 from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
+from datapin.intake.hashing import hash_files
 from datapin.intake.statcache import StatCache
 from datapin.intake.walk import FoundFiles, walk
 from datapin.manifest.diff import count_changes
 from datapin.manifest.manifest import Manifest
-from datapin.store.hashing import hash_files
 from datapin.verbs.known_remote import not_pushed
 from datapin.verbs.reports import Changes, DatasetStatus, StatusReport
 from datapin.verbs.selector import manifest_at, work_tree_manifest
-from datapin.verbs.workspace import Workspace, stat_cache_path
+from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
 from datapin.versions.git import has_commit
 from datapin.versions.pointer import Pointer, read_dataset_pointer
 
@@ -88,23 +87,25 @@ def _tree(
     cache_path = stat_cache_path(workspace, dataset, sources)
     cache = StatCache.load(cache_path)
     trusted, ids = cache.trusted(found)
-    if bool(trusted.all()) and len(cache) == len(found.keys) and cache.stamp.startswith(f"{manifest.digest} "):
+    if bool(trusted.all()) and len(cache) == len(found) and cache.stamp.startswith(f"{manifest.digest} "):
         # The same files as at the `add` that made this manifest: keys and ids need no comparison.
         return Changes(0, 0, 0) if not found.problems else _with_problems(Changes(0, 0, 0), found, notes)
     ids = ids.copy()
     unread = np.flatnonzero(~trusted)
     if len(unread):
-        hashed, unreadable = hash_files([found.paths[i] for i in unread], jobs=workspace.jobs)
+        hashed, unreadable = hash_files(
+            [found.paths[i] for i in unread], jobs=workspace.jobs, progress=workspace.progress
+        )
         ids[unread] = hashed
         notes.extend(unreadable)
         if not unreadable:
-            StatCache.save(cache_path, found.keys, found.stats, ids, stamp=cache.stamp)
+            save_stat_cache(cache_path, found, found.stats, ids, stamp=cache.stamp)
     return _with_problems(_compare(found, ids, manifest), found, notes)
 
 
 def _compare(found: FoundFiles, ids: IdMatrix, manifest: Manifest) -> Changes:
     rows = manifest.to_table(columns=["key", "asset_id"])
-    keys = pa.array(found.keys, pa.string())
+    keys = found.keys
     position = pc.index_in(keys, value_set=rows["key"])
     known = pc.is_valid(position)
     before = rows["asset_id"].combine_chunks().take(position.filter(known))

@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from datapin.base.errors import NoRepository, UnknownDataset, Usage
 from datapin.base.files import finish_swap, lock, make_directory, swap_directory, sweep_temporaries, temporary_name
+from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
+from datapin.intake.statcache import StatCache
+from datapin.intake.walk import FoundFiles
 from datapin.store.store import Store
 from datapin.versions.git import find_root
 from datapin.versions.pointer import find_datasets
@@ -136,3 +142,9 @@ def stat_cache_path(workspace: Workspace, dataset: str, sources: list[str]) -> P
     """Where the stat cache of these source trees for this dataset lies."""
     name = hashlib.sha256("\0".join([dataset, *sources]).encode()).hexdigest()[:24]
     return workspace.cache / "stat" / name
+
+
+def save_stat_cache(path: Path, found: FoundFiles, stats: npt.NDArray[np.int64], ids: IdMatrix, *, stamp: str) -> None:
+    """Remember what is known about these files; a cache that cannot be written only costs time later."""
+    with suppress(OSError):
+        StatCache.save(path, found.keys, stats, ids, settled_before_ns=found.settled_before_ns, stamp=stamp)

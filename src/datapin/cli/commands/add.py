@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_repo
+from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, findings, size
+from datapin.verbs.add import AddRules, add
 
 
 @click.command("add")
@@ -42,9 +43,8 @@ def command(
 
     A row's key is its file's path below SRC. Rows with the same key are updated; nothing changes if anything fails.
     """
-    report = open_repo(as_json=as_json, quiet=quiet, jobs=jobs).add(
-        sources, to=dataset, label=label, split=split, metadata=metadata, mirror=mirror, strict=strict
-    )
+    rules = AddRules(label=label, split=split, metadata=metadata, mirror=mirror, strict=strict)
+    report = add(open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), sources, dataset, rules)
     if as_json:
         emit_json(report)
         return

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_repo
+from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, size
+from datapin.verbs.checkout import checkout
 
 
 @click.command("checkout")
@@ -22,8 +23,8 @@ def command(
 
     Only what differs is written; files that were edited since are left alone and named, unless --force.
     """
-    report = open_repo(as_json=as_json, quiet=quiet, jobs=jobs).checkout(
-        selector, into=folder, where=where, force=force
+    report = checkout(
+        open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), selector, into=folder, where=where, force=force
     )
     if as_json:
         emit_json(report)

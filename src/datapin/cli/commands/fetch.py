@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_repo
+from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, size
+from datapin.verbs.move import fetch
 
 
 @click.command("fetch")
@@ -25,8 +26,9 @@ def command(
     quiet: bool,
 ) -> None:
     """Bring missing assets and manifests from the remote."""
-    repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
-    report = repo.fetch(selectors, remote=remote, where=where, dry_run=dry_run)
+    report = fetch(
+        open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), selectors, remote=remote, where=where, dry_run=dry_run
+    )
     if as_json:
         emit_json(report)
     elif not quiet:

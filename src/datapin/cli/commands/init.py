@@ -9,7 +9,8 @@ import click
 from datapin.cli.bars import terminal_progress
 from datapin.cli.options import common_options
 from datapin.cli.render import emit_json
-from datapin.repo import Repo
+from datapin.verbs.initialise import initialise
+from datapin.verbs.workspace import Workspace
 
 
 @click.command("init")
@@ -21,7 +22,9 @@ def command(remote: str | None, template: str | None, as_json: bool, quiet: bool
 
     Safe to run again: it touches nothing that it does not own.
     """
-    report = Repo.init(Path.cwd(), remote=remote, template=template, progress=terminal_progress(quiet=quiet or as_json))
+    progress = terminal_progress(quiet=quiet or as_json)
+    workspace = Workspace.find(Path.cwd(), progress=progress, must_be_ready=False)
+    report = initialise(workspace, remote=remote, template=template)
     if as_json:
         emit_json(report)
     elif not quiet:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_repo
+from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, table
+from datapin.verbs.read import list_rows
 
 
 @click.command("ls")
@@ -19,7 +20,7 @@ def command(
 ) -> None:
     """List rows of a dataset."""
     wanted = [name.strip() for name in columns.split(",")] if columns else None
-    rows = open_repo(as_json=as_json, quiet=quiet).ls(selector, where=where, columns=wanted, limit=limit)
+    rows = list_rows(open_workspace(as_json=as_json, quiet=quiet), selector, where=where, columns=wanted, limit=limit)
     if as_json:
         emit_json(rows.to_pylist())
     else:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_repo
+from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, size
+from datapin.verbs.move import push
 
 
 @click.command("push")
@@ -18,8 +19,7 @@ def command(
     datasets: tuple[str, ...], remote: str | None, dry_run: bool, jobs: int | None, as_json: bool, quiet: bool
 ) -> None:
     """Send missing assets and manifests to the remote."""
-    repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
-    report = repo.push(datasets, remote=remote, dry_run=dry_run)
+    report = push(open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), datasets, remote=remote, dry_run=dry_run)
     if as_json:
         emit_json(report)
     elif not quiet:

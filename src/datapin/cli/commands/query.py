@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_repo
+from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, table
+from datapin.verbs.read import query
 
 
 @click.command("query")
@@ -17,7 +18,7 @@ def command(sql: str, as_json: bool, quiet: bool) -> None:
     For example: datapin query "SELECT label, count(*) AS n FROM 'data/raw@HEAD' GROUP BY label". Only SELECT, only
     datasets of this repository.
     """
-    rows = open_repo(as_json=as_json, quiet=quiet).query(sql)
+    rows = query(open_workspace(as_json=as_json, quiet=quiet), sql)
     if as_json:
         emit_json(rows.to_pylist())
     else:

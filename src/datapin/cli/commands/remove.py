@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_repo
+from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json
+from datapin.verbs.edit import remove
 
 
 @click.command("remove")
@@ -17,7 +18,7 @@ def command(dataset: str, where: str, as_json: bool, quiet: bool) -> None:
 
     Earlier versions keep them, and their assets stay in the store.
     """
-    report = open_repo(as_json=as_json, quiet=quiet).remove(dataset, where=where)
+    report = remove(open_workspace(as_json=as_json, quiet=quiet), dataset, where)
     if as_json:
         emit_json(report)
     elif not quiet:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_repo
+from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, printable, size
+from datapin.verbs.read import show
 
 
 @click.command("show")
@@ -13,7 +14,7 @@ from datapin.cli.render import emit_json, printable, size
 @common_options
 def command(selector: str, as_json: bool, quiet: bool) -> None:
     """Summarise a dataset."""
-    report = open_repo(as_json=as_json, quiet=quiet).show(selector)
+    report = show(open_workspace(as_json=as_json, quiet=quiet), selector)
     if as_json:
         emit_json(report)
         return

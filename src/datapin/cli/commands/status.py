@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
-from datapin.cli.options import common_options, open_repo
+from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json
+from datapin.verbs.status import status
 
 
 @click.command("status")
@@ -15,7 +16,7 @@ from datapin.cli.render import emit_json
 @common_options
 def command(datasets: tuple[str, ...], exit_code: bool, as_json: bool, quiet: bool) -> None:
     """Show what is not added, not committed, not here, not pushed."""
-    report = open_repo(as_json=as_json, quiet=quiet).status(datasets)
+    report = status(open_workspace(as_json=as_json, quiet=quiet), datasets)
     if as_json:
         emit_json(report)
     elif not quiet:
