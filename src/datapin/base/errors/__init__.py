@@ -23,6 +23,7 @@ from datapin.base.errors.tree import (
 from datapin.base.errors.world import (
     AssetsMissing,
     ManifestMissing,
+    ObjectMissing,
     RemoteUnreachable,
     StorageFailed,
     ToolFailed,
@@ -75,6 +76,7 @@ __all__ = [
     "ManifestMissing",
     "ModelRefused",
     "NoRepository",
+    "ObjectMissing",
     "OperatorRefused",
     "Refused",
     "RemoteUnreachable",

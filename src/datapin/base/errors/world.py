@@ -60,6 +60,23 @@ class StorageFailed(WorldError):
 
 
 @dataclass
+class ObjectMissing(WorldError):
+    """A key that a place does not hold."""
+
+    key: str
+    where: str
+    exit_code = EXIT_MISSING
+
+    @property
+    def message(self) -> str:
+        return f"{self.where} has no {self.key}"
+
+    @property
+    def hint(self) -> str:
+        return "somebody who has the data must run `datapin push`"
+
+
+@dataclass
 class RemoteUnreachable(WorldError):
     """A remote that does not answer or denies access."""
 

@@ -1,0 +1,62 @@
+"""A backend that counts what goes through it, for reports."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from datapin.backends.backend import Backend, StoredObject
+
+
+class CountingBackend:
+    """Passes every call on to `backend`; `requests` is how many there were."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._lock = threading.Lock()
+        self.requests = 0
+
+    @property
+    def url(self) -> str:
+        """See Backend."""
+        return self._backend.url
+
+    def put_if_absent(self, key: str, source: bytes | Path) -> bool:
+        """See Backend."""
+        self._count()
+        return self._backend.put_if_absent(key, source)
+
+    def get(self, key: str) -> bytes:
+        """See Backend."""
+        self._count()
+        return self._backend.get(key)
+
+    def iter_chunks(self, key: str) -> Iterator[bytes]:
+        """See Backend."""
+        self._count()
+        return self._backend.iter_chunks(key)
+
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        """See Backend; each range counts."""
+        self._count(len(ranges))
+        return self._backend.get_ranges(key, ranges)
+
+    def iter_objects(self, prefix: str) -> Iterator[StoredObject]:
+        """See Backend."""
+        self._count()
+        return self._backend.iter_objects(prefix)
+
+    def head(self, key: str) -> StoredObject | None:
+        """See Backend."""
+        self._count()
+        return self._backend.head(key)
+
+    def delete(self, key: str) -> None:
+        """See Backend."""
+        self._count()
+        self._backend.delete(key)
+
+    def _count(self, amount: int = 1) -> None:
+        with self._lock:
+            self.requests += amount

@@ -1,0 +1,74 @@
+"""What is special about directories: crashes, rights, strangers' files, and how remotes are found."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from datapin.backends.counting import CountingBackend
+from datapin.backends.local import LocalBackend
+from datapin.backends.locate import locate_backend
+from datapin.base import failpoints
+from datapin.base.errors import RemoteUnreachable
+
+
+@pytest.fixture
+def backend(tmp_path):
+    return LocalBackend(tmp_path / "remote")
+
+
+@pytest.mark.parametrize("point", ["backend.put.written", "backend.put.synced", "backend.put.linked"])
+@pytest.mark.parametrize("action", ["exit", "short", "oserror=28"])
+def test_a_put_cut_off_anywhere_shows_nothing_or_all(backend, point, action):
+    child = os.fork()
+    if child == 0:
+        failpoints._armed = f"{point}:1:{action}"
+        try:
+            backend.put_if_absent("dir/key", b"0123456789")
+        except RemoteUnreachable as error:
+            os._exit(error.exit_code)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == (30 if action == "oserror=28" else failpoints.KILLED)
+    found = [(seen.key, seen.size_bytes) for seen in backend.iter_objects("")]
+    assert found == ([("dir/key", 10)] if point == "backend.put.linked" else [])
+    assert backend.put_if_absent("dir/key", b"0123456789") is (found == [])
+    assert backend.get("dir/key") == b"0123456789"
+
+
+def test_temporary_and_strange_files_are_not_listed(backend, tmp_path):
+    backend.put_if_absent("dir/key", b"x")
+    for name in (".tmp-1-ab", "with space", "ä"):
+        (tmp_path / "remote" / "dir" / name).write_bytes(b"?")
+    assert [seen.key for seen in backend.iter_objects("")] == ["dir/key"]
+
+
+def test_a_file_in_the_way_of_the_directory_is_one_error(tmp_path):
+    (tmp_path / "remote").write_bytes(b"in the way")
+    with pytest.raises(RemoteUnreachable, match="Not a directory") as caught:
+        LocalBackend(tmp_path / "remote" / "datapin").put_if_absent("a/b", b"x")
+    assert caught.value.exit_code == 30
+
+
+def test_requests_are_counted(backend):
+    counting = CountingBackend(backend)
+    counting.put_if_absent("a", b"0123456789")
+    counting.get_ranges("a", [(0, 1), (5, 2)])
+    counting.get("a")
+    assert counting.requests == 4
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [("/disk/lab", "/disk/lab/datapin"), ("../lab", "/base/../lab/datapin"), ("file:///disk/lab", "/disk/lab/datapin")],
+)
+def test_a_directory_remote_is_a_local_backend_below_it(url, where):
+    assert locate_backend("lab", url, base=Path("/base")).url == where
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/path", "ssh://host/path", "gs://b"])
+def test_any_other_remote_is_refused_by_name(url):
+    with pytest.raises(RemoteUnreachable, match="remote lab: only directory remotes are supported in this version"):
+        locate_backend("lab", url, base=Path("/"))
