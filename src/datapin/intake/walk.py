@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 
 from datapin.base.stat_records import StatMatrix
 from datapin.intake.clocks import clock_margin_ns
+from datapin.intake.early import StartedWalk, identities
 from datapin.intake.walkers import RawHarvest, harvest_below, shown_path
 
 _COMPARE_BYTES = 1 << 20
@@ -73,11 +74,19 @@ class _Part:
     devices: frozenset[int]
 
 
-def walk(sources: Sequence[Path], *, exclude: Sequence[Path] = ()) -> FoundFiles:
-    """Every file below `sources`; folders in `exclude` are not entered. Never raises for what it finds."""
+def walk(sources: Sequence[Path], *, exclude: Sequence[Path] = (), started: StartedWalk | None = None) -> FoundFiles:
+    """Every file below `sources`; folders in `exclude` are not entered. Never raises for what it finds.
+
+    `started` is a walk of the same folders that began earlier; what it lacks is walked now.
+    """
+    skip = identities(exclude)
+    early: dict[bytes, list[RawHarvest]] = {}
     started_ns = time.time_ns()
-    skip = frozenset(_identities(exclude))
-    parts = [_part(Path(source), skip) for source in sources]
+    if started is not None and started.skip == skip:
+        started_ns, early = started.started_ns, started.harvests()
+    elif started is not None:
+        started.close()
+    parts = [_part(Path(source), skip, early) for source in sources]
     problems = [problem for part in parts for problem in part.problems]
     keys = pa.concat_arrays([part.keys for part in parts]) if parts else pa.array([], pa.string())
     stats = np.concatenate([part.stats for part in parts]) if parts else np.empty((0, 4), np.int64)
@@ -98,23 +107,15 @@ def walk(sources: Sequence[Path], *, exclude: Sequence[Path] = ()) -> FoundFiles
     return _without_twins(found) if len(parts) > 1 else found
 
 
-def _identities(folders: Sequence[Path]) -> list[tuple[int, int]]:
-    found = []
-    for folder in folders:
-        if folder.is_dir():
-            seen = folder.stat()
-            found.append((seen.st_dev, seen.st_ino))
-    return found
-
-
-def _part(source: Path, skip: frozenset[tuple[int, int]]) -> _Part:
+def _part(source: Path, skip: frozenset[tuple[int, int]], early: Mapping[bytes, list[RawHarvest]]) -> _Part:
     try:
         seen = source.stat()
     except OSError as error:
         return _problem_part(f"{shown_path(os.fsencode(source))}: {error.strerror}")
     if stat.S_ISDIR(seen.st_mode):
         # The source itself may be a link: its name was given by the user.
-        return _folder_part(os.fsencode(source), skip)
+        root = os.fsencode(source)
+        return _folder_part(root, early.get(root) or harvest_below(root, skip=skip))
     shown = shown_path(os.fsencode(source))
     if not stat.S_ISREG(seen.st_mode):
         return _problem_part(f"{shown} is not a file or folder")
@@ -133,8 +134,7 @@ def _problem_part(problem: str) -> _Part:
     return _Part("", pa.array([], pa.string()), nothing, {}, [problem], frozenset())
 
 
-def _folder_part(root: bytes, skip: frozenset[tuple[int, int]]) -> _Part:
-    harvests = harvest_below(root, skip=skip)
+def _folder_part(root: bytes, harvests: list[RawHarvest]) -> _Part:
     problems = [problem.decode() for harvest in harvests for problem in harvest.problems]
     keys, stats = _assembled(harvests)
     elsewhere: dict[str, str] = {}

@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from datapin.base.files import write_all
+
 SKIPPED_FOLDERS = frozenset({b".git", b".dvc", b".datapin"})
 SKIPPED_FILES = frozenset(
     {
@@ -98,14 +100,17 @@ class RawHarvest:
     problems: list[bytes]
     devices: frozenset[int]
 
+    @staticmethod
+    def is_whole(data: bytes) -> bool:
+        """Whether the walker that wrote `data` came to its end."""
+        return len(data) >= _HEADER.size and len(data) == _HEADER.size + sum(_HEADER.unpack_from(data))
+
     @classmethod
     def decode(cls, data: bytes) -> RawHarvest | None:
         """The harvest in `data`, or None if its walker died before the end."""
-        if len(data) < _HEADER.size:
+        if not cls.is_whole(data):
             return None
         sizes = _HEADER.unpack_from(data)
-        if len(data) != _HEADER.size + sum(sizes):
-            return None
         parts, position = [], _HEADER.size
         for size in sizes:
             parts.append(data[position : position + size])
@@ -130,20 +135,24 @@ def harvest_below(root: bytes, *, skip: frozenset[tuple[int, int]] = frozenset()
     `skip` names folders (device, inode) that are not entered; `walkers` is the number of processes, 0: up to the
     number of cores. If a forked walker dies, everything is walked again in this process.
     """
+    whole = [RawHarvest.decode(data) for data in encoded_harvests_below(root, skip=skip, walkers=walkers)]
+    return [harvest for harvest in whole if harvest is not None]
+
+
+def encoded_harvests_below(root: bytes, *, skip: frozenset[tuple[int, int]], walkers: int = 0) -> list[bytes]:
+    """As `harvest_below`, but as bytes; every one of them can be decoded."""
     top = Folder(root if root.endswith(b"/") else root + b"/", b"")
     pending, harvest = deque([top]), Harvest()
     many = walkers or min(_MOST_WALKERS, _cores())
     while pending and (many == 1 or len(harvest.keys) < _FORK_FROM_FILES):
         folder = pending.popleft()
         pending.extend(_harvest_folder(folder, harvest, skip, shared=many > 1))
-    first = RawHarvest.decode(harvest.encode())
-    assert first is not None
     if not pending:
-        return [first]
+        return [harvest.encode()]
     others = _harvest_forked(list(pending), skip, many)
-    if others is None:
-        return harvest_below(root, skip=skip, walkers=1)
-    return [first, *others]
+    if not all(RawHarvest.is_whole(data) for data in others):
+        return encoded_harvests_below(root, skip=skip, walkers=1)
+    return [harvest.encode(), *others]
 
 
 def _harvest_folder(
@@ -219,8 +228,8 @@ def _harvest_names(number: int, folder: Folder, names: list[bytes], harvest: Har
     return folders
 
 
-def _harvest_forked(folders: list[Folder], skip: frozenset[tuple[int, int]], walkers: int) -> list[RawHarvest] | None:
-    """Walk `folders` in `walkers` forked processes, which take them one by one from a pipe; None if one died."""
+def _harvest_forked(folders: list[Folder], skip: frozenset[tuple[int, int]], walkers: int) -> list[bytes]:
+    """Walk `folders` in `walkers` forked processes, which take them one by one from a pipe; what each has sent."""
     chunk = -(-len(folders) // _MOST_TOKENS)
     tasks = [folders[start : start + chunk] for start in range(0, len(folders), chunk)]
     tokens_out, tokens_in = os.pipe()
@@ -230,23 +239,22 @@ def _harvest_forked(folders: list[Folder], skip: frozenset[tuple[int, int]], wal
     try:
         for _ in range(walkers):
             results_out, results_in = os.pipe()
-            child = _fork()
+            child = fork_quietly()
             if child == 0:
                 _walk_and_exit(tasks, skip, tokens_out, results_in)
             os.close(results_in)
             children.append((child, results_out))
-        harvests = [RawHarvest.decode(_read_all(number)) for _, number in children]
+        return [read_all(number) for _, number in children]
     finally:
         os.close(tokens_out)
         for child, number in children:
             os.close(number)  # a child that still writes gets SIGPIPE's error and ends
             with suppress(ChildProcessError):
                 os.waitpid(child, 0)
-    done = [harvest for harvest in harvests if harvest is not None]
-    return done if len(done) == len(harvests) else None
 
 
-def _fork() -> int:
+def fork_quietly() -> int:
+    """`os.fork`, for a child that does nothing but walk."""
     with warnings.catch_warnings():
         # Python warns that forking a threaded process may deadlock the child; ours only makes system calls.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -265,15 +273,14 @@ def _walk_and_exit(
             pending = deque(tasks[_TOKEN.unpack(token)[0]])
             while pending:
                 pending.extend(_harvest_folder(pending.pop(), harvest, skip, shared=False))
-        view = memoryview(harvest.encode())
-        while len(view):
-            view = view[os.write(results_in, view) :]
+        write_all(results_in, harvest.encode())
         code = 0
     finally:
         os._exit(code)
 
 
-def _read_all(number: int) -> bytes:
+def read_all(number: int) -> bytes:
+    """Everything that comes through the pipe until it is closed."""
     parts = []
     while part := os.read(number, 1 << 20):
         parts.append(part)

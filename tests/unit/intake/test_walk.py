@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 
 from datapin.intake import walkers
+from datapin.intake.early import start_walk
 from datapin.intake.walk import FoundFiles, walk
 
 
@@ -269,14 +273,14 @@ def test_a_walker_that_dies_costs_time_but_no_files(
     def dying(*_: object) -> None:
         os._exit(9)
 
-    real = walkers._fork
+    real = walkers.fork_quietly
 
     def counted() -> int:
         forks.append(1)
         return real()
 
     monkeypatch.setattr(walkers, "_walk_and_exit", dying)
-    monkeypatch.setattr(walkers, "_fork", counted)
+    monkeypatch.setattr(walkers, "fork_quietly", counted)
     assert keys_of(walk([tmp_path])) == whole
     assert forks
 
@@ -294,6 +298,43 @@ def test_a_walk_leaves_no_child_and_no_open_file(tmp_path: Path, early_fork: Non
     assert sorted(os.listdir("/proc/self/fd")) == before
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_walk_started_earlier_finds_the_same(tmp_path: Path, early_fork: None) -> None:
+    one, two = many_files(tmp_path / "one"), write(tmp_path / "two", "x/y", "no/z")
+    (tmp_path / "lone").write_bytes(b"1")
+    sources, exclude = [one, two, tmp_path / "lone", tmp_path / "absent"], [two / "no"]
+    plain = walk(sources, exclude=exclude)
+    early = walk(sources, exclude=exclude, started=start_walk(sources, exclude=exclude))
+    assert early.keys.equals(plain.keys)
+    assert early.paths == plain.paths
+    assert early.problems == plain.problems
+    assert np.array_equal(early.stats, plain.stats)
+
+
+def test_a_walk_started_earlier_is_as_old_as_its_start(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    started = start_walk([tmp_path])
+    os.waitid(os.P_PID, started.child, os.WEXITED | os.WNOWAIT)
+    write(tmp_path, "later")
+    found = walk([tmp_path], started=started)
+    assert keys_of(found) == ["a"]
+    assert found.settled_before_ns < (tmp_path / "later").stat().st_ctime_ns
+
+
+def test_a_walk_started_for_other_folders_or_killed_is_not_used(tmp_path: Path) -> None:
+    write(tmp_path, "a", "no/b")
+    assert keys_of(walk([tmp_path], started=start_walk([tmp_path], exclude=[tmp_path / "no"]))) == ["a", "no/b"]
+    killed = start_walk([tmp_path])
+    os.kill(killed.child, signal.SIGKILL)
+    assert keys_of(walk([tmp_path], started=killed)) == ["a", "no/b"]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_starting_a_walk_imports_neither_numpy_nor_arrow() -> None:
+    code = "import sys; import datapin.intake.early; print('numpy' in sys.modules or 'pyarrow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_files_that_vanish_while_walking_are_as_if_never_there(tmp_path: Path) -> None:
