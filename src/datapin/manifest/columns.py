@@ -1,8 +1,12 @@
-"""Columns as single contiguous arrays, and views of their buffers in NumPy; no Python object per row."""
+"""Columns as single contiguous arrays, and views of their buffers in NumPy; no Python object per row.
+
+Arrow's own conversions from and to NumPy and Python values (`pa.array`, `to_numpy`, `pa.scalar`) import pandas, which
+takes longer than reading a million rows; the ones here do not.
+"""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 Column: TypeAlias = pa.Array | pa.ChunkedArray
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 def one_array(column: Column) -> pa.Array:
@@ -19,13 +24,57 @@ def one_array(column: Column) -> pa.Array:
     if column.num_chunks == 1:
         return column.chunk(0)
     if column.num_chunks == 0:
-        return pa.array([], column.type)
+        return pa.nulls(0, column.type)
     return pa.concat_arrays(column.unify_dictionaries().chunks)
 
 
 def decoded(array: pa.Array) -> pa.Array:
     """The array without dictionary encoding."""
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
+
+
+def numbers(array: pa.Array) -> npt.NDArray[Any]:
+    """The integers of an array; what stands for a null is not defined."""
+    if len(array) == 0:
+        return np.zeros(0, dtype=np.int64)
+    sign = "u" if pa.types.is_unsigned_integer(array.type) else ""
+    values = np.frombuffer(array.buffers()[1], dtype=f"{sign}int{array.type.bit_width}")
+    return values[array.offset : array.offset + len(array)]
+
+
+def flags(array: pa.BooleanArray) -> Mask:
+    """The booleans of an array; a null is False."""
+    validity, values = array.buffers()
+    mask = unpacked_bits(values, array.offset, len(array))
+    if array.null_count:
+        mask = mask & unpacked_bits(validity, array.offset, len(array))
+    return mask.view(np.bool_)
+
+
+def unpacked_bits(bitmap: pa.Buffer | None, offset: int, count: int) -> npt.NDArray[np.uint8]:
+    """`count` bits from `offset` on as zeros and ones."""
+    if count == 0 or bitmap is None:
+        return np.zeros(count, dtype=np.uint8)
+    first = offset // 8
+    window = np.frombuffer(bitmap, dtype=np.uint8)[first : (offset + count + 7) // 8]
+    return np.unpackbits(window, bitorder="little")[offset - first * 8 :][:count]
+
+
+def arrow_flags(mask: Mask) -> pa.BooleanArray:
+    """A mask as an Arrow column."""
+    bits = np.packbits(mask, bitorder="little")
+    return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(bits)])
+
+
+def arrow_numbers(values: npt.NDArray[np.int64]) -> pa.Int64Array:
+    """Integers as an Arrow column."""
+    held = np.ascontiguousarray(values, dtype=np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
+
+
+def without_rows(schema: pa.Schema) -> pa.Table:
+    """A table of these columns and no rows."""
+    return pa.Table.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def text_bytes(array: pa.Array) -> tuple[npt.NDArray[np.int32], memoryview]:
@@ -53,7 +102,7 @@ def is_ascending(keys: pa.Array) -> bool:
 def first_descent(keys: pa.Array) -> int:
     """The first row whose key is not greater than the one before it."""
     rises = pc.less(keys.slice(0, len(keys) - 1), keys.slice(1))
-    return int(pc.index(rises, False).as_py()) + 1
+    return int(np.flatnonzero(~flags(rises))[0]) + 1
 
 
 def shown(value: object, most: int = 80) -> str:

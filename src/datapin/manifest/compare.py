@@ -8,9 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns import decoded
-
-Mask = npt.NDArray[np.bool_]
+from datapin.manifest.columns import Mask, arrow_numbers, decoded, flags, numbers
 
 
 def rows_differ(before: pa.Array, after: pa.Array) -> Mask:
@@ -19,7 +17,7 @@ def rows_differ(before: pa.Array, after: pa.Array) -> Mask:
     kind = before.type
     if types.is_null(kind):
         return np.zeros(len(before), dtype=bool)
-    valid_before, valid_after = as_mask(pc.is_valid(before)), as_mask(pc.is_valid(after))
+    valid_before, valid_after = flags(pc.is_valid(before)), flags(pc.is_valid(after))
     either: Mask = valid_before != valid_after
     both = valid_before & valid_after
     if not both.any():
@@ -42,14 +40,8 @@ def rows_differ(before: pa.Array, after: pa.Array) -> Mask:
     return differing
 
 
-def as_mask(flags: pa.BooleanArray) -> Mask:
-    """A boolean column without nulls in NumPy."""
-    mask: Mask = flags.to_numpy(zero_copy_only=False)
-    return mask
-
-
 def _unequal(before: pa.Array, after: pa.Array) -> Mask:
-    return as_mask(pc.fill_null(pc.not_equal(before, after), False))
+    return flags(pc.not_equal(before, after))
 
 
 def _lists_differ(before: pa.Array, after: pa.Array, both: Mask) -> Mask:
@@ -60,12 +52,13 @@ def _lists_differ(before: pa.Array, after: pa.Array, both: Mask) -> Mask:
     same_length = lengths_before == _lengths(after)[rows]
     result[rows[~same_length]] = True
     alike = rows[same_length]
-    items = rows_differ(before.take(pa.array(alike)).flatten(), after.take(pa.array(alike)).flatten())
+    places = arrow_numbers(alike)
+    items = rows_differ(before.take(places).flatten(), after.take(places).flatten())
     owners = np.repeat(alike, lengths_before[same_length])
     result[owners[items]] = True
     return result
 
 
 def _lengths(array: pa.Array) -> npt.NDArray[np.int64]:
-    lengths: npt.NDArray[np.int64] = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    return lengths.astype(np.int64, copy=False)
+    """The length of each list; what stands for a null is not defined."""
+    return numbers(pc.list_value_length(array)).astype(np.int64)

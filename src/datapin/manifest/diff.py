@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import one_array
-from datapin.manifest.compare import Mask, as_mask, rows_differ
+from datapin.manifest.columns import Mask, arrow_flags, flags, one_array
+from datapin.manifest.compare import rows_differ
 from datapin.manifest.manifest import Manifest
 
 
@@ -60,14 +60,14 @@ def compare_manifests(before: Manifest | None, after: Manifest | None) -> Compar
         if mask.any():
             columns.append((name, int(mask.sum())))
             differs |= mask
-    changed = new_keys.take(shared_new).filter(pa.array(differs))
+    changed = new_keys.take(shared_new).filter(arrow_flags(differs))
     return Comparison(new_keys.filter(pc.invert(is_known)), changed, removed, tuple(columns))
 
 
 def _column_differs(old: _Side, new: _Side, name: str, shared_old: pa.Array, shared_new: pa.Array) -> Mask:
     if name not in old.names or name not in new.names:
         side, shared = (old, shared_old) if name in old.names else (new, shared_new)
-        return as_mask(pc.is_valid(side.read(name).take(shared)))
+        return flags(pc.is_valid(side.read(name).take(shared)))
     one, other = old.read(name).take(shared_old), new.read(name).take(shared_new)
     if one.type != other.type:
         if pa.types.is_null(one.type):
@@ -75,7 +75,7 @@ def _column_differs(old: _Side, new: _Side, name: str, shared_old: pa.Array, sha
         elif pa.types.is_null(other.type):
             other = other.cast(one.type)
         else:  # a column of another type holds other values in every row that has one
-            return as_mask(pc.or_(pc.is_valid(one), pc.is_valid(other)))
+            return flags(pc.or_(pc.is_valid(one), pc.is_valid(other)))
     return rows_differ(one, other)
 
 
@@ -92,6 +92,6 @@ class _Side:
     def read(self, name: str) -> pa.Array:
         if self._manifest is None or not self._numbers:
             kind = pa.string() if self._manifest is None else self._manifest.schema.field(name).type
-            return pa.array([], kind)
+            return pa.nulls(0, kind)
         parts = [self._manifest.read_shard(number, [name]).column(name) for number in self._numbers]
         return one_array(pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type))

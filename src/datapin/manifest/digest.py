@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from datapin.manifest.column_types import type_text
-from datapin.manifest.columns import decoded, one_array, text_bytes
+from datapin.manifest.columns import arrow_numbers, decoded, numbers, one_array, text_bytes, unpacked_bits
 
 Feed = Callable[[Any], None]  # bytes, or anything else that is a buffer
 
@@ -60,32 +60,37 @@ def _feed_array(array: pa.Array, feed: Feed) -> None:
     if types.is_null(kind):
         return
     if types.is_boolean(kind):
-        bits = _unpacked(array.buffers()[1], array.offset, len(array))
+        bits = unpacked_bits(array.buffers()[1], array.offset, len(array))
         feed(np.packbits(bits if valid is None else bits & valid, bitorder="little"))
     elif types.is_string(kind) or types.is_binary(kind):
-        _feed_text(array if valid is None else pc.fill_null(array, "" if types.is_string(kind) else b""), feed)
+        _feed_text(array, valid, feed)
     elif types.is_struct(kind):
         for child in array.flatten():  # the parent's nulls are the children's, too
             _feed_array(child, feed)
     elif types.is_map(kind):
-        _feed_list(array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))), feed)
+        _feed_list(array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))), valid, feed)
     elif types.is_list(kind):
-        _feed_list(array, feed)
+        _feed_list(array, valid, feed)
     elif types.is_fixed_size_list(kind):
         _feed_array(array.flatten(), feed)  # items of the rows that are not null
     else:
         _feed_fixed_width(array, valid, feed)
 
 
-def _feed_text(array: pa.Array, feed: Feed) -> None:
+def _feed_text(array: pa.Array, valid: npt.NDArray[np.uint8] | None, feed: Feed) -> None:
     offsets, data = text_bytes(array)
-    feed(_bytes_of(np.diff(offsets.astype("<i8"))))
+    lengths = np.diff(offsets.astype("<i8"))
+    if valid is not None and (lengths * (1 - valid)).any():  # bytes that lie under nulls
+        array = array.take(arrow_numbers(np.arange(len(array))))
+        offsets, data = text_bytes(array)
+        lengths = np.diff(offsets.astype("<i8"))
+    feed(_bytes_of(lengths))
     feed(data[int(offsets[0]) : int(offsets[-1])])
 
 
-def _feed_list(array: pa.Array, feed: Feed) -> None:
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    feed(_bytes_of(lengths.astype("<i8")))
+def _feed_list(array: pa.Array, valid: npt.NDArray[np.uint8] | None, feed: Feed) -> None:
+    lengths = numbers(pc.list_value_length(array)).astype(np.int64)
+    feed(_bytes_of(lengths if valid is None else lengths * valid))
     _feed_array(array.flatten(), feed)  # items of the rows that are not null
 
 
@@ -106,7 +111,7 @@ def _valid_mask(array: pa.Array) -> npt.NDArray[np.uint8] | None:
         return None
     if types.is_null(array.type):
         return np.zeros(len(array), dtype=np.uint8)
-    return _unpacked(array.buffers()[0], array.offset, len(array))
+    return unpacked_bits(array.buffers()[0], array.offset, len(array))
 
 
 def _validity_bits(array: pa.Array, valid: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
@@ -115,13 +120,5 @@ def _validity_bits(array: pa.Array, valid: npt.NDArray[np.uint8] | None) -> npt.
     return np.packbits(valid, bitorder="little")
 
 
-def _unpacked(bitmap: pa.Buffer | None, offset: int, count: int) -> npt.NDArray[np.uint8]:
-    if count == 0 or bitmap is None:
-        return np.zeros(count, dtype=np.uint8)
-    first = offset // 8
-    window = np.frombuffer(bitmap, dtype=np.uint8)[first : (offset + count + 7) // 8]
-    return np.unpackbits(window, bitorder="little")[offset - first * 8 :][:count]
-
-
-def _bytes_of(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    return np.ascontiguousarray(numbers).view(np.uint8)
+def _bytes_of(lengths: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    return np.ascontiguousarray(lengths, dtype="<i8").view(np.uint8)

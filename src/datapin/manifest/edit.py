@@ -13,8 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows, listed
-from datapin.manifest.columns import Column, one_array, shown
-from datapin.manifest.compare import Mask, as_mask, rows_differ
+from datapin.manifest.columns import (
+    Column,
+    Mask,
+    arrow_flags,
+    arrow_numbers,
+    flags,
+    numbers,
+    one_array,
+    shown,
+    without_rows,
+)
+from datapin.manifest.compare import rows_differ
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import REQUIRED, aligned, merged_schema, normalise, sorted_by_key
 from datapin.manifest.shards import CUT, CutRules
@@ -74,7 +84,7 @@ def edit_manifest(
     pairs = property_pairs(properties)
     with new_directory(directory), ShardSink(directory, schema, pairs, previous, rules) as sink:
         if not shards:
-            counts += _edit_shard(sink, schema.empty_table(), edits, schema)
+            counts += _edit_shard(sink, without_rows(schema), edits, schema)
         for number, mine in zip(shards, bounds, strict=True):
             assert previous is not None
             if mine.is_empty and not mine.dropped and sink.pass_on(previous.shards[number]):
@@ -88,9 +98,9 @@ def edit_manifest(
 def _checked_edits(
     previous: Manifest | None, upserts: pa.Table | None, removed: Column | None, drop_columns: Sequence[str]
 ) -> _Edits:
-    given = pa.table({"key": pa.array([], pa.string())}) if upserts is None else upserts
+    given = without_rows(pa.schema([("key", pa.string())])) if upserts is None else upserts
     rows = sorted_by_key(normalise(given, where=_WHERE, required=("key",)), where=_WHERE)
-    keys = pa.array([], pa.string()) if removed is None else one_array(removed).cast(pa.string())
+    keys = pa.nulls(0, pa.string()) if removed is None else one_array(removed).cast(pa.string())
     keys = pc.unique(keys.drop_null())
     keys = keys.take(pc.sort_indices(keys))
     both = pc.filter(keys, pc.is_in(keys, value_set=one_array(rows.column("key"))))
@@ -138,22 +148,24 @@ def _edit_shard(sink: ShardSink, old: pa.Table, edits: _Edits, schema: pa.Schema
     """Add the edited rows of one shard to the sink; how many were added, changed, removed, put but unchanged."""
     old_keys, new_keys = one_array(old.column("key")), one_array(edits.upserts.column("key"))
     places = pc.index_in(new_keys, value_set=old_keys)
-    is_known = as_mask(pc.is_valid(places))
+    is_known = flags(pc.is_valid(places))
     _check_complete(edits.upserts, is_known)
-    is_removed = as_mask(pc.is_in(old_keys, value_set=edits.removed))
-    known_places = places.drop_null().to_numpy()
+    is_removed = flags(pc.is_in(old_keys, value_set=edits.removed))
+    known_places = numbers(places.drop_null())
 
     has_changed = np.zeros(old.num_rows, dtype=bool)
-    has_changed[known_places] = _changes(old.take(pa.array(known_places)), edits.upserts.filter(pa.array(is_known)))
+    has_changed[known_places] = _changes(
+        old.take(arrow_numbers(known_places)), edits.upserts.filter(arrow_flags(is_known))
+    )
     was_put = np.zeros(old.num_rows, dtype=bool)
     was_put[known_places] = True
     for name in edits.dropped:
-        has_changed |= as_mask(pc.is_valid(one_array(old.column(name))))
+        has_changed |= flags(pc.is_valid(one_array(old.column(name))))
     has_changed &= ~is_removed
 
     is_kept = ~is_removed & ~was_put
     put = _completed(edits.upserts, old, places, schema)
-    rows = pa.concat_tables([aligned(old.filter(pa.array(is_kept)), schema, where=_WHERE), put])
+    rows = pa.concat_tables([aligned(old.filter(arrow_flags(is_kept)), schema, where=_WHERE), put])
     sink.add(rows.take(pc.sort_indices(one_array(rows.column("key")))) if put.num_rows else rows)
     unchanged = int((was_put & ~has_changed).sum())
     return np.array([int((~is_known).sum()), int(has_changed.sum()), int(is_removed.sum()), unchanged])
@@ -172,7 +184,7 @@ def _changes(before: pa.Table, after: pa.Table) -> Mask:
     for name in after.column_names:
         new = one_array(after.column(name))
         if name not in before.column_names:
-            mask |= as_mask(pc.is_valid(new))
+            mask |= flags(pc.is_valid(new))
         elif name != "key":
             old = one_array(before.column(name))
             kind = new.type if pa.types.is_null(old.type) else old.type
@@ -195,4 +207,4 @@ def _completed(upserts: pa.Table, old: pa.Table, places: pa.Array, schema: pa.Sc
             columns[field.name] = upserts.column(field.name)
         elif field.name in old.column_names:
             columns[field.name] = pa.chunked_array([one_array(old.column(field.name)).take(places)])
-    return aligned(pa.table(columns), schema, where=_WHERE)
+    return aligned(pa.Table.from_arrays(list(columns.values()), names=list(columns)), schema, where=_WHERE)

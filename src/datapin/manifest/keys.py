@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import BadKeys
-from datapin.manifest.columns import Column, one_array, shown, text_at
+from datapin.manifest.columns import Column, flags, numbers, one_array, shown, text_at, text_bytes
 
 MAX_KEY_BYTES = 1024
 MAX_PROBLEMS = 100
@@ -144,14 +144,13 @@ def _chunk_problems(chunk: pa.StringArray) -> list[str]:
 
 def _suspects(chunk: pa.StringArray) -> npt.NDArray[np.int64]:
     """Rows that may break a rule: every row that does, and few others."""
-    suspicious = pc.or_(
-        pc.match_substring_regex(chunk, _SUSPICIOUS, ignore_case=True),
-        pc.greater(pc.binary_length(chunk), MAX_KEY_BYTES),
-    )
+    suspicious = flags(pc.match_substring_regex(chunk, _SUSPICIOUS, ignore_case=True))
+    suspicious = suspicious | (np.diff(text_bytes(chunk)[0]) > MAX_KEY_BYTES)
+    if chunk.null_count:
+        suspicious = suspicious | flags(pc.is_null(chunk))
     if not pc.all(pc.string_is_ascii(chunk)).as_py():
-        suspicious = pc.or_(suspicious, pc.not_equal(chunk, pc.utf8_normalize(chunk, form="NFC")))
-    found: npt.NDArray[np.int64] = np.flatnonzero(pc.fill_null(suspicious, True).to_numpy(zero_copy_only=False))
-    return found
+        suspicious = suspicious | flags(pc.not_equal(chunk, pc.utf8_normalize(chunk, form="NFC")))
+    return np.flatnonzero(suspicious)
 
 
 def _undecodable(chunk: pa.StringArray) -> list[str]:
@@ -176,10 +175,10 @@ def case_collisions(keys: Column | Sequence[str]) -> list[tuple[str, str]]:
     if len(codes.dictionary) == len(array):
         return []
     groups: dict[int, list[int]] = {}
-    numbers = codes.indices.to_numpy(zero_copy_only=False)
-    repeated = np.bincount(numbers, minlength=len(codes.dictionary)) > 1
-    for row in np.flatnonzero(repeated[numbers]):
-        groups.setdefault(int(numbers[row]), []).append(int(row))
+    places = numbers(codes.indices)
+    repeated = np.bincount(places, minlength=len(codes.dictionary)) > 1
+    for row in np.flatnonzero(repeated[places]):
+        groups.setdefault(int(places[row]), []).append(int(row))
     return [
         (array[rows[0]].as_py(), array[row].as_py())
         for rows in groups.values()

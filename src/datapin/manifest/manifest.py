@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from datapin.base.errors import BadRows, DamagedManifest, ManifestMissing, StorageFailed
-from datapin.manifest.columns import one_array, shown
+from datapin.manifest.columns import one_array, shown, without_rows
 from datapin.manifest.digest import manifest_digest, shard_digest
 from datapin.manifest.footers import BYTES_MARK, DIGEST_MARK, OUR_MARKS, Footer, read_footer
 from datapin.manifest.schema import aligned, canonical_schema, check_ascending, merged_schema, sorted_by_key
@@ -128,7 +128,7 @@ class Manifest:
         tables = list(self.iter_tables(columns))
         wanted = self._column_names(columns)
         schema = pa.schema([self.schema.field(name) for name in wanted])
-        return pa.concat_tables(tables) if tables else schema.empty_table()
+        return pa.concat_tables(tables) if tables else without_rows(schema)
 
     def verify(self) -> None:
         """Read everything again and compare with what the footers claim: rules, order, cut and digests.

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datapin.base.errors import BadQuery
+from datapin.manifest.columns import arrow_numbers
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import REQUIRED, STANDARD, canonical_schema
 from datapin.manifest.sql import ROWS, Reads, check_expression, check_query, first_line, wrapped
@@ -136,7 +137,7 @@ def _readable(rows: Rows, reads: list[Reads]) -> pa.Table:
 
 def _numbered(rows: Rows, reads: list[Reads]) -> pa.Table:
     table = _readable(rows, reads)
-    return table.append_column(_ROW_NUMBER, pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    return table.append_column(_ROW_NUMBER, arrow_numbers(np.arange(table.num_rows)))
 
 
 def _check_settable(name: str, schema: pa.Schema, expression: str) -> None:

@@ -15,7 +15,7 @@ from pyarrow import types
 from datapin.base import failpoints
 from datapin.base.errors import BadRows, DamagedManifest
 from datapin.base.files import fsync_path
-from datapin.manifest.columns import decoded, one_array, shown, text_bytes
+from datapin.manifest.columns import decoded, numbers, one_array, shown, text_bytes
 from datapin.manifest.digest import shard_digest
 from datapin.manifest.footers import (
     BYTES_MARK,
@@ -103,8 +103,8 @@ def write_shard(table: pa.Table, entry: ShardEntry) -> None:
 
 def _total(sizes: pa.ChunkedArray) -> int:
     """The sum of the sizes, also beyond 64 bits."""
-    numbers = sizes.to_numpy()
-    return (int((numbers >> 32).sum()) << 32) + int((numbers & 0xFFFFFFFF).sum())
+    values = numbers(one_array(sizes))
+    return (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
 
 
 def _dictionary_columns(table: pa.Table) -> list[str]:
@@ -163,7 +163,7 @@ def _check_expansion(table: pa.Table, shown_path: str) -> None:
         total = 0
         for chunk in column.chunks:
             offsets, _ = text_bytes(chunk.dictionary.cast(pa.binary()))
-            indices = chunk.indices.drop_null().to_numpy()
+            indices = numbers(chunk.indices.drop_null())
             if len(indices) and not 0 <= indices.min() <= indices.max() < len(chunk.dictionary):
                 raise DamagedManifest(path=shown_path, problem=f"column {shown(name)} names values that are not there")
             uses = np.bincount(indices, minlength=len(chunk.dictionary))

@@ -16,7 +16,7 @@ import pyarrow as pa
 from datapin.base import failpoints
 from datapin.base.errors import BadRows, Refused, StorageFailed
 from datapin.base.files import fsync_directory, fsync_path
-from datapin.manifest.columns import one_array, shown
+from datapin.manifest.columns import one_array, shown, without_rows
 from datapin.manifest.footers import MARK_PREFIX, OUR_MARKS
 from datapin.manifest.manifest import SHARD_NAME, Manifest
 from datapin.manifest.schema import aligned, check_ascending, normalise, sorted_by_key
@@ -177,7 +177,7 @@ class ShardSink:
         if self._pending_rows:
             self._end_shard()
         if not self._written:
-            self._submit(self._write, self._schema.empty_table(), *self._next_place())
+            self._submit(self._write, without_rows(self._schema), *self._next_place())
         return Manifest(
             self._directory,
             str(self._directory),
