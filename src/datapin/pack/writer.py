@@ -15,7 +15,7 @@ from pathlib import Path
 from datapin.base import failpoints
 from datapin.base.files import write_all
 from datapin.pack.codec import encode
-from datapin.pack.format import MAGIC, RECORD, encode_trailer
+from datapin.pack.format import MAGIC, RECORD, RECORD_BYTES, encode_trailer
 
 _BUFFER_BYTES = 1 << 20
 _MOST_BUFFERS = 1000  # one `writev` takes 1024
@@ -29,6 +29,11 @@ class SealedPack:
     pack_id: str  # 64 hex, the SHA-256 of the file
     size_bytes: int
     table: bytes
+
+    @property
+    def count(self) -> int:
+        """Assets in it."""
+        return len(self.table) // RECORD_BYTES
 
 
 class PackWriter:

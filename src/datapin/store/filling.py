@@ -118,12 +118,16 @@ class Filler:
 
     def open_loose(self) -> LooseWriter:
         """A new loose file; end it with `keep_loose` or its own `discard`. Raises OSError."""
-        return LooseWriter(self._new_path())
+        return LooseWriter(self.new_path())
 
     def keep_loose(self, loose: LooseWriter, raw_id: bytes) -> None:
         """Count the written file in. Raises OSError of an earlier fsync."""
         self._filled.loose.append(LooseAsset(loose.path, raw_id, loose.size_bytes))
         self._sync(loose.make_durable)
+
+    def keep_pack(self, pack: SealedPack) -> None:
+        """Count in a finished pack that was written to a `new_path`, and is durable."""
+        self._filled.packs.append(pack)
 
     def seal(self) -> None:
         """End the open pack, if there is one with assets. Raises OSError, also of an earlier fsync."""
@@ -151,10 +155,11 @@ class Filler:
 
     def _pack(self) -> PackWriter:
         if self._open is None:
-            self._open = PackWriter(self._new_path())
+            self._open = PackWriter(self.new_path())
         return self._open
 
-    def _new_path(self) -> str:
+    def new_path(self) -> str:
+        """Where a new file may be written; it goes with the staging directory."""
         return f"{self._staging}/{temporary_name()}"
 
     def _sync(self, make_durable: Callable[[], None]) -> None:

@@ -20,12 +20,25 @@ from datapin.base.id_columns import IdMatrix
 from datapin.base.ids import AssetId, parse_asset_id
 from datapin.base.progress import SILENT, Progress
 from datapin.base.settings import StoreSettings
+from datapin.pack.reader import read_stored
 from datapin.store.check import check_store
 from datapin.store.claims import place_of_row
-from datapin.store.filling import Filled
-from datapin.store.index import NO_ENTRIES, Index, Locations
+from datapin.store.encoded import EncodedAsset, encoded
+from datapin.store.filling import Filled, Filler
+from datapin.store.index import NO_ENTRIES, Entries, Index, Locations
 from datapin.store.index_files import list_index_files, read_index
-from datapin.store.layout import ASSETS, FORMAT, FORMAT_FILE, INDEX, LOOSE, PACKS, Limits, loose_key, storage_failures
+from datapin.store.layout import (
+    ASSETS,
+    FORMAT,
+    FORMAT_FILE,
+    INDEX,
+    LOOSE,
+    PACKS,
+    Limits,
+    loose_key,
+    pack_key,
+    storage_failures,
+)
 from datapin.store.publish import RebuildReport, publish, rebuild_index
 from datapin.store.put import FileBatch, PutResult, PutSettings, add_files
 from datapin.store.put_bytes import Filling
@@ -130,9 +143,44 @@ class Store:
             finally:
                 filling.abandon()
 
+    @contextmanager
+    def staging(self) -> Iterator[Filler]:
+        """A filler whose `finish` goes to `publish`, or nowhere: what is not published goes with the context."""
+        with ExitStack() as stack:
+            with storage_failures(_WRITE, self._root):
+                place = stack.enter_context(staging_directory(self._root))
+            filler = Filler(place, self._limits)
+            try:
+                yield filler
+            finally:
+                filler.abandon()
+
     def publish(self, filled: Filled) -> None:
-        """Make staged packs and loose assets visible: packs first, then the index. Raises OSError, Locked."""
-        publish(self._root, filled)
+        """Make staged packs and loose assets visible: packs first, then the index. Raises StorageFailed, Locked."""
+        with storage_failures(_WRITE, self._root):
+            publish(self._root, filled)
+
+    def pack_path(self, pack: bytes) -> Path:
+        """The file of a pack."""
+        return self.root / pack_key(pack.hex())
+
+    def loose_path(self, raw_id: bytes) -> Path:
+        """The file of a loose asset."""
+        return self.root / loose_key(raw_id.hex())
+
+    def read_encoded(self, entries: Entries, row: int) -> EncodedAsset:
+        """The packed asset of this row of an index of this store, as it is stored, verified; any good copy will do.
+
+        Raises DamagedAsset, AssetsMissing.
+        """
+        raw_id, pack = entries.ids[row].tobytes(), entries.packs[entries.pack[row]]
+        try:
+            stored = read_stored(self._files.get(pack).number, int(entries.offset[row]), int(entries.length[row]))
+            asset = EncodedAsset(raw_id, int(entries.codec[row]), stored, int(entries.raw_length[row]))
+            problem = asset.problem()
+        except OSError as error:
+            problem = str(error)
+        return encoded(raw_id, self._read_any_copy(raw_id, None)) if problem else asset
 
     # --- looking up and reading
 

@@ -1,0 +1,1 @@
+"""Moves assets between the local store and a remote one: plans first, then copies. Knows no versions and no rows."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from datapin.base.errors.tree import EXIT_BUG, EXIT_MISSING, WorldError, listed
 
+LOCAL_STORE = "the local store"
+
 
 @dataclass
 class AssetsMissing(WorldError):
@@ -13,7 +15,7 @@ class AssetsMissing(WorldError):
 
     names: tuple[str, ...]  # keys or asset ids
     count: int
-    where: str = "the local store"
+    where: str = LOCAL_STORE
     exit_code = EXIT_MISSING
 
     @property
@@ -22,6 +24,8 @@ class AssetsMissing(WorldError):
 
     @property
     def hint(self) -> str:
+        if self.where != LOCAL_STORE:
+            return "somebody who has them must run `datapin push`"
         return "run `datapin fetch`"
 
 

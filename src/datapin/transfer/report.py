@@ -1,0 +1,19 @@
+"""What a transfer did, or would do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReport:
+    """Assets that moved and their stored bytes, packs and loose files they moved in, requests made, assets skipped.
+
+    `skipped` counts the asked assets that were there already. A dry run counts what would move, and no requests.
+    """
+
+    assets: int
+    packs: int
+    bytes: int
+    requests: int
+    skipped: int
