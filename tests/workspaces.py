@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -32,6 +33,30 @@ stage, root, jobs = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 run = {"prepare": prepare.run_prepare, "augment": augment.run_augment, "featurize": featurize.run_featurize}[stage]
 report = run(Workspace(root).context(jobs), root / "params.yaml")
 print(report.rows, report.computed, report.reused, report.digest)
+"""
+
+# Serves one request per line: a fork runs the stage, so that a test of fifty kills pays for the imports once.
+FORK_STAGES = """
+import json, os, sys
+from pathlib import Path
+from datapin.base import failpoints
+from datapin.pipeline.stages import augment, featurize, prepare
+from workspaces import Workspace
+import pandas  # pyarrow would import it in every fork
+runs = {"prepare": prepare.run_prepare, "augment": augment.run_augment, "featurize": featurize.run_featurize}
+for line in sys.stdin:
+    asked = json.loads(line)
+    child = os.fork()
+    if not child:
+        said = os.open(asked["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        failpoints._armed, failpoints._log = asked["armed"], asked["log"]
+        root = Path(asked["root"])
+        report = runs[asked["stage"]](Workspace(root).context(1), root / "params.yaml")
+        print(report.rows, report.computed, report.reused, report.digest, flush=True)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
@@ -112,11 +137,32 @@ class Workspace:
         """A stage as a process of its own: what a test may kill."""
         return [sys.executable, "-c", RUN_STAGE, stage, str(self.root), str(jobs)]
 
-    def run(self, stage: str, jobs: int = 1, **env: str) -> subprocess.CompletedProcess[str]:
-        tests = str(Path(__file__).parent)
-        return subprocess.run(
-            self.command(stage, jobs), env={**os.environ, "PYTHONPATH": tests, **env}, capture_output=True, text=True
+
+class StageForks:
+    """Runs stages, many times, with failpoints armed."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._said = scratch / "said"
+        self._server = subprocess.Popen(
+            [sys.executable, "-c", FORK_STAGES],
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
+
+    def run(self, workspace: Workspace, stage: str, *, armed: str = "", log: str = "") -> tuple[int, str]:
+        """Exit code, and what the stage printed."""
+        asked = {"stage": stage, "root": str(workspace.root), "armed": armed, "log": log, "said": str(self._said)}
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(asked) + "\n")
+        self._server.stdin.flush()
+        code = int(self._server.stdout.readline())
+        return code, self._said.read_text()
+
+    def close(self) -> None:
+        self._server.communicate()
 
 
 def digits(count: int, side: int = 12) -> dict[str, bytes]:

@@ -33,6 +33,8 @@ def pinned_classes(table: pa.Table, given: Sequence[str] | None, stage: str) -> 
     Raises StageRefused if a label is not among those given.
     """
     if "label" not in table.column_names or not pa.types.is_string(table["label"].type):
+        if given is not None:
+            raise StageRefused(stage, "classes are pinned, but the rows have no text labels", "remove `classes`")
         return None
     seen = sorted(pc.unique(table["label"].drop_null()).to_pylist())
     if given is None:

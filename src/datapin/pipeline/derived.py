@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.base.errors import BadRows
 from datapin.base.id_columns import ids_from_hex, ids_to_hex
 from datapin.manifest.columns import one_array
 from datapin.pipeline.context import StageContext
@@ -82,6 +83,8 @@ def with_assets(table: pa.Table, derived: DerivedAssets, *, media_type: str = PN
         "media_type": pa.array([media_type]).take(pa.array(np.zeros(len(good), dtype=np.int64))),
         PIXELS: pc.if_else(pa.array(good["has_pixels"]), ids_to_hex(np.ascontiguousarray(good["pixels"])), None),
     }
+    if PIXELS in table.column_names and table[PIXELS].type != pa.string():
+        raise BadRows(PIXELS, f"this column takes hashes of pixels; seen {table[PIXELS].type}, expected to be free")
     for name, column in columns.items():
         if name in table.column_names:
             table = table.set_column(table.column_names.index(name), name, column)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from datapin.base import failpoints
-from datapin.base.errors import DatapinError, StageRefused
+from datapin.base.errors import DatapinError, StageRefused, StorageFailed
 from datapin.base.files import finish_swap, lock, make_directory, swap_directory, sweep_temporaries, temporary_name
 from datapin.base.settings import FOLDER
 from datapin.manifest.manifest import Manifest
@@ -89,19 +89,27 @@ class OutputPlace:
 def output_place(context: StageContext, stage: str, dataset: str, inputs: Iterable[str]) -> Iterator[OutputPlace]:
     """The place of the output `dataset`, held against other runs.
 
-    Raises StageRefused if writing there would destroy something else, Locked if another run is writing it.
+    Raises StageRefused if writing there would destroy something else, Locked if another run is writing it,
+    StorageFailed for whatever the file system refuses meanwhile.
     """
     for other in inputs:
         if f"{dataset}/".startswith(f"{other}/") or f"{other}/".startswith(f"{dataset}/"):
             raise StageRefused(stage, f"its output {dataset} and its input {other} overlap", "name another output")
     place = OutputPlace(context, dataset)
-    with lock(place.lock_path, what=f"the output {dataset}", timeout_s=_LOCK_TIMEOUT_S):
-        place.recover()
-        _check_replaceable(context.root / dataset, stage, dataset)
-        yield place
+    try:
+        with lock(place.lock_path, what=f"the output {dataset}", timeout_s=_LOCK_TIMEOUT_S):
+            place.recover()
+            _check_replaceable(context.root / dataset, stage, dataset)
+            yield place
+    except OSError as error:
+        path = str(error.filename) if error.filename else dataset
+        raise StorageFailed(action="read or write", path=path, problem=error.strerror or str(error)) from None
 
 
 def _check_replaceable(target: Path, stage: str, dataset: str) -> None:
+    if target.with_name(f"{target.name}.dvc").exists():
+        advice = "name another output; change source datasets with `datapin add` and `datapin update`"
+        raise StageRefused(stage, f"its output {dataset} is a source dataset ({dataset}.dvc)", advice)
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise StageRefused(
             stage, f"its output {dataset} exists and is not a folder", "remove it or name another output"

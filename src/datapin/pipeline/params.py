@@ -55,7 +55,7 @@ def validate_params(given: object, path: str, section: str, model: type[Params])
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        problems = [_problem(details, path, section, model) for details in error.errors(include_url=False)]
+        problems = [_problem(details, path, section, given, model) for details in error.errors(include_url=False)]
     first, others = problems[0], problems[1:]
     if others:
         first.advice = f"{first.hint}; also {'; '.join(f'{other.where}: {other.problem}' for other in others[:5])}"
@@ -114,11 +114,11 @@ def _one_line(error: YAMLError) -> str:
     return f"line {mark.line + 1}: {problem}" if mark is not None else problem
 
 
-def _problem(details: ErrorDetails, path: str, section: str, model: type[BaseModel]) -> BadSettings:
-    models, parts = _models_along(model, details["loc"])
+def _problem(details: ErrorDetails, path: str, section: str, given: object, model: type[BaseModel]) -> BadSettings:
+    parts = _typed_parts(given, details["loc"], is_missing=details["type"] == "missing")
     where = ".".join([section, *parts])
     if details["type"] == "extra_forbidden":
-        known = sorted({name for one in models for name in _names_of(one)})
+        known = sorted({name for one in _models_along(model, details["loc"][:-1]) for name in _names_of(one)})
         close = difflib.get_close_matches(parts[-1], known, n=1)
         advice = f"did you mean {close[0]!r}?" if close else f"known names: {', '.join(known)}"
         return BadSettings(path=path, where=where, problem="unknown name", advice=advice)
@@ -126,6 +126,20 @@ def _problem(details: ErrorDetails, path: str, section: str, model: type[BaseMod
         return BadSettings(path=path, where=where, problem="is required")
     said = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     return BadSettings(path=path, where=where, problem=f"{said[:1].lower()}{said[1:]}, seen {_shown(details['input'])}")
+
+
+def _typed_parts(given: object, loc: tuple[int | str, ...], *, is_missing: bool) -> list[str]:
+    """The parts of `loc` that the user typed: pydantic puts in tags for members of unions and for keys."""
+    parts = []
+    for position, part in enumerate(loc):
+        if isinstance(given, dict) and part in given:
+            given = given[part]
+        elif isinstance(given, list) and isinstance(part, int):
+            given = given[part] if part < len(given) else None
+        elif not (is_missing and position == len(loc) - 1):
+            continue
+        parts.append(str(part))
+    return parts
 
 
 def _shown(value: object) -> str:
@@ -137,21 +151,23 @@ def _names_of(model: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _models_along(model: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[list[type[BaseModel]], list[str]]:
-    """The models that the last name of `loc` could belong to, and `loc` without the tags of unions."""
+def _models_along(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[type[BaseModel]]:
+    """The models that what lies at `loc` may be."""
     models: list[type[BaseModel]] = [model]
-    parts: list[str] = []
-    for position, part in enumerate(loc):
-        last = position == len(loc) - 1
+    for part in loc:
         found = [one.model_fields[part].annotation for one in models if part in one.model_fields]
         if found:
-            parts.append(str(part))
-            if not last:
-                models = [inner for annotation in found for inner in _models_in(annotation)]
-        elif isinstance(part, int) or last or not models:
-            parts.append(str(part))
-        # else: the tag of a union's member, which nobody typed
-    return models, parts
+            models = [inner for annotation in found for inner in _models_in(annotation)]
+        else:  # a list's index, or the tag of a union's member: that member is meant, if it can be told
+            tagged = [one for one in models if _tag_of(one) == part]
+            models = tagged or models
+    return models
+
+
+def _tag_of(model: type[BaseModel]) -> str | None:
+    use = model.model_fields.get("use")
+    values = typing.get_args(use.annotation) if use is not None else ()
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else None
 
 
 def _models_in(annotation: object) -> list[type[BaseModel]]:

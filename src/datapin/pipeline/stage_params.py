@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from datapin.pipeline.operators.image import Operators, Resampling, Rotate, Shift, Zoom
 from datapin.pipeline.operators.prepare import Fit
@@ -16,7 +17,32 @@ SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Fraction = Annotated[float, Field(gt=0.0, le=1.0)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
 
-_USER_FUNCTION = r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"
+
+def _as_class_name(given: object) -> object:
+    """YAML reads a class called 7 as a number."""
+    return str(given) if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+ClassName = Annotated[str, BeforeValidator(_as_class_name)]
+
+
+def _kind_of_copies(given: object) -> str:
+    return "per class" if isinstance(given, dict) else "overall"
+
+
+_Count = Annotated[int, Field(ge=0, le=1000)]
+Copies = Annotated[
+    Annotated[_Count, Tag("overall")] | Annotated[dict[ClassName, _Count], Tag("per class")],
+    Discriminator(_kind_of_copies),
+]
+
+_USER_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
+
+
+def _check_use(use: str) -> str:
+    if not _USER_FUNCTION.match(use):
+        raise ValueError("must be pixels, colorhist, hog, or module:function")
+    return use
 
 
 def _as_size(given: object) -> object:
@@ -42,7 +68,9 @@ class PrepareParams(ParamsSection):
     split: dict[SplitName, Fraction] = Field(default={"train": 0.8, "val": 0.1, "test": 0.1})
     keep_split: bool = Field(default=False, description="keep the input's own split column")
     seed: Seed = 0
-    classes: list[str] | None = Field(default=None, min_length=1, description="pins the class index to this order")
+    classes: list[ClassName] | None = Field(
+        default=None, min_length=1, description="pins the class index to this order"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -71,9 +99,7 @@ class AugmentParams(ParamsSection):
     input: RepoPath = "data/prepared"
     output: RepoPath = "data/augmented"
     mode: Literal["offline", "online"] = Field(default="offline", description="store the copies, or only their recipe")
-    copies: Annotated[int, Field(ge=0, le=1000)] | dict[str, Annotated[int, Field(ge=0, le=1000)]] = Field(
-        default=1, description="per train row: one number, or one per class"
-    )
+    copies: Copies = Field(default=1, description="per train row: one number, or one per class")
     splits: list[SplitName] = Field(default=["train"], description="only train rows are ever augmented")
     operators: Operators = Field(default_factory=_default_operators)
     seed: Seed = 0
@@ -112,7 +138,7 @@ class HogParams(ParamsSection):
 class UserFunctionParams(ParamsSection):
     """A function of the user's, `module:function` below the root of the repository."""
 
-    use: Annotated[str, Field(pattern=_USER_FUNCTION)]
+    use: Annotated[str, AfterValidator(_check_use)]
     params: dict[str, Any] = Field(default={}, description="keyword arguments")
     libraries: list[str] = Field(default=[], description="a new version of one of these computes everything again")
     inputs: list[RepoPath] = Field(default=[], description="files it reads; a change computes everything again")

@@ -129,7 +129,14 @@ def test_ranges_of_operators_are_checked(tmp_path: Path, operators: str) -> None
 def test_copies_are_a_number_or_one_per_class(tmp_path: Path) -> None:
     assert read(tmp_path, "augment: {copies: 3}", "augment", AugmentParams).copies == 3
     assert read(tmp_path, "augment: {copies: {a: 1, b: 0}}", "augment", AugmentParams).copies == {"a": 1, "b": 0}
-    assert refusal(tmp_path, "augment: {copies: -1}", "augment", AugmentParams).where.startswith("augment.copies")
+    assert read(tmp_path, "augment: {copies: {0: 1}}", "augment", AugmentParams).copies == {"0": 1}
+    assert refusal(tmp_path, "augment: {copies: -1}", "augment", AugmentParams).where == "augment.copies"
+    assert refusal(tmp_path, "augment: {copies: many}", "augment", AugmentParams).where == "augment.copies"
+    assert refusal(tmp_path, "augment: {copies: {a: -1}}", "augment", AugmentParams).where == "augment.copies.a"
+
+
+def test_classes_that_look_like_numbers_are_names(tmp_path: Path) -> None:
+    assert read(tmp_path, "prepare: {classes: [0, 1, two]}").classes == ["0", "1", "two"]
 
 
 def test_extractors_are_names_or_mappings(tmp_path: Path) -> None:
@@ -143,7 +150,8 @@ def test_extractors_are_names_or_mappings(tmp_path: Path) -> None:
 @pytest.mark.parametrize("use", ["hogg", "a b:c", "mod:", "../x:f", "mod:f()"])
 def test_an_extractor_that_is_neither_built_in_nor_a_function_is_refused(tmp_path: Path, use: str) -> None:
     error = refusal(tmp_path, f"featurize: {{extract: ['{use}']}}", "featurize", FeaturizeParams)
-    assert error.where == "featurize.extract.0.use"
+    assert error.where == "featurize.extract.0"
+    assert "must be pixels, colorhist, hog, or module:function" in error.message
 
 
 @pytest.mark.parametrize(

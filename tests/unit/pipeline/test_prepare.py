@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from datapin.base.errors import BadSettings, DamagedAsset, Locked, ManifestMissing, StageRefused
+from datapin.base.errors import BadRows, BadSettings, DamagedAsset, Locked, ManifestMissing, StageRefused
 from datapin.base.files import lock
 from datapin.base.findings import Finding
 from datapin.manifest.manifest import Manifest
@@ -125,6 +125,8 @@ def test_rows_without_a_label_are_refused_dropped_or_kept(workspace: Workspace) 
     dropped = run(workspace, on_unlabelled="drop")
     assert (dropped.rows, dropped.dropped) == (7, 2)
     assert run(workspace, on_unlabelled="keep").rows == 9
+    assert [by_key(workspace, "label")[key] for key in ("1/0004.png", "0/0006.png")] == [None, None]
+    assert classes(workspace) == ["0", "1", "2"]
 
 
 def test_a_dataset_without_labels_is_refused_unless_they_are_not_needed(workspace: Workspace) -> None:
@@ -294,6 +296,29 @@ def test_a_changed_class_set_warns_even_after_dvc_deleted_the_output(workspace: 
 def test_one_class_only_is_reported(workspace: Workspace) -> None:
     fill(workspace, digits(9), label=["x"] * 9)
     assert "only one class, 'x'" in finding(run(workspace), "one-class").message
+
+
+def test_pinned_classes_need_text_labels(workspace: Workspace) -> None:
+    fill(workspace, digits(3), label=[1.0, 2.0, 3.0])
+    with pytest.raises(StageRefused, match="no text labels"):
+        run(workspace, classes=["a"])
+
+
+def test_a_column_of_the_users_called_pixels_is_not_overwritten(workspace: Workspace) -> None:
+    fill(workspace, digits(3), pixels=[1, 2, 3])
+    assert run(workspace).rows == 3
+    with pytest.raises(BadRows, match="pixels"):
+        run(workspace, mode="L")
+
+
+def test_a_source_dataset_is_never_an_output(workspace: Workspace) -> None:
+    fill(workspace, digits(3))
+    workspace.write("data/other", digits(3))
+    (workspace.root / "data/other.dvc").write_text("outs: []")
+    before = workspace.files("data/other")
+    with pytest.raises(StageRefused, match=r"data/other\.dvc"):
+        run(workspace, output="data/other")
+    assert workspace.files("data/other") == before
 
 
 def test_numeric_labels_have_no_classes(workspace: Workspace) -> None:

@@ -169,6 +169,7 @@ class _Pool:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what a user's function prints must not mix with results on stdout
+                process_group=0,  # Ctrl-C is for us: we end the workers
                 env={**os.environ, **dict.fromkeys(_THREAD_LIMITS, "1")},
             )
         worker = _Worker(process, Connection(ours.detach()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from multiprocessing.connection import Connection
 
@@ -33,8 +32,6 @@ def serve(connection: Connection) -> None:
 
 def main() -> None:
     """Serve the parent at the other end of the socket whose number is the first argument."""
-    # Ctrl-C reaches the whole process group; the parent decides, and closing the connection ends us.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         serve(Connection(int(sys.argv[1])))
     except ConnectionError:

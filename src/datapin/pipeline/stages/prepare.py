@@ -88,6 +88,7 @@ class _Work:
             if pa.types.is_string(label.type):
                 is_missing = pc.or_(is_missing, pc.fill_null(pc.equal(label, ""), False))
             missing = is_missing.to_numpy(zero_copy_only=False)
+            self._set("label", pc.if_else(is_missing, None, label))  # an empty label is no label
         else:
             missing = np.ones(self.table.num_rows, dtype=bool)
         if not missing.any() or self.params.on_unlabelled == "keep":
@@ -96,7 +97,7 @@ class _Work:
         if self.params.on_unlabelled == "refuse":
             advice = "label them with `datapin update`, or set on_unlabelled: drop or keep in params.yaml"
             raise StageRefused(STAGE, f"{len(keys)} row(s) have no label: {listed(keys, 5)}", advice)
-        self._report("warning", "unlabelled", keys, "has no label and was dropped")
+        self._report("unlabelled", keys, ["has no label"] * len(keys))
         self._keep(~missing)
 
     def settle_images(self, context: StageContext) -> tuple[int, int]:
@@ -167,10 +168,7 @@ class _Work:
             named = [f"{key} ({problem})" for key, problem in zip(keys, problems, strict=True)]
             advice = "remove them with `datapin remove`, or set on_broken: drop in params.yaml"
             raise StageRefused(STAGE, f"{len(keys)} broken image(s): {listed(named, 5)}", advice)
-        for key, problem in list(zip(keys, problems, strict=True))[:MOST_FINDINGS]:
-            where = f"{self.params.input}:{key}"
-            self.findings.append(Finding("warning", "broken-image", where, f"{problem}; the row was dropped"))
-        self._report_rest("broken-image", len(keys))
+        self._report("broken-image", keys, problems)
         self._keep(~broken)
 
     def _replace(self, derived: DerivedAssets, fingerprint: str) -> None:
@@ -196,14 +194,13 @@ class _Work:
         else:
             self.table = self.table.append_column(name, column)
 
-    def _report(self, severity: str, check: str, keys: Sequence[str], message: str) -> None:
-        for key in keys[:MOST_FINDINGS]:
-            self.findings.append(Finding("warning", check, f"{self.params.input}:{key}", message))
-        self._report_rest(check, len(keys))
-
-    def _report_rest(self, check: str, count: int) -> None:
-        if count > MOST_FINDINGS:
-            message = f"and {count - MOST_FINDINGS} more row(s) like these"
+    def _report(self, check: str, keys: Sequence[str], problems: Sequence[str]) -> None:
+        """One finding per dropped row, up to a bound."""
+        for key, problem in list(zip(keys, problems, strict=True))[:MOST_FINDINGS]:
+            where = f"{self.params.input}:{key}"
+            self.findings.append(Finding("warning", check, where, f"{problem}; the row was dropped"))
+        if len(keys) > MOST_FINDINGS:
+            message = f"and {len(keys) - MOST_FINDINGS} more row(s) like these"
             self.findings.append(Finding("warning", check, self.params.input, message))
 
 
