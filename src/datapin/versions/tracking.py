@@ -29,7 +29,7 @@ def track(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: fl
     from dvc.lock import LockError
 
     deadline = time.monotonic() + timeout_s
-    with _silent():
+    with silent():
         while True:
             try:
                 return _track(root, dataset, summary)
@@ -80,7 +80,7 @@ def _make_durable(repo: Any, out: Any, pointer: Path) -> None:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """DVC and its libraries log hints and draw bars by the level of their loggers; errors reach us as exceptions."""
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
