@@ -1,0 +1,77 @@
+"""The dvc.yaml and params.yaml that ship, here and in the template: they fit the stages and each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+import datapin
+from datapin.pipeline.estimators import build_pipeline
+from datapin.pipeline.params import read_params
+from datapin.pipeline.stage_params import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.train_params import TrainParams
+
+ROOT = Path(__file__).parents[3]
+TEMPLATE = Path(datapin.__file__).parent / "verbs/templates/image"
+FOLDERS = pytest.mark.parametrize("folder", [ROOT, TEMPLATE], ids=["repository", "template"])
+
+
+def _stages(folder: Path) -> dict[str, Any]:
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load((folder / "dvc.yaml").read_text())["stages"]
+    return stages
+
+
+def _paths(entries: list[Any]) -> list[str]:
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+@FOLDERS
+def test_every_stage_accepts_its_params(folder: Path) -> None:
+    params = folder / "params.yaml"
+    prepare = read_params(params, "prepare", PrepareParams)
+    augment = read_params(params, "augment", AugmentParams)
+    featurize = read_params(params, "featurize", FeaturizeParams)
+    train = read_params(params, "train", TrainParams)
+    build_pipeline(train, "params.yaml")
+    assert (augment.input, featurize.input, train.input) == (prepare.output, augment.output, featurize.output)
+
+
+@FOLDERS
+def test_dvc_knows_what_each_stage_reads_and_writes(folder: Path) -> None:
+    stages, params = _stages(folder), folder / "params.yaml"
+    for name, model in (("prepare", PrepareParams), ("augment", AugmentParams), ("featurize", FeaturizeParams)):
+        section = read_params(params, name, model)
+        assert stages[name]["cmd"] == f"datapin run {name}"
+        assert stages[name]["deps"] == [section.input]
+        assert stages[name]["outs"] == [section.output]
+        assert stages[name]["params"] == [name]
+
+
+@FOLDERS
+def test_dvc_knows_every_file_of_train_and_every_section_its_record_holds(folder: Path) -> None:
+    train = _stages(folder)["train"]
+    assert train["params"] == ["prepare", "augment", "featurize", "train"]
+    declared = _paths(train["outs"]) + _paths(train["metrics"]) + _paths(train["plots"])
+    assert sorted(declared) == [
+        "models/model.skops",
+        "reports/metrics.json",
+        "reports/plots/calibration.csv",
+        "reports/plots/class_distribution.csv",
+        "reports/plots/confusion_matrix.csv",
+        "reports/plots/roc.csv",
+        "reports/predictions.parquet",
+        "reports/run.json",
+    ]
+
+
+@FOLDERS
+def test_what_git_keeps_is_declared_as_metrics_or_plots_or_the_run_cache_would_be_off(folder: Path) -> None:
+    for stage in _stages(folder).values():
+        assert all(isinstance(entry, str) for entry in stage["outs"])
+
+
+def test_the_template_is_the_pipeline_of_this_repository() -> None:
+    assert (TEMPLATE / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
