@@ -119,7 +119,7 @@ def test_help_needs_no_heavy_library() -> None:
 
 
 def test_a_worker_of_add_needs_no_heavy_library() -> None:
-    code = "import sys, datapin.store.workers; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import sys, datapin.store.worker; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     )

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from annotated_types import Ge, Le, MinLen
 
 from datapin.base.errors import BadSettings
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 FOLDER = ".datapin"
 CONFIG = "config.toml"
@@ -16,25 +21,37 @@ CONFIG_LOCAL = "config.local.toml"
 
 MEBIBYTE = 1 << 20
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+_RULES = {"extra": "forbid", "strict": True}
 
 
-class StoreSettings(_Section):
-    """Where the local store lies and how it packs."""
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where the local store lies and how it packs.
 
-    dir: str = Field(default=".datapin/store", min_length=1, description="relative to the repository, or absolute")
-    large_asset: int = Field(default=4 * MEBIBYTE, ge=4096, description="bytes; from here on an asset is kept loose")
-    pack_size: int = Field(default=64 * MEBIBYTE, ge=4096, description="bytes; a pack is sealed when it reaches this")
+    `dir` is relative to the repository, or absolute. From `large_asset` bytes on an asset is kept loose; a pack is
+    sealed when it reaches `pack_size` bytes.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    dir: Annotated[str, MinLen(1)] = ".datapin/store"
+    large_asset: Annotated[int, Ge(4096)] = 4 * MEBIBYTE
+    pack_size: Annotated[int, Ge(4096)] = 64 * MEBIBYTE
 
 
-class Settings(_Section):
-    """Everything `.datapin/config.toml` may say."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `.datapin/config.toml` may say.
 
-    remote: str | None = Field(default=None, description="name of the DVC remote; None: DVC's default remote")
-    jobs: int | None = Field(default=None, ge=1, le=256, description="worker processes; None: one per core")
-    store: StoreSettings = StoreSettings()
+    `remote` is the name of a DVC remote, None for DVC's default one; `jobs` is how many worker processes, None for one
+    per core.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    remote: str | None = None
+    jobs: Annotated[int, Ge(1), Le(256)] | None = None
+    store: StoreSettings = field(default_factory=StoreSettings)
 
 
 def read_settings(root: Path) -> Settings:
@@ -42,8 +59,17 @@ def read_settings(root: Path) -> Settings:
     merged: dict[str, Any] = {}
     for name in (CONFIG, CONFIG_LOCAL):
         merged = _overlay(merged, _read_toml(root / FOLDER / name))
+    says_something = any(value != {} for value in merged.values())
+    return _checked(merged) if says_something else Settings()
+
+
+def _checked(values: dict[str, Any]) -> Settings:
+    # Imported here: 80 ms that a repository with the default settings does not pay at every command.
+    from pydantic import TypeAdapter, ValidationError
+
     try:
-        return Settings.model_validate(merged)
+        # As JSON: strict validation takes a section for a StoreSettings only there.
+        return TypeAdapter(Settings).validate_json(json.dumps(values, default=str))
     except ValidationError as error:
         raise bad_settings(f"{FOLDER}/{CONFIG}", error) from None
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import pyarrow as pa
 
 from datapin.base.errors import Usage
 from datapin.cli.bars import terminal_progress
@@ -46,4 +48,27 @@ def jobs_option(function: Verb) -> Verb:
 
 def open_workspace(*, as_json: bool, quiet: bool, jobs: int | None = None) -> Workspace:
     """The repository around the current folder, with progress on stderr if that is a terminal."""
+    _keep_pandas_out()
     return Workspace.find(Path.cwd(), progress=terminal_progress(quiet=quiet or as_json), jobs=jobs)
+
+
+class _NoPandas:
+    """Refuses one import."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
+        if name == "pandas":
+            raise ImportError(name)
+
+
+def _keep_pandas_out() -> None:
+    """Let Arrow find out, once, that there is no pandas: importing it takes 0.2 s, and no verb needs it.
+
+    The first `pa.array` of a process tries the import to see whether its argument is a pandas one.
+    """
+    if "pandas" not in sys.modules:
+        refusal = _NoPandas()
+        sys.meta_path.insert(0, refusal)
+        try:
+            pa.array([])
+        finally:
+            sys.meta_path.remove(refusal)
