@@ -73,7 +73,7 @@ def fit(pipeline: Any, features: Floats, labels: npt.NDArray[Any], params_name: 
         warnings.simplefilter("always")
         try:
             pipeline.fit(features, labels)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ArithmeticError) as error:
             # scikit-learn's own check of parameters raises a class that is both.
             if isinstance(error, ValueError) and isinstance(error, TypeError):
                 raise BadSettings(

@@ -69,10 +69,17 @@ _UNREADABLE = (
 
 
 def dump_model(estimator: Any) -> bytes:
-    """A fitted scikit-learn estimator as skops bytes that depend on its content only."""
+    """A fitted scikit-learn estimator as skops bytes that depend on its content only.
+
+    Raises ModelRefused if it holds what skops cannot write.
+    """
     import skops.io
 
-    return canonical_skops(skops.io.dumps(estimator))
+    try:
+        data = skops.io.dumps(estimator)
+    except TypeError as error:
+        raise ModelRefused(path=type(estimator).__name__, types=(_one_line(error),)) from None
+    return canonical_skops(data)
 
 
 def load_model(path: str | Path) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from datapin.pipeline.metrics import Codes, Curve, Floats, calibration_curve, roc_curve, rounded
 
 MOST_POINTS = 1000
+PLOT_FILES = ("calibration.csv", "class_distribution.csv", "confusion_matrix.csv", "residuals.csv", "roc.csv")
 
 
 def confusion_csv(actual: Codes, predicted: Codes, classes: Sequence[str]) -> bytes:

@@ -111,6 +111,13 @@ def test_types_that_are_not_scikit_learns_are_refused_by_name() -> None:
     assert caught.value.exit_code == 40
 
 
+def test_an_estimator_that_cannot_be_written_is_refused() -> None:
+    model = _fitted()
+    model.leftover_ = (number for number in range(3))
+    with pytest.raises(ModelRefused, match="generator"):
+        dump_model(model)
+
+
 def test_a_schema_that_asks_for_a_dangerous_function_builds_nothing(tmp_path: Path) -> None:
     mark = tmp_path / "was-run"
     data = dump_model(LogisticRegression())

@@ -35,6 +35,7 @@ from datapin.pipeline.evaluation import evaluate_classes, evaluate_numbers
 from datapin.pipeline.metrics import report_json
 from datapin.pipeline.model_file import dump_model, read_model
 from datapin.pipeline.params import read_params, read_yaml
+from datapin.pipeline.plots import PLOT_FILES
 from datapin.pipeline.record import RECORD, STAGES, TrainRun, encode_record, write_commit_note
 from datapin.pipeline.train_params import DEFAULT_ESTIMATOR, TrainParams
 from datapin.pipeline.training_rows import TrainingRows, class_index, read_training_rows
@@ -121,8 +122,8 @@ def _fit(
 
 
 def _checked_model(pipeline: Any, params: TrainParams, params_name: str) -> tuple[bytes, Any]:
-    data = dump_model(pipeline)
     try:
+        data = dump_model(pipeline)
         return data, read_model(data, name=params.model)
     except ModelRefused as error:
         problem = f"{params.estimator} cannot be saved safely: it keeps {', '.join(error.types)}"
@@ -190,7 +191,8 @@ def _stage(staging: Path, target: Path, data: bytes) -> Path:
 
 
 def _remove_old_plots(root: Path, outputs: Mapping[str, bytes]) -> None:
-    for folder in {(root / path).parent for path in outputs if Path(path).parent.name == PLOTS}:
-        for path in folder.glob("*.csv"):
-            if path.relative_to(root).as_posix() not in outputs:
-                path.unlink()
+    """The plots of the other task; files of the user's own stay."""
+    for folder in {(root / path).parent for path in outputs if Path(path).name in PLOT_FILES}:
+        for name in PLOT_FILES:
+            if (folder / name).relative_to(root).as_posix() not in outputs:
+                (folder / name).unlink(missing_ok=True)
