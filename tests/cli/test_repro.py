@@ -27,8 +27,8 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 
 def same_environment(clone: Clone) -> bool:
     """True on a machine like the one whose run record is committed: only then are model bytes promised to be equal."""
-    committed = json.loads(clone.git("show", "HEAD:reports/run.json"))["environment"]
-    made_here = json.loads((clone.path / "reports" / "run.json").read_text())["environment"]
+    committed = json.loads(clone.git("show", "HEAD:reports/run.json"))["runs"][0]["environment"]
+    made_here = json.loads((clone.path / "reports" / "run.json").read_text())["runs"][0]["environment"]
     return bool(committed == made_here)
 
 

@@ -170,6 +170,10 @@ def finish_swap(journal: Path) -> bool:
         failpoints.hit("files.swap.placed")
         fsync_directory(target.parent)
         fsync_directory(staged.parent)
+    elif aside.is_dir() and not target.is_dir():
+        # Somebody took the staged directory away between the two renames: the old one comes back.
+        os.rename(aside, target)
+        fsync_directory(target.parent)
     journal.unlink()
     fsync_directory(journal.parent)
     failpoints.hit("files.swap.done")

@@ -54,7 +54,8 @@ def commit_rows(
             workspace.place(staged, dataset)
             failpoints.hit("add.placed")
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        if not workspace.is_placing(dataset):  # a swap that has begun needs it, and will be finished
+            shutil.rmtree(staged, ignore_errors=True)
     recorded = pointer.sources if pointer is not None else []
     wanted = recorded if sources is None else list(sources)
     if changed or pointer is None or pointer.digest != report.manifest.digest or wanted != recorded:

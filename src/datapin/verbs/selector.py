@@ -39,6 +39,7 @@ def select(workspace: Workspace, text: str) -> Selected:
 
 def work_tree_manifest(workspace: Workspace, dataset: str) -> Manifest:
     """The manifest in the work tree. Raises ManifestMissing if only its pointer is here."""
+    workspace.recover(dataset)
     directory = workspace.dataset_path(dataset)
     if not directory.is_dir():
         raise ManifestMissing(dataset=dataset, missing=f"folder {dataset}")

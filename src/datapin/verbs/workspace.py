@@ -114,6 +114,16 @@ class Workspace:
         """Swap the staged manifest into the place of the dataset, whatever crashes."""
         swap_directory(staged, self.dataset_path(dataset), self._journal(dataset))
 
+    def is_placing(self, dataset: str) -> bool:
+        """True if a swap of this dataset has begun and not ended."""
+        return self._journal(dataset).exists()
+
+    def recover(self, dataset: str) -> None:
+        """Finish a swap that a crash cut off; wait for one that is under way."""
+        if self.is_placing(dataset):
+            with self.edit_lock(dataset):
+                pass
+
     def _journal(self, dataset: str) -> Path:
         return self.scratch / "journal" / f"{_slug(dataset)}.json"
 
