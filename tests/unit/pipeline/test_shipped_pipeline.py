@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
+from sklearn.datasets import load_digits
 
 import datapin
 from datapin.pipeline.estimators import build_pipeline
@@ -75,3 +79,16 @@ def test_what_git_keeps_is_declared_as_metrics_or_plots_or_the_run_cache_would_b
 
 def test_the_template_is_the_pipeline_of_this_repository() -> None:
     assert (TEMPLATE / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
+
+
+def test_the_script_writes_every_digit_as_scikit_learn_has_it(tmp_path: Path) -> None:
+    write_digits = runpy.run_path(str(ROOT / "data/make_digits.py"))["write_digits"]
+    assert write_digits(tmp_path) == 1797
+    digits = load_digits()
+    files = sorted(tmp_path.rglob("*.png"), key=lambda path: path.name)
+    assert len(files) == 1797
+    for path in files[::50]:
+        number = int(path.stem)
+        assert path.parent.name == str(digits.target[number])
+        ink = np.asarray(Image.open(path)).astype(float) / 255 * 16
+        assert (ink.round() == digits.images[number]).all()
