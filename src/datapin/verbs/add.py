@@ -27,6 +27,7 @@ from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.reports import AddReport
 from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
 from datapin.versions.pointer import read_dataset_pointer
+from datapin.versions.tracking import import_dvc_early
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +181,7 @@ def _stored(
     wanted = np.flatnonzero(to_read)
     if not len(wanted):
         return ids, stats, 0, 0
+    import_dvc_early()
     paths = [found.paths[i] for i in wanted] if len(wanted) < len(found) else found.paths
     put = workspace.store.put_files(
         FileBatch(paths=paths, names=paths, sizes=stats[wanted, 0]), jobs=workspace.jobs, progress=workspace.progress

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,16 @@ from datapin.base.files import fsync_directory, fsync_path
 from datapin.versions.pointer_file import SUMMARY
 
 _RETRY_S = 0.1
+
+
+def import_dvc_early() -> None:
+    """Start importing DVC in a thread: the 0.2 s pass while worker processes read files."""
+    threading.Thread(target=_import_dvc, daemon=True).start()
+
+
+def _import_dvc() -> None:
+    import dvc.repo
+    import dvc.repo.add  # noqa: F401  # all that `track` needs
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects", "scmrepo")
 
 
