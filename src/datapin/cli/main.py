@@ -13,6 +13,7 @@ import click
 
 from datapin import __version__
 from datapin.base import errors
+from datapin.cli.early import begin_walk
 
 # Verb -> what it does. The module of a verb is loaded when it runs, so that `--help` costs no Arrow (100 ms).
 # A test compares these lines with the commands' own help.
@@ -43,6 +44,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
+        if cmd_name == "status":
+            begin_walk()
         module = importlib.import_module(f"datapin.cli.commands.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
@@ -122,7 +125,7 @@ def _tell(kind: str, message: str, hint: str, code: int, details: dict[str, Any]
 
 
 def _printable(text: str) -> str:
-    # Names come from files: control characters must not reach a terminal (reliability.md S17).
+    # Names come from files: control characters must not reach a terminal and change what it shows.
     return "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in text)
 
 

@@ -38,7 +38,7 @@ def size(count: int) -> str:
 
 
 def printable(value: Any) -> str:
-    """A cell for a terminal: control characters and bidi marks escaped (reliability.md S17)."""
+    """A cell for a terminal: control characters and bidi marks escaped."""
     text = "" if value is None else str(value)
     return text if text.isprintable() else "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in text)
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
 from datapin.base.errors import ManifestMissing
+from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
+from datapin.intake.early import StartedWalk
 from datapin.intake.hashing import hash_files
 from datapin.intake.statcache import StatCache
 from datapin.intake.walk import FoundFiles, walk
@@ -22,14 +27,58 @@ from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
 from datapin.versions.git import has_commit
 from datapin.versions.pointer import Pointer, read_dataset_pointer
 
+_WORTH_AN_EARLY_WALK = 5_000  # files
 
-def status(workspace: Workspace, names: Sequence[str]) -> StatusReport:
-    """How the named datasets stand; all of them if none is named. Changes nothing but caches."""
+
+def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk | None = None) -> StatusReport:
+    """How the named datasets stand; all of them if none is named. Changes nothing but caches.
+
+    `started` is a walk that began earlier; it serves the dataset whose source trees it walks, if there is one.
+    """
+    walks = _Walks(workspace, started)
     datasets = [workspace.dataset_name(name) for name in names] if names else workspace.datasets()
-    return StatusReport([_one(workspace, dataset) for dataset in datasets])
+    try:
+        return StatusReport([_one(workspace, dataset, walks) for dataset in datasets])
+    finally:
+        walks.close()
 
 
-def _one(workspace: Workspace, dataset: str) -> DatasetStatus:
+class _Walks:
+    """Walks source trees, and notes the largest of them for the next status."""
+
+    def __init__(self, workspace: Workspace, started: StartedWalk | None) -> None:
+        self._workspace = workspace
+        self._started = started
+        self._largest = 0
+
+    def walk(self, paths: Sequence[Path], exclude: Sequence[Path]) -> FoundFiles:
+        """Every file below `paths`."""
+        started = self._started
+        if started is not None and started.roots == tuple(os.fsencode(path) for path in paths):
+            self._started = None
+            found = walk(paths, exclude=exclude, started=started)
+        else:
+            found = walk(paths, exclude=exclude)
+        if len(found) > max(self._largest, _WORTH_AN_EARLY_WALK):
+            self._largest = len(found)
+            self._note(paths, exclude)
+        return found
+
+    def close(self) -> None:
+        """Give up a walk that nobody asked for."""
+        if self._started is not None:
+            self._started.close()
+
+    def _note(self, paths: Sequence[Path], exclude: Sequence[Path]) -> None:
+        note = self._workspace.cache / "status-walk.json"
+        wanted = json.dumps({"sources": [str(path) for path in paths], "exclude": [str(path) for path in exclude]})
+        with suppress(OSError):
+            if not note.is_file() or note.read_text() != wanted:
+                make_directory(note.parent)
+                publish_bytes(note, wanted.encode())
+
+
+def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
     pointer = read_dataset_pointer(workspace.root, dataset)
     try:
         manifest = work_tree_manifest(workspace, dataset)
@@ -40,7 +89,7 @@ def _one(workspace: Workspace, dataset: str) -> DatasetStatus:
     absent = ids[workspace.store.missing(ids)]
     return DatasetStatus(
         dataset=dataset,
-        tree=_tree(workspace, dataset, manifest, pointer, notes),
+        tree=_tree(workspace, dataset, manifest, pointer, notes, walks),
         head=_head(workspace, dataset, manifest, pointer, notes),
         missing_local=_distinct(absent),
         not_pushed=not_pushed(workspace, ids),
@@ -76,14 +125,19 @@ def _head(
 
 
 def _tree(
-    workspace: Workspace, dataset: str, manifest: Manifest, pointer: Pointer | None, notes: list[str]
+    workspace: Workspace,
+    dataset: str,
+    manifest: Manifest,
+    pointer: Pointer | None,
+    notes: list[str],
+    walks: _Walks,
 ) -> Changes | None:
     """Files of the recorded source trees against the rows; None where no source tree is here."""
     sources = pointer.sources if pointer is not None else []
     paths = [workspace.root / source for source in sources]
     if not paths or not all(os.path.lexists(path) for path in paths):
         return None
-    found = walk(paths, exclude=[workspace.dataset_path(dataset), workspace.store_directory])
+    found = walks.walk(paths, [workspace.dataset_path(dataset), workspace.store_directory])
     cache_path = stat_cache_path(workspace, dataset, sources)
     cache = StatCache.load(cache_path)
     trusted, ids = cache.trusted(found)

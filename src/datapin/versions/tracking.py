@@ -26,6 +26,8 @@ def import_dvc_early() -> None:
 def _import_dvc() -> None:
     import dvc.repo
     import dvc.repo.add  # noqa: F401  # all that `track` needs
+
+
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects", "scmrepo")
 
 

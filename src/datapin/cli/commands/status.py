@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
+from datapin.cli.early import take_walk
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json
 from datapin.verbs.status import status
@@ -16,7 +17,7 @@ from datapin.verbs.status import status
 @common_options
 def command(datasets: tuple[str, ...], exit_code: bool, as_json: bool, quiet: bool) -> None:
     """Show what is not added, not committed, not here, not pushed."""
-    report = status(open_workspace(as_json=as_json, quiet=quiet), datasets)
+    report = status(open_workspace(as_json=as_json, quiet=quiet), datasets, started=take_walk())
     if as_json:
         emit_json(report)
     elif not quiet:
