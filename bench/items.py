@@ -36,9 +36,14 @@ Journey = Callable[[Bench, Tool, Place, RunRecord], None]
 
 
 def measure_small_files(bench: Bench) -> list[RunRecord]:
-    """Many small files: add, add again, status, add after 3 % changed."""
+    """Many small files: add, then add after 3 % changed."""
     tools = [TOOLS[name] for name in ("datapin", "dvc", "git-lfs", "restic", "tar")]
     return _rounds(bench, tools, _small_files_journey)
+
+
+def measure_unchanged(bench: Bench) -> list[RunRecord]:
+    """Many small files that were added and did not change: status and add again, in close turns."""
+    return _rounds(bench, [TOOLS[name] for name in ("datapin", "dvc", "tar")], _unchanged_journey)
 
 
 def measure_big_files(bench: Bench) -> list[RunRecord]:
@@ -97,6 +102,7 @@ def measure_startup(bench: Bench) -> list[RunRecord]:
 ITEMS: dict[str, Callable[[Bench], list[RunRecord]]] = {
     "startup": measure_startup,
     "small-files": measure_small_files,
+    "unchanged": measure_unchanged,
     "big-files": measure_big_files,
     "memory": measure_memory,
     "rows": measure_rows,
@@ -127,13 +133,18 @@ def _rounds(bench: Bench, tools: Sequence[Tool], journey: Journey, *, inodes: in
 def _small_files_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
     _copy_source(bench, "small", place)
     _add_and_commit(tool, place, run, "add", bench.size.small_files)
-    for _ in range(bench.size.repeats):
-        _timed(tool.add_again(place), place, run, "add again")
-    for _ in range(bench.size.repeats):
-        _timed(tool.status(place), place, run, "status")
     gen.change_some(place.source)
     _settle(place)
     _add_and_commit(tool, place, run, "add 3 % changed", bench.size.small_files)
+
+
+def _unchanged_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
+    _copy_source(bench, "small", place)
+    for command in tool.add(place):
+        place.call(*command)
+    for _ in range(bench.size.repeats):
+        _timed(tool.status(place), place, run, "status")
+        _timed(tool.add_again(place), place, run, "add again")
 
 
 def _big_files_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:

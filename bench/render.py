@@ -27,6 +27,7 @@ COLOURS = {
 ITEM_TITLES = {
     "startup": "Start-up (`--help`)",
     "small-files": "Many small files",
+    "unchanged": "Many small files, none changed",
     "big-files": "Few big files",
     "memory": "Peak memory, small files",
     "rows": "Rows alone (manifest, synthetic)",
@@ -35,7 +36,8 @@ ITEM_TITLES = {
 }
 FULL = asdict(SIZES["full"])
 PLOTTED = {
-    "small-files": ("add", "add again", "status", "add 3 % changed", "add 3 % changed + commit"),
+    "small-files": ("add", "add 3 % changed", "add 3 % changed + commit"),
+    "unchanged": ("add again", "status"),
     "big-files": ("add", "add one changed"),
 }
 
@@ -168,6 +170,7 @@ def _what(document: Document) -> str:
     return {
         "startup": "10 rounds of wall time",
         "small-files": f"{size['small_files']:,} files of 2–20 KiB",
+        "unchanged": f"{size['small_files']:,} files of 2–20 KiB, added before",
         "big-files": f"{size['big_files']} files of {size['big_mib']} MiB",
         "memory": f"{size['small_files']:,} files of 2–20 KiB, sum over all processes",
         "rows": f"{size['rows']:,} rows",
