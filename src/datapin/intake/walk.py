@@ -14,7 +14,6 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +48,8 @@ class FoundFiles:
     def __len__(self) -> int:
         return len(self.keys)
 
-    @cached_property
     def paths(self) -> list[str]:
-        """The file to open for each row."""
+        """The file to open for each row; 110 bytes each, so it is made anew and not kept."""
         if len(self.roots) == 1:
             paths = pc.binary_join_element_wise(pa.scalar(self.roots[0]), self.keys, "").to_pylist()
         else:
@@ -262,7 +260,7 @@ def _without_twins(found: FoundFiles) -> FoundFiles:
     same_as_before = np.concatenate([[False], pc.equal(found.keys[:-1], found.keys[1:]).to_numpy(zero_copy_only=False)])
     if not same_as_before.any():
         return found
-    paths, problems = found.paths, list(found.problems)
+    paths, problems = found.paths(), list(found.problems)
     for row in np.flatnonzero(same_as_before).tolist():
         if not _same_bytes(paths[row - 1], paths[row]):
             a, b = (shown_path(os.fsencode(path)) for path in (paths[row - 1], paths[row]))

@@ -182,7 +182,8 @@ def _stored(
     if not len(wanted):
         return ids, stats, 0, 0
     import_dvc_early()
-    paths = [found.paths[i] for i in wanted] if len(wanted) < len(found) else found.paths
+    every = found.paths()
+    paths = [every[i] for i in wanted] if len(wanted) < len(found) else every
     put = workspace.store.put_files(
         FileBatch(paths=paths, names=paths, sizes=stats[wanted, 0]), jobs=workspace.jobs, progress=workspace.progress
     )

@@ -147,9 +147,8 @@ def _tree(
     ids = ids.copy()
     unread = np.flatnonzero(~trusted)
     if len(unread):
-        hashed, unreadable = hash_files(
-            [found.paths[i] for i in unread], jobs=workspace.jobs, progress=workspace.progress
-        )
+        every = found.paths()
+        hashed, unreadable = hash_files([every[i] for i in unread], jobs=workspace.jobs, progress=workspace.progress)
         ids[unread] = hashed
         notes.extend(unreadable)
         if not unreadable:

@@ -20,7 +20,7 @@ SECOND = 1_000_000_000
 
 
 def ids_of(found: FoundFiles) -> np.ndarray:
-    raw = b"".join(hashlib.sha256(Path(path).read_bytes()).digest() for path in found.paths)
+    raw = b"".join(hashlib.sha256(Path(path).read_bytes()).digest() for path in found.paths())
     return np.frombuffer(raw, np.uint8).reshape(-1, 32)
 
 

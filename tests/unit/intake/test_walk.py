@@ -41,7 +41,7 @@ def test_keys_are_paths_below_the_source_sorted_by_their_bytes(tmp_path: Path) -
 
 def test_paths_open_the_file_of_their_key_and_stats_are_its_lstat(tmp_path: Path) -> None:
     found = walk([write(tmp_path, "a/1", "b/2", "3")])
-    for key, path, stat in zip(keys_of(found), found.paths, found.stats.tolist(), strict=True):
+    for key, path, stat in zip(keys_of(found), found.paths(), found.stats.tolist(), strict=True):
         assert Path(path).read_bytes() == key.encode()
         seen = os.lstat(path)
         assert stat == [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
@@ -53,14 +53,14 @@ def test_a_source_may_be_written_in_any_way(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.chdir(tmp_path / "src" if spelling == "." else tmp_path)
     found = walk([Path(spelling)])
     assert keys_of(found) == ["a/b"]
-    assert Path(found.paths[0]).read_bytes() == b"a/b"
+    assert Path(found.paths()[0]).read_bytes() == b"a/b"
 
 
 def test_a_source_that_is_a_file_gives_its_name(tmp_path: Path) -> None:
     write(tmp_path, "deep/below/x.png")
     found = walk([tmp_path / "deep/below/x.png"])
     assert keys_of(found) == ["x.png"]
-    assert Path(found.paths[0]).read_bytes() == b"deep/below/x.png"
+    assert Path(found.paths()[0]).read_bytes() == b"deep/below/x.png"
 
 
 def test_files_of_several_sources_come_in_one_order(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_files_of_several_sources_come_in_one_order(tmp_path: Path) -> None:
     write(tmp_path / "two", "a", "c")
     found = walk([tmp_path / "one", tmp_path / "two", write(tmp_path, "bb") / "bb"])
     assert keys_of(found) == ["a", "b", "bb", "c", "d"]
-    assert [Path(path).read_bytes() for path in found.paths] == [b"a", b"b", b"bb", b"c", b"d"]
+    assert [Path(path).read_bytes() for path in found.paths()] == [b"a", b"b", b"bb", b"c", b"d"]
 
 
 def test_a_key_in_two_sources_is_one_row_if_the_bytes_are_equal(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_key_in_two_sources_is_one_row_if_the_bytes_are_equal(tmp_path: Path) 
     found = walk([tmp_path / "one", tmp_path / "two"])
     assert keys_of(found) == ["a", "b", "c"]
     assert found.problems == []
-    assert [Path(path).read_bytes() for path in found.paths] == [b"a", b"b", b"c"]
+    assert [Path(path).read_bytes() for path in found.paths()] == [b"a", b"b", b"c"]
 
 
 def test_a_key_in_two_sources_with_other_bytes_is_a_problem(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_an_excluded_folder_is_not_entered(tmp_path: Path) -> None:
 def test_an_empty_source_has_no_files_and_no_problem(tmp_path: Path) -> None:
     found = walk([tmp_path])
     assert len(found) == 0
-    assert found.paths == []
+    assert found.paths() == []
     assert found.problems == []
 
 
@@ -129,7 +129,7 @@ def test_a_link_to_a_file_below_the_source_counts_as_that_file(tmp_path: Path) -
     assert keys_of(found) == ["linked", "real/a"]
     assert found.problems == []
     # The store opens without following links, so the path must be the file itself.
-    assert found.paths[0] == str(tmp_path / "real/a")
+    assert found.paths()[0] == str(tmp_path / "real/a")
     assert found.stats[0].tolist() == found.stats[1].tolist()
 
 
@@ -164,7 +164,7 @@ def test_a_source_that_is_a_link_is_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real")
     found = walk([tmp_path / "link"])
     assert keys_of(found) == ["a/b"]
-    assert Path(found.paths[0]).read_bytes() == b"a/b"
+    assert Path(found.paths()[0]).read_bytes() == b"a/b"
 
 
 def test_pipes_and_sockets_are_problems_and_are_not_opened(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_names_that_are_not_utf8_are_problems_and_the_rest_is_found(tmp_path: Pa
     Path(os.fsdecode(bytes(tmp_path / "good") + b"/b\xff.png")).write_bytes(b"x")
     found = walk([tmp_path])
     assert keys_of(found) == ["good/a", "z"]
-    assert [Path(path).read_bytes() for path in found.paths] == [b"good/a", b"z"]
+    assert [Path(path).read_bytes() for path in found.paths()] == [b"good/a", b"z"]
     (problem,) = found.problems
     assert r"b\xff.png" in problem
     assert "UTF-8" in problem
@@ -260,7 +260,7 @@ def test_forked_walkers_find_what_one_process_finds(tmp_path: Path, early_fork: 
     together = sorted(os.path.relpath(path, tmp_path) for path in map(str, tmp_path.rglob("*")) if os.path.isfile(path))
     assert keys_of(apart) == sorted(together)
     assert len(apart.problems) == 1
-    assert np.array_equal(apart.stats[:, 0], [os.stat(path).st_size for path in apart.paths])
+    assert np.array_equal(apart.stats[:, 0], [os.stat(path).st_size for path in apart.paths()])
 
 
 def test_a_walker_that_dies_costs_time_but_no_files(
@@ -307,7 +307,7 @@ def test_a_walk_started_earlier_finds_the_same(tmp_path: Path, early_fork: None)
     plain = walk(sources, exclude=exclude)
     early = walk(sources, exclude=exclude, started=start_walk(sources, exclude=exclude))
     assert early.keys.equals(plain.keys)
-    assert early.paths == plain.paths
+    assert early.paths() == plain.paths()
     assert early.problems == plain.problems
     assert np.array_equal(early.stats, plain.stats)
 
