@@ -64,9 +64,8 @@ def million() -> Answer:
     ids = dataset.ids
     shuffled = ids[np.random.default_rng(2).permutation(rows)]
 
-    from datapin.store.store import Store
-
     from datapin.base.settings import read_settings
+    from datapin.store.store import Store
 
     settings = read_settings(Path())
     began = time.perf_counter()
@@ -89,12 +88,11 @@ def million() -> Answer:
 
 def rows(count: int, folder: Path) -> Answer:
     """Seconds of the manifest's own operations on `count` rows, and the shards that one inserted row rewrites."""
+    import gen
     from datapin.manifest.diff import count_changes
     from datapin.manifest.edit import edit_manifest
-    from datapin.manifest.write import write_manifest
-
-    import gen
     from datapin.manifest.manifest import Manifest
+    from datapin.manifest.write import write_manifest
 
     table = gen.synthetic_rows(count)
     before, after = folder / "before", folder / "after"

@@ -21,6 +21,18 @@ def remember(workspace: Workspace, remote: str, ids: IdMatrix) -> None:
     publish_bytes(path, np.ascontiguousarray(ids).tobytes())
 
 
+def known_state(workspace: Workspace) -> str:
+    """Changes whenever the answer of `not_pushed` may."""
+    remote = workspace.settings.remote or default_remote(workspace.root)
+    if remote is None:
+        return ""
+    try:
+        seen = _path(workspace, remote).stat()
+    except FileNotFoundError:
+        return remote
+    return f"{remote} {seen.st_size} {seen.st_mtime_ns} {seen.st_ino}"
+
+
 def not_pushed(workspace: Workspace, ids: IdMatrix) -> int | None:
     """How many distinct assets the remote did not hold; None without a remote, or if we never spoke to it."""
     remote = workspace.settings.remote or default_remote(workspace.root)

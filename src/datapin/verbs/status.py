@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from datapin.intake.statcache import StatCache
 from datapin.intake.walk import FoundFiles, walk
 from datapin.manifest.diff import count_changes
 from datapin.manifest.manifest import Manifest
-from datapin.verbs.known_remote import not_pushed
+from datapin.verbs.known_remote import known_state, not_pushed
 from datapin.verbs.reports import Changes, DatasetStatus, StatusReport
 from datapin.verbs.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
@@ -85,17 +86,37 @@ def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
     except ManifestMissing as missing:
         return DatasetStatus(dataset, None, None, 0, None, None, [f"{missing.message}; {missing.hint}"])
     notes: list[str] = []
-    ids = ids_from_hex(manifest.to_table(columns=["asset_id"])["asset_id"])
-    absent = ids[workspace.store.missing(ids)]
+    missing_local, unsent = _whereabouts(workspace, dataset, manifest)
     return DatasetStatus(
         dataset=dataset,
         tree=_tree(workspace, dataset, manifest, pointer, notes, walks),
         head=_head(workspace, dataset, manifest, pointer, notes),
-        missing_local=_distinct(absent),
-        not_pushed=not_pushed(workspace, ids),
+        missing_local=missing_local,
+        not_pushed=unsent,
         digest=manifest.digest,
         notes=notes,
     )
+
+
+def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tuple[int, int | None]:
+    """How many assets are not here, and how many not on the remote.
+
+    The answer is kept for as long as the rows, the index and what is known of the remote are the same: it takes 0.15 s
+    to find at 100,000 rows.
+    """
+    state = [manifest.digest, workspace.store.index_state, known_state(workspace)]
+    note = workspace.cache / "whereabouts" / hashlib.sha256(dataset.encode()).hexdigest()[:16]
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        noted = json.loads(note.read_bytes())
+        if noted["state"] == state:
+            return int(noted["missing_local"]), noted["not_pushed"]
+    ids = ids_from_hex(manifest.to_table(columns=["asset_id"])["asset_id"])
+    missing_local, unsent = _distinct(ids[workspace.store.missing(ids)]), not_pushed(workspace, ids)
+    with suppress(OSError):
+        make_directory(note.parent)
+        found = {"state": state, "missing_local": missing_local, "not_pushed": unsent}
+        publish_bytes(note, json.dumps(found).encode())
+    return missing_local, unsent
 
 
 def _distinct(ids: IdMatrix) -> int:
@@ -146,14 +167,18 @@ def _tree(
         return Changes(0, 0, 0) if not found.problems else _with_problems(Changes(0, 0, 0), found, notes)
     ids = ids.copy()
     unread = np.flatnonzero(~trusted)
+    unreadable: list[str] = []
     if len(unread):
         every = found.paths()
-        hashed, unreadable = hash_files([every[i] for i in unread], jobs=workspace.jobs, progress=workspace.progress)
-        ids[unread] = hashed
+        ids[unread], unreadable = hash_files(
+            [every[i] for i in unread], jobs=workspace.jobs, progress=workspace.progress
+        )
         notes.extend(unreadable)
-        if not unreadable:
-            save_stat_cache(cache_path, found, found.stats, ids, stamp=cache.stamp)
-    return _with_problems(_compare(found, ids, manifest), found, notes)
+    changes = _compare(found, ids, manifest)
+    if len(unread) and not unreadable:
+        # The stamp says that these files are the rows; that is only true if nothing differs.
+        save_stat_cache(cache_path, found, found.stats, ids, stamp="" if changes.any else cache.stamp)
+    return _with_problems(changes, found, notes)
 
 
 def _compare(found: FoundFiles, ids: IdMatrix, manifest: Manifest) -> Changes:
