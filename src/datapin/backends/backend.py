@@ -21,11 +21,25 @@ class StoredObject:
     modified_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a place promises when many write at once; `reason` says why not.
+
+    Without `exclusive_put` two puts of one key at the same moment may both return True; without `replace` two
+    replacements may. What a store puts is named by its content, so that only costs bytes; collecting garbage needs both.
+    """
+
+    exclusive_put: bool
+    replace: bool
+    reason: str = ""
+
+
 class Backend(Protocol):
-    """Write-once objects under keys. Every call may come from any thread.
+    """Write-once objects under keys; only `replace` changes one. Every call may come from any thread.
 
     A key is a relative path of parts `[A-Za-z0-9_-][A-Za-z0-9._-]*`; any other raises ValueError before anything is
-    touched. Every call raises RemoteUnreachable if the place does not answer, denies access or is full.
+    touched. Every call raises RemoteUnreachable if the place does not answer, denies access or is full. An error that
+    may pass (a server that is busy, a lost connection) is tried again first.
     """
 
     @property
@@ -37,7 +51,8 @@ class Backend(Protocol):
         """Store the bytes, or the file's, under `key`; False if the key is taken, whatever bytes it holds.
 
         When it returns the object is durable. Others see nothing or the whole object, never a part, also if the call
-        or this machine dies half-way. Of many calls at once for one key exactly one returns True.
+        or this machine dies half-way. Of many calls at once for one key exactly one returns True, where `abilities`
+        says so. If the answer to a write of ours was lost and the key now holds our bytes, that is True.
         """
         ...
 
@@ -66,6 +81,24 @@ class Backend(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove the object, durably; nothing happens if there is none."""
+        ...
+
+    def get_tagged(self, key: str) -> tuple[bytes, str]:
+        """The whole object and a tag that is another one whenever the bytes are others. Raises ObjectMissing."""
+        ...
+
+    def replace(self, key: str, data: bytes, tag: str) -> bool:
+        """Store `data` in the place of the object that has this tag; False if it has another by now, or is gone.
+
+        Atomic where `abilities` says so. If the answer was lost and the key now holds our bytes, that is True.
+        """
+        ...
+
+    def abilities(self, key: str, data: bytes) -> Abilities:
+        """What the place promises, found out by writing `data` again, which lies under `key` already.
+
+        It leaves no trace and needs no right to delete.
+        """
         ...
 
 

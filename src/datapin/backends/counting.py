@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from datapin.backends.backend import Backend, StoredObject
+from datapin.backends.backend import Abilities, Backend, StoredObject
+
+_OBJECTS_PER_LISTING = 1000
 
 
 class CountingBackend:
@@ -43,9 +45,12 @@ class CountingBackend:
         return self._backend.get_ranges(key, ranges)
 
     def iter_objects(self, prefix: str) -> Iterator[StoredObject]:
-        """See Backend."""
+        """See Backend; a listing takes one request for every 1,000 objects."""
         self._count()
-        return self._backend.iter_objects(prefix)
+        for number, found in enumerate(self._backend.iter_objects(prefix), start=1):
+            if number % _OBJECTS_PER_LISTING == 1 and number > 1:
+                self._count()
+            yield found
 
     def head(self, key: str) -> StoredObject | None:
         """See Backend."""
@@ -56,6 +61,21 @@ class CountingBackend:
         """See Backend."""
         self._count()
         self._backend.delete(key)
+
+    def get_tagged(self, key: str) -> tuple[bytes, str]:
+        """See Backend."""
+        self._count()
+        return self._backend.get_tagged(key)
+
+    def replace(self, key: str, data: bytes, tag: str) -> bool:
+        """See Backend."""
+        self._count()
+        return self._backend.replace(key, data, tag)
+
+    def abilities(self, key: str, data: bytes) -> Abilities:
+        """See Backend; finding out takes up to three requests."""
+        self._count(3)
+        return self._backend.abilities(key, data)
 
     def _count(self, amount: int = 1) -> None:
         with self._lock:
