@@ -26,7 +26,7 @@ class Abilities:
     """What a place promises when many write at once; `reason` says why not.
 
     Without `exclusive_put` two puts of one key at the same moment may both return True; without `replace` two
-    replacements may. What a store puts is named by its content, so that only costs bytes; collecting garbage needs both.
+    replacements may. What a store puts is named by its content: that costs bytes only. Collecting garbage needs both.
     """
 
     exclusive_put: bool
