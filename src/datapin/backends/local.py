@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from datapin.backends.backend import StoredObject, check_key, check_prefix
+from datapin.backends.backend import Abilities, StoredObject, check_key, check_prefix
 from datapin.base import failpoints
 from datapin.base.errors import ObjectMissing, RemoteUnreachable
-from datapin.base.files import TEMPORARY_PREFIX, fsync_directory, lock, make_directory, temporary_name, write_all
+from datapin.base.files import (
+    TEMPORARY_PREFIX,
+    fsync_directory,
+    lock,
+    make_directory,
+    publish_bytes,
+    temporary_name,
+    write_all,
+)
 
 _CHUNK_BYTES = 1 << 20
 _NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 _LOCK_FILE = f"{TEMPORARY_PREFIX}lock"
 
 
@@ -90,9 +100,46 @@ class LocalBackend:
     def delete(self, key: str) -> None:
         """See Backend."""
         target = self._root / check_key(key)
-        with self._failures("delete", key), suppress(FileNotFoundError):
-            target.unlink()
-            fsync_directory(target.parent)
+        with self._failures("delete", key):
+            if not target.is_file():
+                return
+            # A replacement that has just compared must not bring the file back.
+            with self._turn(), suppress(FileNotFoundError):
+                target.unlink()
+                fsync_directory(target.parent)
+
+    def get_tagged(self, key: str) -> tuple[bytes, str]:
+        """See Backend. The tag is the SHA-256 of the bytes."""
+        data = self.get(key)
+        return data, hashlib.sha256(data).hexdigest()
+
+    def replace(self, key: str, data: bytes, tag: str) -> bool:
+        """See Backend. Replacements and deletions below one root take turns."""
+        target = self._root / check_key(key)
+        with self._failures("write", key):
+            if not target.is_file():
+                return False
+            with self._turn():
+                try:
+                    seen = target.read_bytes()
+                except FileNotFoundError:
+                    return False
+                if hashlib.sha256(seen).hexdigest() != tag:
+                    return False
+                publish_bytes(target, data, failpoint="backend.replace")
+                return True
+
+    def abilities(self, key: str, data: bytes) -> Abilities:
+        """See Backend. Nothing is written but the lock file, which is no object."""
+        check_key(key)
+        with self._failures("lock", _LOCK_FILE):
+            try:
+                with lock(self._root / _LOCK_FILE, what=str(self._root)):
+                    return Abilities(exclusive_put=True, replace=True)
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                return Abilities(exclusive_put=False, replace=False, reason="this file server has no file locks")
 
     def _link(self, temporary: Path, target: Path) -> bool:
         try:
@@ -103,11 +150,21 @@ class LocalBackend:
             if error.errno not in _NO_HARD_LINKS:
                 raise
             # exFAT and some file servers have no hard links: writers take turns instead.
-            with lock(self._root / _LOCK_FILE, what=str(self._root)):
+            with self._turn():
                 if target.exists():
                     return False
                 os.rename(temporary, target)
         return True
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        with ExitStack() as held:
+            try:
+                held.enter_context(lock(self._root / _LOCK_FILE, what=str(self._root)))
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+            yield
 
     @contextmanager
     def _failures(self, action: str, key: str) -> Iterator[None]:
