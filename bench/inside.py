@@ -1,6 +1,7 @@
 """Measured within one Python process of its own, in a repository that already holds the data; prints one JSON document.
 
 inside.py reads            random reads of data/raw, verified and not
+inside.py lazy             random reads of data/raw whose assets are on the remote only
 inside.py million          open data/raw, open the index, look up every id
 inside.py rows N DIR       write, open, edit and compare a manifest of N synthetic rows
 """
@@ -25,6 +26,9 @@ DATASET = "data/raw"
 SOURCE = "img"
 READS = 300_000
 ID_CHUNK = 1 << 20
+LAZY_READS = 5_000
+LAZY_BATCH = 256
+LAZY_THREADS = 16
 
 
 def reads() -> Answer:
@@ -48,6 +52,62 @@ def reads() -> Answer:
         "plain files, open + read": _rate(read_file, order),
         "plain files, open + read + SHA-256": _rate(lambda i: hashlib.sha256(read_file(i)).digest(), order),
     }
+
+
+def lazy() -> Answer:
+    """Reads per second of random assets that are on the remote only; then the same bytes by 16 threads of boto3."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    import boto3
+    from botocore.config import Config
+
+    import datapin
+    from datapin.base.progress import SILENT
+    from datapin.verbs.place import remote_place
+    from datapin.verbs.workspace import Workspace
+    from datapin.versions.dvc_settings import settings_of_remotes
+
+    dataset = datapin.open(DATASET)
+    wanted = min(LAZY_READS, len(dataset))
+    place = remote_place(Workspace.find(Path(), progress=SILENT))
+    order = np.concatenate([batch.indices for batch in dataset.batches(LAZY_BATCH, shuffle=1)])[:wanted]
+    places = place.store.index().locate(dataset.ids[order])
+
+    began, count = time.perf_counter(), 0
+    for batch in dataset.batches(LAZY_BATCH, shuffle=1):
+        count += len(batch.read())
+        if count >= wanted:
+            break
+    mine = count / (time.perf_counter() - began)
+
+    settings = settings_of_remotes(Path())["lab"]
+    bucket, _, prefix = settings["url"].removeprefix("s3://").partition("/")
+    client = boto3.client(
+        "s3",
+        endpoint_url=settings["endpointurl"],
+        aws_access_key_id=settings["access_key_id"],
+        aws_secret_access_key=settings["secret_access_key"],
+        region_name="us-east-1",
+        config=Config(max_pool_connections=LAZY_THREADS, response_checksum_validation="when_required"),
+    )
+
+    def read_range(number: int) -> int:
+        pack = places.packs[places.pack[number]].hex()
+        start, length = int(places.offset[number]), int(places.length[number])
+        answer = client.get_object(
+            Bucket=bucket,
+            Key=f"{prefix}/datapin/packs/{pack[:2]}/{pack}.pack",
+            Range=f"bytes={start}-{start + length - 1}",
+        )
+        return len(answer["Body"].read())
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(LAZY_THREADS) as threads:
+        read = sum(threads.map(read_range, range(wanted)))
+    theirs = wanted / (time.perf_counter() - began)
+    if read != int(places.length.sum()):
+        raise SystemExit(f"read {read} bytes, expected {int(places.length.sum())}")
+    return {"datapin: random reads": (mine, "per s"), "boto3: random reads": (theirs, "per s")}
 
 
 def million() -> Answer:
@@ -137,6 +197,8 @@ def main(arguments: list[str]) -> int:
     """Run one measurement and print it."""
     if arguments[:1] == ["reads"]:
         answer = reads()
+    elif arguments[:1] == ["lazy"]:
+        answer = lazy()
     elif arguments[:1] == ["million"]:
         answer = million()
     elif arguments[:1] == ["rows"] and len(arguments) == 3:

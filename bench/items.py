@@ -93,7 +93,7 @@ def measure_startup(bench: Bench) -> list[RunRecord]:
                     timing = time_commands([command], place.root, place.environment)
                     run.note("help", Reading(round(timing.wall_s, 4), SECONDS))
                 except RunFailed as failure:
-                    run.failed = _without_paths(bench, str(failure))
+                    run.failed = shorten(bench, str(failure))
                 if number > 0:  # the first turn fills the page cache
                     runs.append(run)
     return runs
@@ -124,22 +124,22 @@ def _rounds(bench: Bench, tools: Sequence[Tool], journey: Journey, *, inodes: in
                     tool.set_up(place)
                     journey(bench, tool, place, run)
             except RunFailed as failure:
-                run.failed = _without_paths(bench, str(failure))
+                run.failed = shorten(bench, str(failure))
             shown = ", ".join(f"{step} {readings[-1].value:g}" for step, readings in run.steps.items())
             bench.say(f"  round {number + 1} {tool.name}: {shown}{' FAILED ' + run.failed if run.failed else ''}")
     return runs
 
 
 def _small_files_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
-    _copy_source(bench, "small", place)
+    copy_source(bench, "small", place)
     _add_and_commit(tool, place, run, "add", bench.size.small_files)
     gen.change_some(place.source)
-    _settle(place)
+    settle(place)
     _add_and_commit(tool, place, run, "add 3 % changed", bench.size.small_files)
 
 
 def _unchanged_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
-    _copy_source(bench, "small", place)
+    copy_source(bench, "small", place)
     for command in tool.add(place):
         place.call(*command)
     for _ in range(bench.size.repeats):
@@ -148,15 +148,15 @@ def _unchanged_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -
 
 
 def _big_files_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
-    _copy_source(bench, "big", place)
+    copy_source(bench, "big", place)
     _add_and_commit(tool, place, run, "add", bench.size.big_files)
     gen.change_one(place.source)
-    _settle(place)
+    settle(place)
     _add_and_commit(tool, place, run, "add one changed", bench.size.big_files)
 
 
 def _memory_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
-    _copy_source(bench, "small", place)
+    copy_source(bench, "small", place)
     run.note("add", peak(time_commands(tool.add(place), place.root, place.environment, watch_memory=True)))
     again = tool.add_again(place)
     if again:
@@ -165,7 +165,7 @@ def _memory_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> N
 
 def _million_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
     gen.write_tiny_files(place.source, bench.size.tiny_files)
-    _settle(place)
+    settle(place)
     timing = time_commands(tool.add(place), place.root, place.environment, watch_memory=True)
     run.note("add memory", peak(timing))
     run.note("add, memory watched", durable(timing))
@@ -194,7 +194,7 @@ def _insert_one(place: Place, run: RunRecord, number: int) -> None:
 
 
 def _reads_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
-    _copy_source(bench, "even", place)
+    copy_source(bench, "even", place)
     for command in (*tool.add(place), *tool.commit(place)):
         place.call(*command)
     for _ in range(3):
@@ -236,7 +236,7 @@ def _inside(place: Place, run: RunRecord, *arguments: str) -> None:
         run.note(step, Reading(value, unit))
 
 
-def _copy_source(bench: Bench, kind: str, place: Place) -> None:
+def copy_source(bench: Bench, kind: str, place: Place) -> None:
     kept = bench.work / f"source-{kind}-{bench.size.name}"
     if not kept.exists():
         growing = kept.with_name(kept.name + ".growing")
@@ -249,10 +249,10 @@ def _copy_source(bench: Bench, kind: str, place: Place) -> None:
             gen.write_small_files(growing, bench.size.small_files)
         growing.rename(kept)
     run_quietly(("cp", "-r", str(kept), str(place.source)), place.root, place.environment)
-    _settle(place)
+    settle(place)
 
 
-def _settle(place: Place) -> None:
+def settle(place: Place) -> None:
     """Source durable and in the page cache: what follows pays for its own work only."""
     sync_file_system(place.root)
     read_all(place.source)
@@ -263,7 +263,7 @@ def _shard_hashes(place: Place) -> set[str]:
     return {hashlib.sha256(shard.read_bytes()).hexdigest() for shard in shards}
 
 
-def _without_paths(bench: Bench, message: str) -> str:
+def shorten(bench: Bench, message: str) -> str:
     """Results are published: they name no folder of the machine."""
     for path, stand_in in ((bench.work, "WORK"), (Path(__file__).parents[1], "REPO"), (Path(sys.prefix), "PYTHON")):
         message = message.replace(str(path), stand_in)

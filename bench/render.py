@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from readings import COUNT
 from sizes import SIZES
 from targets import TARGETS, Rule, Verdict, judge, show_value
 
@@ -15,7 +16,7 @@ Document = Mapping[str, Any]
 
 PAGE = "README.md"
 PLOT = "speed.png"
-TOOL_ORDER = ("datapin", "dvc", "git-lfs", "restic", "tar", "cp", "python")
+TOOL_ORDER = ("datapin", "dvc", "git-lfs", "restic", "tar", "cp", "s5cmd", "boto3", "python")
 COLOURS = {
     "datapin": "#1b6ca8",
     "dvc": "#d1603d",
@@ -23,6 +24,7 @@ COLOURS = {
     "restic": "#6a9a58",
     "tar": "#c9b458",
     "cp": "#c9b458",
+    "s5cmd": "#c9b458",
 }
 ITEM_TITLES = {
     "startup": "Start-up (`--help`)",
@@ -33,12 +35,18 @@ ITEM_TITLES = {
     "rows": "Rows alone (manifest, synthetic)",
     "reads": "Random reads of 10 KiB, one process",
     "million": "A dataset of very many tiny files",
+    "s3": "To S3 and back (Ceph radosgw on this machine), many small files",
+    "directory": "To a directory remote and back, many small files",
+    "remote-memory": "Peak memory beside S3, many small files",
+    "lazy": "Random reads of 10 KiB from S3",
 }
 FULL = asdict(SIZES["full"])
 PLOTTED = {
     "small-files": ("add", "add 3 % changed", "add 3 % changed + commit"),
     "unchanged": ("add again", "status"),
     "big-files": ("add", "add one changed"),
+    "s3": ("push", "push again", "fetch", "fetch + files", "one folder of 100", "push 3 % changed"),
+    "directory": ("push", "push again", "fetch + files"),
 }
 
 
@@ -195,7 +203,10 @@ def _cell(median: Mapping[str, Any]) -> str:
 def _target_line(verdict: Verdict, document: Document | None) -> str:
     target = verdict.target
     if target.rule is Rule.TIMES_FASTER:
-        wanted = f"at least {target.limit:g} × faster" if target.limit > 1 else "faster"
+        better = "fewer" if target.unit == COUNT else "faster"
+        wanted = f"at least {target.limit:g} × {better}" if target.limit > 1 else better
+    elif target.rule is Rule.TIMES_THE_RATE:
+        wanted = f"at least {target.limit:g} × its rate"
     elif target.rule is Rule.TIMES_AS_LONG:
         wanted = f"at most {target.limit:g} × its time"
     else:

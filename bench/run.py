@@ -17,13 +17,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 from arena import open_arena
-from items import ITEMS, Bench
+from items import ITEMS as LOCAL_ITEMS
+from items import Bench
 from machine import describe_machine
 from readings import result_document
+from remotes import REMOTE_ITEMS
 from render import write_page
 from sizes import SIZES
 
 HERE = Path(__file__).resolve().parent
+ITEMS = {**LOCAL_ITEMS, **REMOTE_ITEMS}
 
 
 def main(arguments: list[str]) -> int:

@@ -16,6 +16,7 @@ class Rule(Enum):
 
     TIMES_FASTER = "at least × faster than"
     TIMES_AS_LONG = "at most × the time of"
+    TIMES_THE_RATE = "at least × the rate of"
     AT_MOST = "at most"
     AT_LEAST = "at least"
 
@@ -31,6 +32,7 @@ class Target:
     limit: float
     against: str = ""
     unit: str = SECONDS
+    other_step: str = ""  # what the other tool does for it, if that has another name
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ FILES = "{small_files:,} files of 2–20 KiB"
 BIG = "{big_files} files of {big_mib} MiB"
 ROWS = "{tiny_files:,} rows"
 INSERTED = "insert one row, shards written"
+FETCH = "fetch"
+FILES_TOO = "fetch + files"
 
 TARGETS = (
     Target(f"add {FILES}", "small-files", "add", Rule.TIMES_AS_LONG, 1.6, "tar"),
@@ -82,6 +86,26 @@ TARGETS = (
         2,
         unit=COUNT,
     ),
+    Target("push to S3", "s3", "push", Rule.TIMES_FASTER, 20.0, "dvc"),
+    Target("push to S3", "s3", "push", Rule.TIMES_FASTER, 1.8, "restic"),
+    Target("push to S3", "s3", "push", Rule.TIMES_AS_LONG, 1.6, "s5cmd"),
+    Target("push to S3 again, nothing new", "s3", "push again", Rule.TIMES_FASTER, 5.0, "dvc"),
+    Target("fetch from S3 into a fresh clone", "s3", FETCH, Rule.TIMES_FASTER, 15.0, "dvc", other_step=FILES_TOO),
+    Target("fetch from S3 + checkout to files", "s3", FILES_TOO, Rule.TIMES_FASTER, 12.0, "dvc"),
+    Target("fetch from S3 + checkout to files", "s3", FILES_TOO, Rule.TIMES_FASTER, 1.0, "restic"),
+    Target("one folder of 100 from S3, as files", "s3", "one folder of 100", Rule.TIMES_FASTER, 10.0, "dvc"),
+    Target("push to S3 after 3 % changed", "s3", "push 3 % changed", Rule.TIMES_FASTER, 15.0, "dvc"),
+    Target("objects on S3", "s3", "objects", Rule.TIMES_FASTER, 500.0, "dvc", unit=COUNT),
+    Target("push to a directory", "directory", "push", Rule.TIMES_FASTER, 4.0, "dvc"),
+    Target("push to a directory", "directory", "push", Rule.TIMES_AS_LONG, 1.0, "restic"),
+    Target("fetch from a directory + checkout to files", "directory", FILES_TOO, Rule.TIMES_FASTER, 4.0, "dvc"),
+    Target("fetch from a directory + checkout to files", "directory", FILES_TOO, Rule.TIMES_AS_LONG, 1.3, "restic"),
+    Target("memory of push to S3", "remote-memory", "push", Rule.AT_MOST, 500e6, unit=BYTES),
+    Target("memory of fetch from S3", "remote-memory", "fetch", Rule.AT_MOST, 500e6, unit=BYTES),
+    Target("memory of checkout", "remote-memory", "files", Rule.AT_MOST, 500e6, unit=BYTES),
+    Target(
+        "random reads of 10 KiB from S3", "lazy", "random reads", Rule.TIMES_THE_RATE, 2.5, "boto3", unit=PER_SECOND
+    ),
     Target("datapin --help", "startup", "help", Rule.AT_MOST, 0.15),
 )
 
@@ -96,11 +120,11 @@ def judge(target: Target, results: Mapping[str, Medians]) -> Verdict:
             return Verdict(target, None, None, None, None)
         met = measured <= target.limit if target.rule is Rule.AT_MOST else measured >= target.limit
         return Verdict(target, measured, None, None, met)
-    theirs = steps.get(target.against, {}).get(target.step)
+    theirs = steps.get(target.against, {}).get(target.other_step or target.step)
     other = float(theirs["value"]) if theirs else None
     if not measured or not other:
         return Verdict(target, measured, other, None, None)
-    ratio = measured / other if target.rule is Rule.TIMES_AS_LONG else other / measured
+    ratio = other / measured if target.rule is Rule.TIMES_FASTER else measured / other
     met = ratio <= target.limit if target.rule is Rule.TIMES_AS_LONG else ratio >= target.limit
     return Verdict(target, measured, other, ratio, met)
 
