@@ -23,6 +23,7 @@ repro: setup
 	dvc repro
 
 test: setup
+	@sh tests/servers/install_ceph.sh
 	$(BIN)/python -m pytest
 
 lint: setup

@@ -1,13 +1,20 @@
-"""Repositories for tests: made once, copied for each."""
+"""Repositories for tests: made once, copied for each. Servers: started once, stopped at the end."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clones import Clone, write_images
+from servers.ceph import missing_programs, radosgw
+from servers.fault_proxy import FaultProxy
+from servers.moto import moto
+from servers.s3_server import S3Server
+
+_NO_CEPH = "Ceph radosgw is not installed here"
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +42,45 @@ def filled(repo: Clone) -> Clone:
     repo.datapin("add", "img", "--to", "data/raw", "--label", "parent", "-q")
     repo.commit("v1")
     return repo
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[S3Server]:
+    """An emulator of S3: always there. It takes any key."""
+    with moto() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def radosgw_server() -> Iterator[S3Server]:
+    """A real S3 server that checks keys and signatures; where Ceph is not installed its tests do not run."""
+    if missing := missing_programs():
+        pytest.skip(f"{_NO_CEPH}: no {', '.join(missing)}")
+    with radosgw() as server:
+        yield server
+
+
+@pytest.fixture(params=["moto", "radosgw"])
+def s3_server(request: pytest.FixtureRequest) -> S3Server:
+    """Each S3 server in turn."""
+    server: S3Server = request.getfixturevalue(f"{request.param}_server")
+    return server
+
+
+@pytest.fixture
+def fault_proxy(s3_server: S3Server) -> Iterator[FaultProxy]:
+    """A proxy before the server, which spoils nothing yet."""
+    with FaultProxy(s3_server.endpoint) as proxy:
+        yield proxy
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say plainly what did not run for want of a server."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    without = [report.nodeid for report in skipped if _NO_CEPH in str(report.longrepr)]
+    if without:
+        terminalreporter.section("NOT RUN")
+        terminalreporter.line(
+            f"{len(without)} tests did not run: {_NO_CEPH}. "
+            "`sudo sh tests/servers/install_ceph.sh` installs it on Debian; `make test` does so as root."
+        )
