@@ -5,12 +5,29 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from datapin.base.errors import NoRepository, ToolFailed, UnknownVersion
 
 _TIMEOUT_S = 120.0
+_BLOBS_AT_ONCE = 4096
+_LOG = (
+    "log", "--date-order", "--full-history", "-m", "--root", "--raw", "-z", "--no-abbrev", "--no-renames", "--relative",
+    "--no-show-signature", "--format=%x01%H",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class FileChange:
+    """A file that a commit changed against one of its parents: the blobs before and after, None for no file."""
+
+    commit: str
+    file: str  # relative to the root
+    before: str | None
+    after: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +117,92 @@ def files_named(root: Path, *patterns: str, rev: str | None = None) -> list[str]
     return sorted(name for name in _names(listing) if (root / name).is_file())
 
 
+def file_changes(
+    root: Path, names: Sequence[str], revs: Sequence[str] | None = None, not_in: Sequence[str] = ()
+) -> Iterator[FileChange]:
+    """Each change of a file below `root` whose name matches a pattern (`*.dvc`), newest commit first.
+
+    Of the commits that `revs` reach (None: all refs and HEAD) and `not_in` do not; no commit comes before its
+    children. A merge is compared with each of its parents, a first commit with nothing. Links and submodules are no
+    files. Revisions that name no commit (a tag on a blob) reach nothing; one that does not exist raises ToolFailed.
+    """
+    if revs is not None and not revs:
+        return  # a log without any revision would be that of HEAD
+    for rev in (*(revs or ()), *not_in):
+        if not rev or rev.startswith(("-", "^")) or "\n" in rev:
+            raise UnknownVersion(selector=rev, problem="no such revision in Git")
+    asked = "".join(f"{rev}\n" for rev in (*(revs or ()), *(f"^{rev}" for rev in not_in)))
+    every = ["--all"] if revs is None else []
+    selection = [f":(glob)**/{name}" for name in names]
+    listing = _run(root, *_LOG, *every, "--stdin", "--", *selection, said=asked.encode())
+    commit = ""
+    tokens = iter(listing.split(b"\0"))
+    for token in tokens:
+        word = token.lstrip(b"\n")
+        if word.startswith(b"\x01"):
+            commit = word[1:].decode()
+        elif word.startswith(b":"):
+            mode_before, mode_after, before, after, _ = word[1:].decode().split(" ")
+            yield FileChange(
+                commit,
+                os.fsdecode(next(tokens)),
+                before if mode_before.startswith("100") else None,
+                after if mode_after.startswith("100") else None,
+            )
+
+
+def iter_blobs(root: Path, names: Iterable[str]) -> Iterator[bytes | None]:
+    """The bytes of each blob, in the order of `names`: an object id, or `REV:./path`; None if there is no such blob.
+
+    One process per 4,096 names. A name must not hold a newline.
+    """
+    remaining = iter(names)
+    while lot := list(islice(remaining, _BLOBS_AT_ONCE)):
+        answers = _run(root, "cat-file", "--batch", said=b"".join(os.fsencode(f"{name}\n") for name in lot))
+        place = 0
+        for _ in lot:
+            end = answers.index(b"\n", place)
+            words = answers[place:end].split(b" ")
+            place = end + 1
+            if len(words) != 3 or not words[2].isdigit():
+                yield None  # `NAME missing`
+                continue
+            size = int(words[2])
+            yield answers[place : place + size] if words[1] == b"blob" else None
+            place += size + 1
+
+
+def known_objects(root: Path, names: Sequence[str]) -> list[str]:
+    """Those of the object ids `names` that are in this repository."""
+    if not names:
+        return []
+    answers = _run(root, "cat-file", "--batch-check", said="".join(f"{name}\n" for name in names).encode())
+    return [line.split(" ")[0] for line in answers.decode().splitlines() if not line.endswith(" missing")]
+
+
+def remote_tips(root: Path, remote: str) -> list[str]:
+    """The commits that the branches of the Git remote `remote` had when this repository last heard of them."""
+    if set(remote) & set("*?[\\\n"):
+        return []  # no name of a remote but a pattern
+    return sorted(set(_run(root, "for-each-ref", "--format=%(objectname)", f"refs/remotes/{remote}/").decode().split()))
+
+
+def top_directory(root: Path) -> Path:
+    """The top of the work tree around `root`: above it where DVC lies in a folder of a larger repository."""
+    return Path(os.fsdecode(_run(root, "rev-parse", "--show-toplevel").removesuffix(b"\n")))
+
+
+def hooks_directory(root: Path, *, by_default: bool = False) -> Path:
+    """The folder where Git looks for hooks: `core.hooksPath`, or the one that all worktrees share.
+
+    `by_default` gives the latter whatever `core.hooksPath` says. The folder need not exist.
+    """
+    top = top_directory(root)  # a relative core.hooksPath starts there
+    asked = ("--git-common-dir",) if by_default else ("--git-path", "hooks")
+    folder = top / os.fsdecode(_run(top, "rev-parse", *asked).removesuffix(b"\n"))
+    return Path(os.path.normpath(folder / "hooks" if by_default else folder))
+
+
 def is_ignored(root: Path, path: Path) -> bool:
     """Whether Git ignores `path`."""
     return _output(root, "check-ignore", "--quiet", "--", os.fspath(path)) is not None
@@ -115,20 +218,21 @@ def _output(root: Path, *arguments: str) -> bytes | None:
     return None
 
 
-def _run(root: Path, *arguments: str) -> bytes:
-    done = _call(root, *arguments)
+def _run(root: Path, *arguments: str, said: bytes = b"") -> bytes:
+    done = _call(root, *arguments, said=said)
     if done.returncode != 0:
         raise ToolFailed("git", f"`git {arguments[0]}` ended with {done.returncode}: {_first_line(done.stderr)}")
     return done.stdout
 
 
-def _call(root: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _call(root: Path, *arguments: str, said: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     # Messages are matched above, and a question must not wait for the lock that refreshing the index takes.
     environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
     try:
         return subprocess.run(
-            ["git", "-C", os.fspath(root), *arguments],
-            stdin=subprocess.DEVNULL,
+            # The user's log.diffMerges would give `log -m` another meaning than one diff per parent.
+            ["git", "-C", os.fspath(root), "-c", "log.diffMerges=separate", *arguments],
+            input=said,
             capture_output=True,
             check=False,
             env=environment,
