@@ -21,6 +21,7 @@ from tools import Place, make_place
 TESTS = Path(__file__).resolve().parents[1] / "tests"
 FOLDER = "cls_007"
 CHUNK_BYTES = 16 << 20
+REPORT = "report.json"
 
 OpenRemote = Callable[[Path], AbstractContextManager[Remote]]
 
@@ -47,10 +48,13 @@ def measure_remote_memory(bench: Bench) -> list[RunRecord]:
         runs.append(run)
         with _guarded(bench, run), bench.arena.fresh() as fresh, _s3_remote(fresh) as remote:
             place = _prepared(bench, tool, fresh, remote)
-            run.note("push", peak(_watched(tool.push(place), place)))
+            run.note("push", peak(_watched(_counted(tool.push(place)), place)))
             clone = tool.clone(place, fresh / "clone", remote)
             if tool.fetch(clone):
-                run.note("fetch", peak(_watched(tool.fetch(clone), clone)))
+                run.note("fetch", peak(_watched(_counted(tool.fetch(clone)), clone)))
+                for step, where in (("push", place), ("fetch", clone)):
+                    report = json.loads((where.root / REPORT).read_text(encoding="utf-8"))
+                    run.note(f"{step}, requests", Reading(report["requests"], COUNT))
             run.note("files", peak(_watched(tool.files(clone), clone)))
     return runs
 
@@ -138,6 +142,11 @@ def _local(bench: Bench, tool: RemoteTool, place: Place, kind: str) -> Place:
     for command in (*tool.local.add(place), *tool.local.commit(place)):
         place.call(*command)
     return place
+
+
+def _counted(commands: Sequence[Command]) -> Sequence[Command]:
+    """The same commands of datapin, their reports kept in a file; other tools' commands as they are."""
+    return [("sh", "-c", f"{' '.join(one)} --json > {REPORT}") if one[0] == "datapin" else one for one in commands]
 
 
 def _floor(bench: Bench, number: int) -> RunRecord:

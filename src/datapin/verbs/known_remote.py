@@ -21,6 +21,11 @@ def remember(workspace: Workspace, remote: str, ids: IdMatrix) -> None:
     publish_bytes(path, np.ascontiguousarray(ids).tobytes())
 
 
+def is_known(workspace: Workspace, remote: str) -> bool:
+    """Whether we ever spoke to `remote`."""
+    return _path(workspace, remote).exists()
+
+
 def known_state(workspace: Workspace) -> str:
     """Changes whenever the answer of `not_pushed` may."""
     remote = workspace.settings.remote or default_remote(workspace.root)
@@ -55,4 +60,4 @@ def _whole(ids: IdMatrix) -> np.ndarray[tuple[int], np.dtype[np.bytes_]]:
 
 
 def _path(workspace: Workspace, remote: str) -> Path:
-    return workspace.cache / "remotes" / hashlib.sha256(remote.encode()).hexdigest()[:16]
+    return workspace.cache / "known" / hashlib.sha256(remote.encode()).hexdigest()[:16]

@@ -1,37 +1,74 @@
-"""Manifest shards between DVC's cache and a DVC remote, by hash: what `dvc push` and `dvc pull` move, but checked.
+"""Manifests between DVC's cache and a DVC remote, by hash: what `dvc push` and `dvc pull` move, but checked.
 
 DVC takes the presence of a `.dir` for the presence of its files (treeverse/dvc#11011); here each object is asked for.
-The remote is the work tree's, whatever an old revision's settings say.
+The remote is the work tree's, whatever an old revision's settings say. Objects lie where DVC puts them, below
+`files/md5`, so that stock DVC finds them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from datapin.base.errors import RemoteUnreachable, ToolFailed
+from datapin.backends.backend import Backend
+from datapin.base import failpoints
+from datapin.base.errors import DamagedManifest, ManifestMissing, ObjectMissing, ToolFailed
+from datapin.base.files import make_directory, publish_bytes
+from datapin.versions.dvc_cache import DvcCache, check_list_hash, parse_list
 from datapin.versions.tracking import silent
 
+_THREADS = 8
+_READINGS = 3  # a body may come damaged through a bad line; what is damaged thrice is damaged there
+_CHUNK_BYTES = 1 << 20
 
-def send_manifests(root: Path, remote: str, md5s: Sequence[str]) -> int:
+
+def send_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> int:
     """Copy the manifests with these `.dir` hashes from the cache to the remote; how many objects were sent.
 
-    Raises RemoteUnreachable if one is not there afterwards.
+    Raises ManifestMissing or DamagedManifest if one is not whole here, RemoteUnreachable.
     """
-    return _move(root, remote, md5s, to_remote=True)
-
-
-def bring_manifests(root: Path, remote: str, md5s: Sequence[str]) -> list[str]:
-    """Copy these manifests from the remote to the cache; the hashes of those that the remote does not have whole."""
-    here: list[str] = []
-    absent: list[str] = []
+    cache = DvcCache(root)
+    shards: dict[str, Path] = {}
+    lists: dict[str, Path] = {}
     for md5 in md5s:
-        (here if _is_whole(root, remote, md5) else absent).append(md5)
-    if here:
-        _move(root, remote, here, to_remote=False)
+        for name, shard in _entries(cache, md5):
+            shards[shard] = _cached(cache, shard, f"{md5} ({name})")
+        lists[md5] = _cached(cache, md5, md5)
+    sent = 0
+    # Shards before lists: a list is never visible before everything that it names.
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for objects in (shards, lists):
+            sent += sum(threads.map(lambda one: _send(remote, *one), objects.items()))
+            failpoints.hit("push.manifests.sent")
+    return sent
+
+
+def bring_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> list[str]:
+    """Copy these manifests from the remote to the cache; the hashes of those that the remote does not have whole.
+
+    Raises DamagedManifest if the remote's bytes are not those that the hash names, RemoteUnreachable.
+    """
+    cache = DvcCache(root)
+    absent = []
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for md5 in md5s:
+            if cache.is_whole(check_list_hash(md5)):
+                continue
+            try:
+                data = _read(remote, md5)
+                entries = parse_list(data, f"{remote.url}/{_key(md5)}")
+                missing = sorted({shard for _, shard in entries if cache.find(shard) is None})
+                for _ in threads.map(lambda shard: _bring(cache, remote, shard), missing):
+                    pass
+            except ObjectMissing:
+                absent.append(md5)
+                continue
+            failpoints.hit("fetch.manifest.shards")
+            _keep(cache, md5, data)
     return absent
 
 
@@ -47,48 +84,64 @@ def lay_out(root: Path, pointers: Sequence[str]) -> None:
             raise ToolFailed("dvc", " ".join(str(error).split())) from None
 
 
-def _move(root: Path, remote: str, md5s: Sequence[str], *, to_remote: bool) -> int:
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-    from dvc_data.hashfile.hash_info import HashInfo
-    from dvc_data.hashfile.transfer import transfer
-
-    with silent(), closing(Repo(os.fspath(root))) as repo:
-        try:
-            there = repo.cloud.get_remote(name=remote).odb
-            here = repo.cache.local
-            source, target = (here, there) if to_remote else (there, here)
-            lists, shards = set(md5s), {oid for md5 in md5s for oid in _oids(source, md5)[1:]}
-            absent = [oid for oid in [*lists, *shards] if not target.exists(oid)]
-            # Shards before lists: a list is never visible before everything that it names.
-            for wanted in (shards, lists):
-                hashes = {HashInfo("md5", oid) for oid in wanted if oid in absent}
-                if hashes and transfer(source, target, hashes, shallow=True).failed:
-                    raise RemoteUnreachable(remote, f"some of {len(hashes)} manifest file(s) could not be copied")
-            lost = [oid for oid in absent if not target.exists(oid)]
-        except (DvcException, OSError) as error:
-            raise RemoteUnreachable(remote, " ".join(str(error).split())) from None
-    if lost:
-        raise RemoteUnreachable(remote, f"manifest file {lost[0]} is not there after it was copied")
-    return len(absent)
+def _key(md5: str) -> str:
+    return f"files/md5/{md5[:2]}/{md5[2:]}"
 
 
-def _is_whole(root: Path, remote: str, md5: str) -> bool:
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    with silent(), closing(Repo(os.fspath(root))) as repo:
-        try:
-            there = repo.cloud.get_remote(name=remote).odb
-            return bool(there.exists(md5)) and all(there.exists(oid) for oid in _oids(there, md5))
-        except (DvcException, OSError) as error:
-            raise RemoteUnreachable(remote, " ".join(str(error).split())) from None
+def _entries(cache: DvcCache, md5: str) -> list[tuple[str, str]]:
+    entries = cache.entries(md5)
+    if entries is None:
+        raise ManifestMissing(dataset=md5, missing=f"{md5} in DVC's cache")
+    return entries
 
 
-def _oids(database: Any, md5: str) -> list[str]:
-    """The object of a manifest's list and those of its shards; only the first if the list cannot be read."""
-    from dvc_data.hashfile.hash_info import HashInfo
-    from dvc_data.hashfile.tree import Tree
+def _cached(cache: DvcCache, md5: str, what: str) -> Path:
+    path = cache.find(md5)
+    if path is None:
+        raise ManifestMissing(dataset=what, missing=f"{md5} in DVC's cache")
+    return path
 
-    tree = Tree.load(database, HashInfo("md5", md5))
-    return [md5, *(str(hash_info.value) for _, _, hash_info in tree)]
+
+def _send(remote: Backend, md5: str, path: Path) -> bool:
+    seen, size = remote.head(_key(md5)), path.stat().st_size
+    if seen is not None and seen.size_bytes == size:
+        return False
+    if seen is not None:
+        where = f"{remote.url}/{_key(md5)}"
+        raise DamagedManifest(where, f"holds {seen.size_bytes} bytes, expected {size}; delete it, then push again")
+    if _md5(_chunks(path)) != md5.removesuffix(".dir"):
+        raise DamagedManifest(str(path), "does not hash to its name; DVC's cache is damaged")
+    return remote.put_if_absent(_key(md5), path)
+
+
+def _bring(cache: DvcCache, remote: Backend, md5: str) -> None:
+    _keep(cache, md5, _read(remote, md5))
+
+
+def _read(remote: Backend, md5: str) -> bytes:
+    """The object, checked. A shard is at most a few tens of MB: it is held in memory."""
+    for _ in range(_READINGS):
+        data = remote.get(_key(md5))
+        if _md5([data]) == md5.removesuffix(".dir"):
+            return data
+    raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name")
+
+
+def _keep(cache: DvcCache, md5: str, data: bytes) -> None:
+    path = cache.path_of(md5)
+    make_directory(path.parent)
+    publish_bytes(path, data)
+    path.chmod(0o444)  # as DVC protects what its cache holds
+
+
+def _md5(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk

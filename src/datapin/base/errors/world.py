@@ -35,11 +35,13 @@ class ManifestMissing(WorldError):
 
     dataset: str
     missing: str
+    reason: str = ""  # why it was not brought
     exit_code = EXIT_MISSING
 
     @property
     def message(self) -> str:
-        return f"{self.dataset}: its manifest is pinned but not here ({self.missing} is missing)"
+        reason = f"; {self.reason}" if self.reason else ""
+        return f"{self.dataset}: its manifest is pinned but not here ({self.missing} is missing{reason})"
 
     @property
     def hint(self) -> str:

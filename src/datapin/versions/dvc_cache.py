@@ -1,0 +1,112 @@
+"""DVC's cache, read by hash and without DVC's code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from datapin.base.errors import DamagedManifest, ManifestMissing
+from datapin.versions.dvc_settings import cache_directory
+from datapin.versions.pointer_file import Pointer
+
+_SHARD = re.compile(r"part-\d{5,}\.parquet\Z")
+_SAFE_NAME = re.compile(r"[^/\x00-\x1f]+\.parquet\Z")
+_MD5 = re.compile(r"[0-9a-f]{32}\Z")
+_LIST = re.compile(r"[0-9a-f]{32}\.dir\Z")
+
+
+class DvcCache:
+    """The cache of the repository at `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._places: tuple[Path, ...] | None = None
+
+    def find(self, md5: str) -> Path | None:
+        """The cached object of this hash; DVC 2 kept its objects one level higher, and `dvc` 3 still reads them."""
+        for place in self._folders():
+            path = place / md5[:2] / md5[2:]
+            if path.is_file():
+                return path
+        return None
+
+    def path_of(self, md5: str) -> Path:
+        """Where an object of this hash is to be put."""
+        return self._folders()[0] / md5[:2] / md5[2:]
+
+    def holds_manifest(self, pointer: Pointer, *, in_work_tree: bool) -> bool:
+        """Whether the output that `pointer` pins is a manifest, as far as this machine can tell."""
+        names = self._names(pointer)
+        if names is None and in_work_tree:
+            with suppress(OSError):
+                names = os.listdir(self._root / pointer.dataset)
+        return bool(names) and all(_SHARD.match(name) for name in names or ())
+
+    def shards(self, pointer: Pointer) -> list[tuple[str, Path]]:
+        """Name and file of every shard. Raises ManifestMissing or DamagedManifest."""
+        entries = self.entries(pointer.md5)
+        if entries is None:
+            raise ManifestMissing(dataset=pointer.dataset, missing=f"{pointer.md5} in DVC's cache")
+        shards = []
+        for name, md5 in sorted(entries):
+            path = self.find(md5)
+            if path is None:
+                raise ManifestMissing(dataset=pointer.dataset, missing=f"{name} in DVC's cache")
+            shards.append((name, path))
+        return shards
+
+    def entries(self, md5: str) -> list[tuple[str, str]] | None:
+        """Name and hash of each file in the directory that DVC lists under `md5`, None if the list is not cached.
+
+        Raises DamagedManifest.
+        """
+        path = self.find(check_list_hash(md5))
+        return None if path is None else parse_list(path.read_bytes(), str(path))
+
+    def is_whole(self, md5: str) -> bool:
+        """Whether the list `md5` and every file that it names are cached."""
+        entries = self.entries(md5)
+        return entries is not None and all(self.find(name) is not None for _, name in entries)
+
+    def _folders(self) -> tuple[Path, ...]:
+        if self._places is None:
+            cache = cache_directory(self._root)
+            self._places = (cache / "files" / "md5", cache)
+        return self._places
+
+    def _names(self, pointer: Pointer) -> list[str] | None:
+        try:
+            entries = self.entries(pointer.md5)
+        except DamagedManifest:
+            return None
+        return None if entries is None else [name for name, _ in entries]
+
+
+def check_list_hash(md5: str) -> str:
+    """`md5` itself. Raises DamagedManifest unless it is the hash of a directory as DVC writes it."""
+    if not _LIST.match(md5):
+        raise DamagedManifest(md5[:80], "is not the hash of a directory, expected 32 hex digits and .dir")
+    return md5
+
+
+def parse_list(data: bytes, where: str) -> list[tuple[str, str]]:
+    """Name and hash of each file in DVC's list of a manifest directory. Raises DamagedManifest."""
+    try:
+        entries = [(entry["relpath"], entry["md5"]) for entry in json.loads(data)]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise DamagedManifest(where, "DVC's list of its files does not parse") from None
+    _check_entries(where, entries)
+    return entries
+
+
+def _check_entries(where: str, entries: Iterable[tuple[object, object]]) -> None:
+    """Names become links and hashes become paths: neither may say more than it must."""
+    for name, md5 in entries:
+        if not isinstance(name, str) or not _SAFE_NAME.match(name):
+            raise DamagedManifest(where, f"holds {name!r}, expected Parquet files only")
+        if not isinstance(md5, str) or not _MD5.match(md5):
+            raise DamagedManifest(where, f"holds hash {md5!r} for {name}, expected 32 hex digits")
