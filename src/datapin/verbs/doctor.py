@@ -9,6 +9,7 @@ from importlib.metadata import version
 from datapin.base.errors import DatapinError
 from datapin.base.findings import Finding
 from datapin.base.settings import FOLDER
+from datapin.githooks.install import hooks_state
 from datapin.verbs.reports import FindingsReport
 from datapin.verbs.selector import work_tree_manifest
 from datapin.verbs.workspace import Workspace
@@ -22,7 +23,7 @@ _LOW_SPACE_BYTES = 1 << 30
 
 def doctor(workspace: Workspace) -> FindingsReport:
     """All findings about tools, settings, store and datasets; an error means that some command will fail."""
-    findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace)]
+    findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace), *hooks_state(workspace.root)]
     for dataset in workspace.datasets():
         findings += _dataset(workspace, dataset)
     return FindingsReport(findings)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from datapin.base.errors import BadSettings
+from datapin.base.errors import BadSettings, Refused
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
+from datapin.githooks.install import install_hooks, remove_hooks
 from datapin.verbs.reports import InitReport
 from datapin.verbs.workspace import Workspace
 from datapin.versions.pointer import remote_names
@@ -26,10 +27,13 @@ _IGNORED = ("/store/", "/cache/", "/memo/", "/tmp/", f"/{CONFIG_LOCAL}")  # noqa
 _TEMPLATES = {"image": ("dvc.yaml", "params.yaml", "reports/.gitignore")}
 
 
-def initialise(workspace: Workspace, *, remote: str | None, template: str | None) -> InitReport:
+def initialise(
+    workspace: Workspace, *, remote: str | None, template: str | None, hooks: bool | None = None
+) -> InitReport:
     """Write `.datapin/config.toml`, `.datapin/.gitignore` and, if asked, a template's files that do not exist yet.
 
-    Raises BadSettings if `remote` is no DVC remote.
+    `hooks` puts our part into Git's hooks (True) or takes it out (False). Raises BadSettings if `remote` is no DVC
+    remote, Refused for a hook that is not ours to edit; everything else is done then.
     """
     known = remote_names(workspace.root)
     if remote is not None and remote not in known:
@@ -62,6 +66,12 @@ def initialise(workspace: Workspace, *, remote: str | None, template: str | None
                 created.append(name)
     # Made now, so that a store of another format or a place that cannot be written is found at once.
     workspace.store.check()
+    if hooks is not None:
+        changes = install_hooks(workspace.root) if hooks else remove_hooks(workspace.root)
+        for left in changes.left:
+            raise Refused(f"{left.file} was left as it is: {left.reason}", left.advice)
+        created += changes.created
+        changed += changes.changed
     return InitReport(created=created, changed=changed)
 
 

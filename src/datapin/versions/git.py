@@ -203,6 +203,11 @@ def hooks_directory(root: Path, *, by_default: bool = False) -> Path:
     return Path(os.path.normpath(folder / "hooks" if by_default else folder))
 
 
+def tracked_files(root: Path, name: str) -> list[str]:
+    """Files below `root` that Git tracks and whose path ends with `name`."""
+    return sorted(_names(_run(root, "ls-files", "-z", "--cached", "--", f":(glob)**/{name}")))
+
+
 def is_ignored(root: Path, path: Path) -> bool:
     """Whether Git ignores `path`."""
     return _output(root, "check-ignore", "--quiet", "--", os.fspath(path)) is not None

@@ -16,15 +16,20 @@ from datapin.verbs.workspace import Workspace
 @click.command("init")
 @click.option("-r", "--remote", metavar="NAME", help="DVC remote to use instead of DVC's default one.")
 @click.option("--template", type=click.Choice(["image"]), help="Also write a working dvc.yaml and params.yaml.")
+@click.option(
+    "--hooks/--no-hooks",
+    default=None,
+    help="Put datapin's part into Git's pre-push hook, or take it out: data goes before the commits that pin it.",
+)
 @common_options
-def command(remote: str | None, template: str | None, as_json: bool, quiet: bool) -> None:
+def command(remote: str | None, template: str | None, hooks: bool | None, as_json: bool, quiet: bool) -> None:
     """Make a Git and DVC repository ready for datapin.
 
     Safe to run again: it touches nothing that it does not own.
     """
     progress = terminal_progress(quiet=quiet or as_json)
     workspace = Workspace.find(Path.cwd(), progress=progress, must_be_ready=False)
-    report = initialise(workspace, remote=remote, template=template)
+    report = initialise(workspace, remote=remote, template=template, hooks=hooks)
     if as_json:
         emit_json(report)
     elif not quiet:

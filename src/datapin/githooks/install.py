@@ -1,0 +1,171 @@
+"""Hooks in the folder where Git looks for them: written beside whatever the user, DVC or another tool has there.
+
+Stock `dvc install` cannot do it: it ignores `core.hooksPath`, fails in a linked worktree, and gives up if there is any
+hook. Our pre-push hook does not call DVC's: `dvc push` would send every output of the work tree, and refuse the push
+if one was never computed here; who wants that runs `dvc install`, and both hooks share the file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datapin.base.files import fsync_path, make_directory, publish_file, temporary_name
+from datapin.base.findings import Finding
+from datapin.githooks.block import HOOKS, block_of, has_block, is_current, is_shell, with_block, without_block
+from datapin.versions.git import hooks_directory
+
+_INSTALL = "run `datapin init --hooks`"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftHook:
+    """A hook that is not ours to edit: which, why, and what to do."""
+
+    file: str
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookChanges:
+    """Hooks that were written, changed or removed, relative to the root where they lie below it."""
+
+    created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    left: list[LeftHook] = field(default_factory=list)
+
+
+def install_hooks(root: Path) -> HookChanges:
+    """Put our part into each hook that Git would run for the repository at `root`; safe to repeat."""
+    changes = HookChanges()
+    folder = hooks_directory(root)
+    for hook in HOOKS:
+        path = folder / hook
+        left = _reason_to_leave(root, path, hook)
+        if left is not None:
+            changes.left.append(left)
+            continue
+        old = _text(path)
+        new = with_block(old or "", block_of(hook, _command(root, path)))
+        if old == new and os.access(path, os.X_OK):
+            continue
+        make_directory(folder)
+        _write(path, new)
+        (changes.created if old is None else changes.changed).append(_shown(root, path))
+    return changes
+
+
+def remove_hooks(root: Path) -> HookChanges:
+    """Take our part out again, also where `core.hooksPath` no longer leads; a hook with nothing else in it goes."""
+    changes = HookChanges()
+    for folder in _folders(root):
+        for hook in HOOKS:
+            path = folder / hook
+            old = _text(path)
+            if old is None or not has_block(old):
+                continue
+            new = without_block(old)
+            if new:
+                _write(path, new)
+            else:
+                path.unlink()
+            changes.changed.append(_shown(root, path))
+    return changes
+
+
+def hooks_state(root: Path) -> list[Finding]:
+    """What is wrong with our hooks; a note if there are none."""
+    findings = []
+    active, *others = _folders(root)
+    for hook in HOOKS:
+        path = active / hook
+        text = _text(path)
+        where = _shown(root, path)
+        if text is not None and has_block(text):
+            if not os.access(path, os.X_OK):
+                message = "the hook is not executable, so Git does not run it"
+                findings.append(Finding("warning", "hooks", where, message, f"run `chmod +x {where}`"))
+            elif not is_current(text, hook):
+                message = "datapin's part of the hook is another version's, or not at its beginning"
+                findings.append(Finding("warning", "hooks", where, message, _INSTALL))
+            continue
+        for folder in others:
+            if has_block(_text(folder / hook) or ""):
+                message = f"Git looks for hooks in {_shown(root, active)}, datapin's is in {_shown(root, folder)}"
+                findings.append(Finding("warning", "hooks", where, message, _INSTALL))
+                break
+        else:
+            if not _runs_under_pre_commit(root, text or ""):
+                message = "no hook sees to it that pushed commits have their data on the remote"
+                findings.append(Finding("note", "hooks", where, message, _INSTALL))
+    return findings
+
+
+def _folders(root: Path) -> list[Path]:
+    """Where Git looks for hooks, and where it looked before somebody set `core.hooksPath`."""
+    return list(dict.fromkeys((hooks_directory(root), hooks_directory(root, by_default=True))))
+
+
+def _reason_to_leave(root: Path, path: Path, hook: str) -> LeftHook | None:
+    shown = _shown(root, path)
+    again = "then run `datapin init --hooks` again"
+    if path.parent.exists() and not path.parent.is_dir():
+        advice = f"run `git config --unset core.hooksPath`, {again}"
+        return LeftHook(shown, f"{path.parent} is no folder, so Git runs no hooks", advice)
+    if path.is_symlink() and not path.exists():
+        return LeftHook(shown, "it is a link to nothing", f"remove it, {again}")
+    text = _text(path)
+    if text is None:
+        return None
+    if not is_shell(text):
+        advice = f'let it call `git-datapin hook {hook} "$@"` with its own stdin first, and fail if that fails'
+        return LeftHook(shown, "it is no shell script", advice)
+    if not os.access(path, os.X_OK) and not has_block(text):
+        # Making it executable would switch on what somebody has switched off.
+        return LeftHook(shown, "it is not executable, so Git does not run it", f"`chmod +x` or remove it, {again}")
+    return None
+
+
+def _runs_under_pre_commit(root: Path, text: str) -> bool:
+    """Whether the pre-commit tool runs our hook: it writes the file anew, and knows us by its own settings."""
+    settings = _text(root / ".pre-commit-config.yaml") or ""
+    return "pre-commit" in text and "datapin-pre-push" in settings
+
+
+def _command(root: Path, path: Path) -> Path | None:
+    """This installation's `git-datapin`; None for a hook in the work tree, which may be committed for others."""
+    command = Path(sys.executable).parent / "git-datapin"
+    is_shared = path.resolve().is_relative_to(root.resolve()) and ".git" not in path.resolve().parts
+    return command if command.is_file() and not is_shared else None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a hook at once and executable; a link keeps leading to it."""
+    path = path.resolve()
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o777 & ~_umask()
+    temporary = path.parent / temporary_name()
+    temporary.write_bytes(text.encode("utf-8", "surrogateescape"))
+    temporary.chmod(mode | stat.S_IXUSR | (mode & (stat.S_IRGRP | stat.S_IROTH)) >> 2)
+    fsync_path(temporary)
+    publish_file(temporary, path)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _shown(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
