@@ -1,15 +1,13 @@
-"""What is special about directories: crashes, rights, strangers' files, and how remotes are found."""
+"""What is special about directories: crashes, rights, and strangers' files."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
-from datapin.backends.locate import locate_backend
 from datapin.base import failpoints
 from datapin.base.errors import RemoteUnreachable
 
@@ -58,17 +56,3 @@ def test_requests_are_counted(backend):
     counting.get_ranges("a", [(0, 1), (5, 2)])
     counting.get("a")
     assert counting.requests == 4
-
-
-@pytest.mark.parametrize(
-    ("url", "where"),
-    [("/disk/lab", "/disk/lab/datapin"), ("../lab", "/base/../lab/datapin"), ("file:///disk/lab", "/disk/lab/datapin")],
-)
-def test_a_directory_remote_is_a_local_backend_below_it(url, where):
-    assert locate_backend("lab", url, base=Path("/base")).url == where
-
-
-@pytest.mark.parametrize("url", ["s3://bucket/path", "ssh://host/path", "gs://b"])
-def test_any_other_remote_is_refused_by_name(url):
-    with pytest.raises(RemoteUnreachable, match="remote lab: only directory remotes are supported in this version"):
-        locate_backend("lab", url, base=Path("/"))
