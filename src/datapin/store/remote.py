@@ -5,26 +5,42 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from datapin.backends.backend import Backend
+from datapin.backends.backend import Abilities
 from datapin.backends.counting import CountingBackend
 from datapin.base.errors import DamagedPack, ObjectMissing, StoreFormat
-from datapin.store.index import Entries, Index, join_entries
+from datapin.pack.format import SUFFIX
+from datapin.store.index import NO_ENTRIES, Entries, Index, join_entries
 from datapin.store.index_files import decode_index, encode_index, index_file_name
-from datapin.store.layout import FORMAT, FORMAT_FILE, INDEX, INDEX_SUFFIX, index_key
+from datapin.store.kept_objects import KeptObjects
+from datapin.store.layout import ASSETS, FORMAT, FORMAT_FILE, INDEX, INDEX_SUFFIX, PACKS, index_key
 
 _INDEX_KEY = re.compile(rf"{INDEX}/([0-9a-f]{{64}}){re.escape(INDEX_SUFFIX)}")
+_PACK_KEY = re.compile(rf"{PACKS}/[0-9a-f]{{2}}/([0-9a-f]{{64}}){re.escape(SUFFIX)}")
+_LOOSE_KEY = re.compile(rf"{ASSETS}/[0-9a-f]{{2}}/([0-9a-f]{{64}})")
+_FORMAT_BYTES = json.dumps({"format": FORMAT}).encode()
+_ABILITIES = "abilities.json"
 _RELISTS = 5
+_READS_AT_ONCE = 8
+_READS = 3  # of an index whose bytes come damaged
 
 
 class RemoteStore:
-    """The store on `backend`. Safe across threads and beside any number of other pushers."""
+    """The store on `backend`. Safe across threads and beside any number of other pushers.
 
-    def __init__(self, backend: Backend) -> None:
-        self.backend = CountingBackend(backend)
-        self._parts: dict[str, Entries] = {}
-        self._index: Index | None = None
+    `cache` is a folder for this remote alone; what lies there is verified when read, and may be deleted at any time.
+    """
+
+    def __init__(self, backend: CountingBackend, cache: Path | None = None) -> None:
+        self.backend = backend
+        self.kept_roots = KeptObjects(cache and cache / "roots")
+        self._kept = KeptObjects(cache)
+        self._kept_index = KeptObjects(cache and cache / INDEX)
+        self._index = Index(NO_ENTRIES)
+        self._index_names: set[str] = set()
         self._lock = threading.Lock()
 
     @property
@@ -48,31 +64,55 @@ class RemoteStore:
     def make(self) -> None:
         """Say which format the store has, if nobody did. Raises StoreFormat, RemoteUnreachable."""
         if not self.check_format():
-            self.backend.put_if_absent(FORMAT_FILE, json.dumps({"format": FORMAT}).encode())
+            self.backend.put_if_absent(FORMAT_FILE, _FORMAT_BYTES)
             self.check_format()
 
-    def index(self) -> Index:
-        """The index as it is now; files that were read before are not read again, since their names are their hashes.
+    def abilities(self, *, fresh: bool = False) -> Abilities:
+        """What the place promises when many write at once; asked once, and again if `fresh`.
 
-        Raises DamagedPack, RemoteUnreachable.
+        The store must be there. Raises RemoteUnreachable.
+        """
+        kept = None if fresh else _abilities(self._kept.find(_ABILITIES), self.url)
+        if kept is not None:
+            return kept
+        found = self.backend.abilities(FORMAT_FILE, self.backend.get(FORMAT_FILE))
+        said = {
+            "url": self.url,
+            "exclusive_put": found.exclusive_put,
+            "replace": found.replace,
+            "reason": found.reason,
+        }
+        self._kept.keep(_ABILITIES, json.dumps(said).encode())
+        return found
+
+    def list_index(self) -> frozenset[str]:
+        """Names of the index files. Raises RemoteUnreachable."""
+        listed = (_INDEX_KEY.fullmatch(found.key) for found in self.backend.iter_objects(f"{INDEX}/"))
+        return frozenset(match[1] for match in listed if match)
+
+    def list_packs(self) -> dict[bytes, int]:
+        """The raw id and size of every pack, also of those that no index names. Raises RemoteUnreachable."""
+        return self._sizes(f"{PACKS}/", _PACK_KEY)
+
+    def list_loose(self) -> dict[bytes, int]:
+        """The raw id and size of every loose asset. Raises RemoteUnreachable."""
+        return self._sizes(f"{ASSETS}/", _LOOSE_KEY)
+
+    def index(self, listed: Collection[str] | None = None) -> Index:
+        """The index as it is now; `listed` saves the listing to those who just made one.
+
+        A file that was read before is not read again, also by another process: its name is its hash. Raises
+        DamagedPack, RemoteUnreachable.
         """
         with self._lock:
             for attempt in range(_RELISTS):
-                listed = [_INDEX_KEY.fullmatch(found.key) for found in self.backend.iter_objects(f"{INDEX}/")]
-                names = {match[1] for match in listed if match}
-                if self._index is not None and names == self._parts.keys():
-                    break
+                names = set(self.list_index() if listed is None or attempt else listed)
                 try:
-                    new = {name: self._read(name) for name in sorted(names - self._parts.keys())}
+                    self._read_index_files(names)
+                    break
                 except ObjectMissing:  # merged into another file since we listed: list again
                     if attempt + 1 == _RELISTS:
                         raise
-                    continue
-                kept = {name: part for name, part in self._parts.items() if name in names}
-                self._parts = kept | new
-                self._index = Index(join_entries(list(self._parts.values())))
-                break
-            assert self._index is not None
             return self._index
 
     def publish_index(self, entries: Entries) -> str:
@@ -80,7 +120,8 @@ class RemoteStore:
         data = encode_index(entries)
         name = index_file_name(data)
         if not self.backend.put_if_absent(index_key(name), data):
-            self._read(name)  # somebody pushed just the same: then it must be whole
+            self._fetch_index(name)  # somebody pushed just the same: then it must be whole
+        self._kept_index.keep(f"{name}{INDEX_SUFFIX}", data)
         return name
 
     def put_object(self, key: str, source: bytes | Path, size_bytes: int) -> bool:
@@ -95,6 +136,46 @@ class RemoteStore:
             )
         return False
 
-    def _read(self, name: str) -> Entries:
+    def _sizes(self, prefix: str, key: re.Pattern[str]) -> dict[bytes, int]:
+        listed = ((key.fullmatch(found.key), found.size_bytes) for found in self.backend.iter_objects(prefix))
+        return {bytes.fromhex(match[1]): size for match, size in listed if match}
+
+    def _read_index_files(self, names: set[str]) -> None:
+        """Make the index that of these files. Raises ObjectMissing if one is gone by now."""
+        if names == self._index_names:
+            return
+        # The parts are not held beside the whole: for a million assets either takes 60 MB.
+        grows = names >= self._index_names
+        known = [self._index.entries] if grows else []
+        new = sorted(names - self._index_names) if grows else sorted(names)
+        with ThreadPoolExecutor(_READS_AT_ONCE) as threads:
+            self._index = Index(join_entries([*known, *threads.map(self._read_index, new)]))
+        self._index_names = names
+        self._kept_index.forget_all_but({f"{name}{INDEX_SUFFIX}" for name in names})
+
+    def _read_index(self, name: str) -> Entries:
+        data = self._kept_index.find(f"{name}{INDEX_SUFFIX}")
+        if data is not None and index_file_name(data) == name:
+            return decode_index(name, data, f"{self.url}/{index_key(name)}")
+        data, entries = self._fetch_index(name)
+        self._kept_index.keep(f"{name}{INDEX_SUFFIX}", data)
+        return entries
+
+    def _fetch_index(self, name: str) -> tuple[bytes, Entries]:
         key = index_key(name)
-        return decode_index(name, self.backend.get(key), f"{self.url}/{key}")
+        for attempt in range(_READS):
+            data = self.backend.get(key)
+            if index_file_name(data) == name or attempt + 1 == _READS:
+                break
+        return data, decode_index(name, data, f"{self.url}/{key}")
+
+
+def _abilities(data: bytes | None, url: str) -> Abilities | None:
+    """What was kept about the place at `url`, if it can be read."""
+    try:
+        said = json.loads(data or b"")
+        if said["url"] != url:
+            return None
+        return Abilities(said["exclusive_put"] is True, said["replace"] is True, str(said["reason"]))
+    except (ValueError, KeyError, TypeError):
+        return None

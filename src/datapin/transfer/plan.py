@@ -6,6 +6,7 @@ plan: `source` is the index to take from, `target` the one that lacks assets.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +38,13 @@ class TransferPlan:
     absent: Rows
 
 
-def plan_transfer(ids: IdMatrix, source: Index, target: Index) -> TransferPlan:
+def plan_transfer(
+    ids: IdMatrix, source: Index, target: Index, *, never_whole: Set[bytes] = frozenset()
+) -> TransferPlan:
     """How to bring the assets `ids` (repeats allowed) from `source` to `target`.
 
-    A pack moves whole if more than half of its bytes is wanted and `target` holds none of its assets.
+    A pack moves whole if more than half of its bytes is wanted, `target` holds none of its assets, and it is not
+    among `never_whole` (raw ids).
     """
     has, target_rows = target.find(ids)
     asked = np.flatnonzero(~has)
@@ -50,7 +54,10 @@ def plan_transfer(ids: IdMatrix, source: Index, target: Index) -> TransferPlan:
     wanted = wanted[np.lexsort((entries.offset[wanted], entries.pack[wanted]))]
     is_packed = entries.pack[wanted] != IN_LOOSE_FILE
     packed, loose = wanted[is_packed], wanted[~is_packed]
-    whole = _whole_packs(packed, entries, target)
+    whole = np.array(
+        [number for number in _whole_packs(packed, entries, target) if entries.packs[number] not in never_whole],
+        dtype=np.intp,
+    )
     is_whole = np.zeros(len(entries.packs) + 1, dtype=bool)  # the last place is for loose assets, whose pack is -1
     is_whole[whole] = True
     is_in_whole = is_whole[entries.pack[packed]]

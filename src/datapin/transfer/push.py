@@ -1,144 +1,193 @@
-"""Brings assets from the local store to a remote one: packs, then the index that names them."""
+"""Brings dataset versions to a remote: packs, the index that names them, manifests, root records. In this order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-
-import numpy as np
+from datetime import UTC, datetime
 
 from datapin.base import failpoints
-from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedPack
-from datapin.base.id_columns import IdMatrix
+from datapin.base.errors import DamagedPack, PushOvertaken
 from datapin.base.progress import SILENT, Progress
-from datapin.pack.table import read_table_of_file, records_from_bytes
-from datapin.pack.writer import SealedPack
-from datapin.store.copies import hash_of_file
-from datapin.store.filling import Filler
-from datapin.store.index import Entries, Index, entries_of_loose, entries_of_table, join_entries
-from datapin.store.layout import loose_key, pack_key, storage_failures
+from datapin.store.index import Index, join_entries
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
-from datapin.transfer.plan import Rows, TransferPlan, plan_transfer
+from datapin.transfer.plan import TransferPlan, plan_transfer
 from datapin.transfer.report import TransferReport
-from datapin.transfer.threads import map_in_order
+from datapin.transfer.root_records import (
+    FINAL,
+    PENDING,
+    RootRecord,
+    forget_other_roots,
+    kept_root,
+    read_root,
+    version_of_key,
+)
+from datapin.transfer.roots import declare
+from datapin.transfer.survey import Objects, Survey
+from datapin.transfer.threads import map_in_order, packs_at_once
+from datapin.transfer.uploads import Upload, Uploads
+from datapin.transfer.wanted import Needs, PushVersion, Wanted
+
+__all__ = ["PushVersion", "push_versions"]
+
+_TRIES = 5
+_READS_AT_ONCE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class _Upload:
-    """A pack or loose asset that is on the remote now; `is_new` if this push put it there."""
-
-    size_bytes: int
-    entries: Entries
-    is_new: bool
-
-
-def push_assets(
+def push_versions(
     store: Store,
     remote: RemoteStore,
-    ids: IdMatrix,
+    versions: Sequence[PushVersion],
+    send_manifests: Callable[[Sequence[str]], int],
     *,
     jobs: int,
     progress: Progress = SILENT,
     dry_run: bool = False,
+    actor: str = "",
 ) -> TransferReport:
-    """Bring the assets `ids` to `remote`; what is there is not sent again, also after a push that was cut off.
+    """Bring these versions to `remote`; what is there is not sent again, also after a push that was cut off.
 
-    Packs move whole where that is worth it. Everything is hashed before it leaves. Raises AssetsMissing if one is not
-    in `store`, DamagedAsset if no good copy is, DamagedPack, RemoteUnreachable, StorageFailed.
+    A version counts as there if a final root record says so and every pack that it names is listed; then its ids are
+    not asked for, and five requests do for any number of versions. `send_manifests` gets the md5s of the others, after
+    their packs and before their roots. Raises AssetsMissing if an asset is neither here nor there, DamagedAsset if
+    there is no good copy here, PushOvertaken, DamagedPack, StoreFormat, RemoteUnreachable, StorageFailed.
     """
+    push = _Push(store, remote, jobs, progress)
+    survey = Survey(remote)
+    todo, there = _open_versions(remote, survey, versions)
+    push.skipped = sum(record.assets for record in there)
     if dry_run:
         remote.check_format()
-    else:
-        remote.make()
-    index = store.index
-    plan = plan_transfer(ids, index, remote.index())
-    if len(plan.absent):
-        names = tuple(row.tobytes().hex() for row in ids[plan.absent[:20]])
-        raise AssetsMissing(names=names, count=len(plan.absent))
-    if dry_run:
-        return TransferReport(plan.assets, len(plan.whole) + len(plan.loose), plan.bytes, 0, plan.present)
-    with store.staging() as filler, progress.bar("pushing", plan.bytes, "B") as bar:
-        sent = []
-        for upload in _uploads(store, remote, index, plan, filler, jobs=jobs):
-            bar.advance(upload.size_bytes)
-            sent.append(upload)
-        failpoints.hit("push.packs.sent")
-        if sent:
-            # The index follows its packs: a reader must never find an entry whose bytes are not there yet.
-            remote.publish_index(join_entries([upload.entries for upload in sent]))
-            failpoints.hit("push.index.sent")
-    new = [upload for upload in sent if upload.is_new]
-    return TransferReport(
-        assets=sum(len(upload.entries) for upload in sent),
-        packs=len(new),
-        bytes=sum(upload.size_bytes for upload in new),
-        requests=remote.backend.requests,
-        skipped=plan.present,
-    )
-
-
-def _uploads(
-    store: Store, remote: RemoteStore, index: Index, plan: TransferPlan, filler: Filler, *, jobs: int
-) -> Iterator[_Upload]:
-    """Send everything the plan names, whole packs first; each upload when it is there.
-
-    A pack that is damaged anywhere is not sent: its wanted assets are taken out of it one by one.
-    """
-    pieces = [plan.pieces]
-    whole = map_in_order(lambda number: _send_whole(store, remote, index.entries.packs[number]), plan.whole, jobs=jobs)
-    for number, upload in zip(plan.whole, whole, strict=True):
-        if upload is None:
-            pieces.append(plan.wanted_in_whole[index.entries.pack[plan.wanted_in_whole] == number])
+        return push.report_of(push.plan(survey, todo))
+    for attempt in range(_TRIES):
+        if not todo:
+            break
+        if attempt:
+            survey = Survey(remote)
         else:
-            yield upload
-    with storage_failures("write to the store", store.root):
-        repacked = _repack(store, index, np.concatenate(pieces), filler)
-    yield from map_in_order(lambda pack: _send_repacked(remote, pack), repacked, jobs=jobs)
-    loose = [index.entries.ids[row].tobytes() for row in plan.loose]
-    yield from map_in_order(lambda raw_id: _send_loose(store, remote, raw_id), loose, jobs=jobs)
+            remote.make()
+        work = push.plan(survey, todo)
+        relied_on = push.send(survey, work)
+        if not attempt:
+            push.skipped += work.wanted.present
+            send_manifests([one.manifest for one in todo])
+            failpoints.hit("push.manifests.sent")
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        records = [_record(*of_one, actor, now) for of_one in zip(todo, work.needs, relied_on, strict=True)]
+        todo = [one for one, is_final in zip(todo, declare(remote, records), strict=True) if not is_final]
+    if todo:
+        raise PushOvertaken(remote=remote.url, tries=_TRIES)
+    return push.report()
 
 
-def _send(remote: RemoteStore, key: str, path: Path, entries: Entries) -> _Upload:
-    """Put one file unless it is there."""
-    size = path.stat().st_size
-    seen = remote.backend.head(key)
-    is_there = seen is not None and seen.size_bytes == size
-    return _Upload(size, entries, not is_there and remote.put_object(key, path, size))
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What one look at the remote says is to be sent: rows of the index `here`."""
+
+    here: Index
+    wanted: Wanted
+    needs: list[Needs]
+    plan: TransferPlan
 
 
-def _send_whole(store: Store, remote: RemoteStore, pack: bytes) -> _Upload | None:
-    """Send a pack as it is; None if it is damaged, or gone since the plan was made."""
-    path = store.pack_path(pack)
+class _Push:
+    """One push under way, and what it sent in all its tries."""
+
+    def __init__(self, store: Store, remote: RemoteStore, jobs: int, progress: Progress) -> None:
+        self._store = store
+        self._remote = remote
+        self._jobs = jobs
+        self._progress = progress
+        self._assets = self._packs = self._bytes = 0
+        self.skipped = 0
+
+    def plan(self, survey: Survey, todo: Sequence[PushVersion]) -> _Work:
+        """What these versions lack."""
+        here = self._store.index
+        there = survey.reliable(self._remote.index(survey.index))
+        wanted = Wanted(here, there)
+        needs = [wanted.add(one.ids()) for one in todo]
+        return _Work(here, wanted, needs, plan_transfer(wanted.ids, here, there, never_whole=survey.condemned.packs))
+
+    def send(self, survey: Survey, work: _Work) -> list[Objects]:
+        """Send packs, loose assets and the index that names them; for each version what it relies on now."""
+        plan = work.plan
+        uploads: list[Upload] = []
+        if plan.assets:
+            with self._store.staging() as filler, self._progress.bar("pushing", plan.bytes, "B") as bar:
+                sender = Uploads(self._store, self._remote, work.here, survey, filler)
+                for upload in sender.send(plan, packs_at_once(self._jobs)):
+                    bar.advance(upload.size_bytes)
+                    uploads.append(upload)
+            failpoints.hit("push.packs.sent")
+        new = Index(join_entries([upload.entries for upload in uploads]))
+        if len(new):
+            # The index follows its packs: a reader must never find an entry whose bytes are not there yet.
+            self._remote.publish_index(new.entries)
+            failpoints.hit("push.index.sent")
+        self._count(uploads)
+        places = work.wanted.places(new)
+        return [need.objects(places, new.entries) for need in work.needs]
+
+    def report(self) -> TransferReport:
+        """What was sent."""
+        return TransferReport(self._assets, self._packs, self._bytes, self._remote.backend.requests, self.skipped)
+
+    def report_of(self, work: _Work) -> TransferReport:
+        """What would be sent."""
+        plan = work.plan
+        packs = len(plan.whole) + len(plan.loose)
+        return TransferReport(plan.assets, packs, plan.bytes, 0, self.skipped + work.wanted.present)
+
+    def _count(self, uploads: Sequence[Upload]) -> None:
+        new = [upload for upload in uploads if upload.is_new]
+        self._assets += sum(len(upload.entries) for upload in uploads)
+        self._packs += len(new)
+        self._bytes += sum(upload.size_bytes for upload in new)
+
+
+def _open_versions(
+    remote: RemoteStore, survey: Survey, versions: Sequence[PushVersion]
+) -> tuple[list[PushVersion], list[RootRecord]]:
+    """The distinct versions that have to be pushed, and a good record of each other one."""
+    wanted = {one.version: one for one in versions}
+    there: dict[str, RootRecord] = {}
+
+    def take(records: Iterable[RootRecord | None]) -> None:
+        for record in records:
+            if record is None or record.state != FINAL or record.version not in wanted or record.version in there:
+                continue
+            if survey.holds(record):
+                there[record.version] = record
+
+    named = [key for key in survey.roots if version_of_key(key) in wanted]
+    take(kept_root(remote, key) for key in named)
+    older = [key for key in survey.roots if not version_of_key(key)]
+    for keys in (named, older):
+        unread = [key for key in keys if version_of_key(key) not in there] if len(there) < len(wanted) else []
+        take(map_in_order(lambda key: _find_root(remote, key), unread, jobs=_READS_AT_ONCE))
+    forget_other_roots(remote, survey.roots)
+    return [one for version, one in wanted.items() if version not in there], list(there.values())
+
+
+def _find_root(remote: RemoteStore, key: str) -> RootRecord | None:
     try:
-        if hash_of_file(str(path)) != pack:
-            return None
-        entries = entries_of_table(pack, read_table_of_file(path))
-    except (OSError, DamagedPack):
-        return None
-    return _send(remote, pack_key(pack.hex()), path, entries)
+        return read_root(remote, key)
+    except DamagedPack:
+        return None  # whatever it said, the version that it was about is pushed again
 
 
-def _send_repacked(remote: RemoteStore, pack: SealedPack) -> _Upload:
-    entries = entries_of_table(bytes.fromhex(pack.pack_id), records_from_bytes(pack.table))
-    return _send(remote, pack_key(pack.pack_id), Path(pack.path), entries)
-
-
-def _send_loose(store: Store, remote: RemoteStore, raw_id: bytes) -> _Upload:
-    path, key = store.loose_path(raw_id), loose_key(raw_id.hex())
-    try:
-        if hash_of_file(str(path)) != raw_id:
-            raise DamagedAsset(raw_id.hex(), key)
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise AssetsMissing(names=(raw_id.hex(),), count=1) from None
-    return _send(remote, key, path, entries_of_loose([raw_id], [size]))
-
-
-def _repack(store: Store, index: Index, pieces: Rows, filler: Filler) -> list[SealedPack]:
-    """The assets of these rows in new packs, each hashed on the way."""
-    for row in pieces:
-        asset = store.read_encoded(index.entries, int(row))
-        filler.append_stored(asset.raw_id, asset.codec, asset.stored, asset.raw_length)
-    return filler.finish().packs
+def _record(one: PushVersion, needs: Needs, relied_on: Objects, actor: str, now: str) -> RootRecord:
+    return RootRecord(
+        PENDING,
+        one.dataset,
+        one.digest,
+        one.manifest,
+        packs=tuple(sorted(pack.hex() for pack in relied_on.packs)),
+        loose=tuple(sorted(raw_id.hex() for raw_id in relied_on.loose)),
+        assets=needs.assets,
+        actor=actor,
+        commit=one.commit,
+        time=now,
+    )

@@ -1,77 +1,93 @@
-"""Root records on a remote: who pushed which manifest, and which packs it needs. Written last.
+"""Makes a pushed version count: announce, then check, then declare it final (reliability B.2; docs/format.md#roots).
 
-The state is "final" here; "pending", and its check against a running gc, come with the protocol of reliability B.2.
+A collector of garbage marks what no pending or final record names, says so under `condemned/`, lists the records
+again, and deletes what is still named by none. So a push first says what it relies on, and only then looks whether
+that is condemned or gone: one of the two always sees the other. No clock and no lock carries this.
 """
 
 from __future__ import annotations
 
-import json
-import secrets
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-
-import numpy as np
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from datapin.base import failpoints
-from datapin.base.errors import AssetsMissing, DamagedPack, ObjectMissing
-from datapin.base.id_columns import IdMatrix
-from datapin.store.index import IN_LOOSE_FILE
+from datapin.base.errors import ObjectMissing
+from datapin.store.layout import loose_key, pack_key
 from datapin.store.remote import RemoteStore
+from datapin.transfer.root_records import EXPIRED, FINAL, PENDING, RootRecord, keep_root, new_root_key
+from datapin.transfer.survey import Objects, objects_of, read_condemned
+from datapin.transfer.threads import map_in_order
 
-ROOTS = "roots"
-FINAL = "final"
+_AT_ONCE = 16
+_MOST_HEADS = 16  # of more packs than this it is cheaper to list them all
+_SWAPS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class RootRecord:
-    """One pushed manifest: `manifest` is the md5 of its directory as DVC names it, `digest` ours."""
+class _Announced:
+    """A pending record as it lies on the remote."""
 
-    state: str
-    dataset: str
-    digest: str
-    manifest: str
-    packs: tuple[str, ...]
-    loose: tuple[str, ...]
+    key: str
+    record: RootRecord
 
 
-def write_root(remote: RemoteStore, *, dataset: str, digest: str, manifest: str, ids: IdMatrix) -> RootRecord:
-    """Record that the remote holds this manifest's assets `ids`; nothing is written if a record says so already.
+def declare(remote: RemoteStore, records: Sequence[RootRecord]) -> list[bool]:
+    """Announce these records and make final those whose packs are there to stay; for each whether it is final.
 
-    Raises AssetsMissing if the remote lacks one, RemoteUnreachable.
+    Everything that a record names must be durable there, and its index and manifest too. What is not final has to be
+    pushed again, from the listing on, under a new key. Raises DamagedPack, RemoteUnreachable.
     """
-    places = remote.index().locate(ids)
-    if not places.found.all():
-        absent = ids[~places.found]
-        names = tuple(row.tobytes().hex() for row in absent[:20])
-        raise AssetsMissing(names=names, count=len(absent), where=remote.url)
-    is_loose = places.pack == IN_LOOSE_FILE
-    packs = tuple(places.packs[number].hex() for number in np.unique(places.pack[~is_loose]))
-    loose = tuple(sorted({row.tobytes().hex() for row in ids[is_loose]}))
-    record = RootRecord(FINAL, dataset, digest, manifest, packs, loose)
-    if record not in {found for _, found in read_roots(remote)}:
-        data = json.dumps(asdict(record), sort_keys=True).encode()
-        remote.backend.put_if_absent(f"{ROOTS}/{secrets.token_hex(16)}.json", data)
-        failpoints.hit("push.root.sent")
-    return record
+    swaps = remote.abilities().replace
+    pending = [replace(record, state=PENDING, compare_and_swap=swaps) for record in records]
+    announced = list(map_in_order(lambda record: _announce(remote, record), pending, jobs=_AT_ONCE))
+    failpoints.hit("push.roots.announced")
+    # The order is the protocol: condemned is read before the packs are looked at, or a collector slips in between.
+    condemned = read_condemned(remote)
+    relied_on = [objects_of(record) for record in pending]
+    absent = _absent(remote, relied_on)
+    is_safe = [not condemned.has_any_of(objects) and not absent.has_any_of(objects) for objects in relied_on]
+    steps = list(zip(announced, is_safe, strict=True))
+    return list(map_in_order(lambda step: _settle(remote, *step), steps, jobs=_AT_ONCE))
 
 
-def read_roots(remote: RemoteStore) -> Iterator[tuple[str, RootRecord]]:
-    """The key and content of every root record. Raises DamagedPack if one does not parse, RemoteUnreachable."""
-    for found in remote.backend.iter_objects(f"{ROOTS}/"):
+def _announce(remote: RemoteStore, record: RootRecord) -> _Announced:
+    while True:
+        key = new_root_key(record)
+        if remote.backend.put_if_absent(key, record.encoded()):
+            return _Announced(key, record)
+
+
+def _absent(remote: RemoteStore, wanted: Sequence[Objects]) -> Objects:
+    """Which of these are not there."""
+    packs = frozenset[bytes]().union(*(objects.packs for objects in wanted))
+    loose = frozenset[bytes]().union(*(objects.loose for objects in wanted))
+    return Objects(
+        packs - (_seen(remote, packs, pack_key) if len(packs) <= _MOST_HEADS else remote.list_packs().keys()),
+        loose - (_seen(remote, loose, loose_key) if len(loose) <= _MOST_HEADS else remote.list_loose().keys()),
+    )
+
+
+def _seen(remote: RemoteStore, ids: frozenset[bytes], key: Callable[[str], str]) -> frozenset[bytes]:
+    looked = map_in_order(lambda raw: remote.backend.head(key(raw.hex())), sorted(ids), jobs=_AT_ONCE)
+    return frozenset(raw for raw, found in zip(sorted(ids), looked, strict=True) if found is not None)
+
+
+def _settle(remote: RemoteStore, announced: _Announced, is_safe: bool) -> bool:
+    """Make the record final, or expired if it relies on what is condemned or gone; whether it is final now."""
+    wanted = replace(announced.record, state=FINAL if is_safe else EXPIRED)
+    for _ in range(_SWAPS):
         try:
-            said = json.loads(remote.backend.get(found.key))
-            yield found.key, _record(said)
+            seen, tag = remote.backend.get_tagged(announced.key)
         except ObjectMissing:
-            continue  # retired since we listed
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedPack(f"{remote.url}/{found.key}", f"not a root record: {error}") from None
-
-
-def _record(said: dict[str, object]) -> RootRecord:
-    texts = [said[name] for name in ("state", "dataset", "digest", "manifest")]
-    lists = [said[name] for name in ("packs", "loose")]
-    if not all(isinstance(text, str) for text in texts) or not all(isinstance(names, list) for names in lists):
-        raise TypeError("a value has another type")
-    state, dataset, digest, manifest = (str(text) for text in texts)
-    packs, loose = (tuple(map(str, names)) for names in lists if isinstance(names, list))
-    return RootRecord(state, dataset, digest, manifest, packs, loose)
+            return False  # a collector made it expired, and swept it away
+        if seen == wanted.encoded():
+            break  # our own write, whose answer was lost
+        if seen != announced.record.encoded():
+            return False  # a collector made it expired
+        if remote.backend.replace(announced.key, wanted.encoded(), tag):
+            break
+    else:
+        return False
+    failpoints.hit("push.root.settled")
+    keep_root(remote, announced.key, wanted)
+    return is_safe

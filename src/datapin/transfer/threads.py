@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+_MOST_PACKS = 4
+_MOST_RANGES = 16
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -25,3 +28,13 @@ def map_in_order(call: Callable[[Item], Result], items: Iterable[Item], *, jobs:
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def packs_at_once(jobs: int) -> int:
+    """How many packs to move at once: each may be in memory, and more than four streams gain nothing."""
+    return min(_MOST_PACKS, 2 * jobs)
+
+
+def ranges_at_once(jobs: int) -> int:
+    """How many small reads to have under way at once: they wait for the network, not for a core."""
+    return min(_MOST_RANGES, 8 * jobs)

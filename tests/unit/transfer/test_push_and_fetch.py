@@ -4,73 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from datapin.backends.local import LocalBackend
 from datapin.base import failpoints
 from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedPack, RemoteUnreachable, StoreFormat
-from datapin.base.settings import StoreSettings
-from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
-from datapin.transfer.push import push_assets
-from datapin.transfer.roots import read_roots, write_root
+from datapin.transfer.root_records import read_roots
 
-SETTINGS = StoreSettings(large_asset=8192, pack_size=6000)
-NOISE = random.Random(11)
-CONTENTS = [NOISE.randbytes(300 + 10 * number) for number in range(60)]
-CONTENTS += [b"", b"text that compresses " * 90, NOISE.randbytes(9000), NOISE.randbytes(20_000)]
-
-
-def ids_of(contents):
-    raw = b"".join(hashlib.sha256(data).digest() for data in contents)
-    return np.frombuffer(raw, dtype=np.uint8).reshape(-1, 32)
-
-
-def fill(store, contents):
-    with store.filling() as filling:
-        for data in contents:
-            filling.put(data)
-    return store
-
-
-def files_below(root):
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def mine(tmp_path):
-    return fill(Store.create(tmp_path / "mine", SETTINGS), CONTENTS)
-
-
-@pytest.fixture
-def yours(tmp_path):
-    return Store.create(tmp_path / "yours", SETTINGS)
-
-
-@pytest.fixture
-def place(tmp_path):
-    return tmp_path / "lab" / "datapin"
-
-
-@pytest.fixture
-def remote(place):
-    return RemoteStore(LocalBackend(place))
-
-
-def check_holds(store, contents):
-    reader = store.reader(ids_of(contents))
-    assert [reader.read(number) for number in range(len(contents))] == contents
-    assert store.check() == []
+from .conftest import CONTENTS, SETTINGS, check_holds, files_below, fill, harm, ids_of, push, remote_at
 
 
 def test_what_is_pushed_can_be_fetched_elsewhere(mine, yours, place):
-    pushed = push_assets(mine, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=2)
-    fetched = fetch_assets(yours, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=2)
+    pushed = push(mine, remote_at(place), CONTENTS)
+    fetched = fetch_assets(yours, remote_at(place), ids_of(CONTENTS), jobs=2)
     check_holds(yours, CONTENTS)
     assert pushed.assets == fetched.assets == len(CONTENTS)
     assert pushed.packs == fetched.packs
@@ -79,7 +28,7 @@ def test_what_is_pushed_can_be_fetched_elsewhere(mine, yours, place):
 
 
 def test_the_remote_is_itself_a_store_in_the_same_layout(mine, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+    push(mine, remote, CONTENTS)
     opened = Store.open(place, SETTINGS)
     check_holds(opened, CONTENTS)
     before = opened.index_state
@@ -88,7 +37,7 @@ def test_the_remote_is_itself_a_store_in_the_same_layout(mine, remote, place):
 
 
 def test_whole_packs_keep_their_names(mine, yours, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=2)
+    push(mine, remote, CONTENTS)
     fetch_assets(yours, remote, ids_of(CONTENTS), jobs=2)
     packs = sorted(path.name for path in (mine.root / "packs").rglob("*.pack"))
     assert len(packs) > 3
@@ -97,9 +46,9 @@ def test_whole_packs_keep_their_names(mine, yours, remote, place):
 
 
 def test_nothing_moves_twice(mine, yours, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+    push(mine, remote, CONTENTS)
     before = files_below(place)
-    again = push_assets(mine, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=1)
+    again = push(mine, remote_at(place), CONTENTS)
     assert (again.assets, again.packs, again.bytes, again.skipped) == (0, 0, 0, len(CONTENTS))
     assert files_below(place) == before
     fetch_assets(yours, remote, ids_of(CONTENTS), jobs=1)
@@ -110,7 +59,7 @@ def test_nothing_moves_twice(mine, yours, remote, place):
 
 
 def test_a_few_assets_are_taken_out_of_their_packs(mine, yours, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+    push(mine, remote, CONTENTS)
     few = CONTENTS[5:50:12]
     report = fetch_assets(yours, remote, ids_of(few), jobs=2)
     assert report.assets == len(few)
@@ -121,7 +70,7 @@ def test_a_few_assets_are_taken_out_of_their_packs(mine, yours, remote, place):
 
 def test_a_push_of_a_few_assets_repacks_them(mine, remote, place):
     few = CONTENTS[5:50:12]
-    report = push_assets(mine, remote, ids_of(few), jobs=1)
+    report = push(mine, remote, few)
     assert (report.assets, report.packs) == (len(few), 1)
     check_holds(Store.open(place, SETTINGS), few)
     assert len(remote.index()) == len(few)
@@ -129,18 +78,18 @@ def test_a_push_of_a_few_assets_repacks_them(mine, remote, place):
 
 def test_two_people_push_what_the_other_has_not(mine, yours, remote, place):
     fill(yours, [*CONTENTS[:20], b"only mine", b"only mine too"])
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
-    report = push_assets(yours, RemoteStore(LocalBackend(place)), ids_of([*CONTENTS[:20], b"only mine"]), jobs=1)
+    push(mine, remote, CONTENTS)
+    report = push(yours, remote_at(place), [*CONTENTS[:20], b"only mine"])
     assert (report.assets, report.skipped) == (1, 20)
     fetch_assets(mine, remote, ids_of([b"only mine"]), jobs=1)
     check_holds(mine, [*CONTENTS, b"only mine"])
 
 
 def test_a_dry_run_says_what_would_move_and_moves_nothing(mine, yours, remote, place):
-    plan = push_assets(mine, remote, ids_of(CONTENTS), jobs=1, dry_run=True)
+    plan = push(mine, remote, CONTENTS, dry_run=True)
     assert (plan.assets, plan.skipped, plan.requests) == (len(CONTENTS), 0, 0)
     assert not place.exists()
-    done = push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+    done = push(mine, remote, CONTENTS)
     assert done.assets == plan.assets
     plan = fetch_assets(yours, remote, ids_of(CONTENTS), jobs=1, dry_run=True)
     assert plan.assets == len(CONTENTS)
@@ -149,7 +98,7 @@ def test_a_dry_run_says_what_would_move_and_moves_nothing(mine, yours, remote, p
 
 def test_assets_that_are_nowhere_are_named_with_the_right_advice(mine, yours, remote):
     with pytest.raises(AssetsMissing) as caught:
-        push_assets(yours, remote, ids_of(CONTENTS[:3]), jobs=1)
+        push(yours, remote, CONTENTS[:3])
     assert caught.value.count == 3
     assert "datapin fetch" in caught.value.hint
     with pytest.raises(AssetsMissing) as caught:
@@ -159,17 +108,11 @@ def test_assets_that_are_nowhere_are_named_with_the_right_advice(mine, yours, re
     assert "datapin push" in caught.value.hint
 
 
-def harm(path, place=30):
-    data = bytearray(path.read_bytes())
-    data[place] ^= 1
-    path.write_bytes(data)
-
-
 def test_a_damaged_pack_here_is_not_pushed(mine, remote, place):
     for path in (mine.root / "packs").rglob("*.pack"):
         harm(path)
     with pytest.raises(DamagedAsset):
-        push_assets(mine, remote, ids_of(CONTENTS), jobs=2)
+        push(mine, remote, CONTENTS)
     assert not (place / "index").exists()
 
 
@@ -178,7 +121,7 @@ def test_the_good_assets_of_a_damaged_pack_are_pushed(mine, remote, place):
     pack = mine.pack_path(places.packs[int(places.pack[0])])
     harm(pack, int(places.offset[3]) + 5)
     wanted = [data for number, data in enumerate(CONTENTS[:10]) if number != 3]
-    report = push_assets(mine, remote, ids_of(wanted), jobs=1)
+    report = push(mine, remote, wanted)
     assert report.assets >= len(wanted)
     check_holds(Store.open(place, SETTINGS), wanted)
 
@@ -186,17 +129,17 @@ def test_the_good_assets_of_a_damaged_pack_are_pushed(mine, remote, place):
 def test_a_damaged_loose_asset_is_not_pushed(mine, remote):
     harm(mine.loose_path(hashlib.sha256(CONTENTS[-1]).digest()))
     with pytest.raises(DamagedAsset):
-        push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+        push(mine, remote, CONTENTS)
 
 
 def test_damage_on_the_remote_never_arrives(mine, yours, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+    push(mine, remote, CONTENTS)
     for path in [p for folder in ("packs", "assets") for p in (place / folder).rglob("*") if p.is_file()]:
         whole = path.read_bytes()
         for broken in (whole[:-1], whole[:10], whole[:60] + bytes([whole[60] ^ 1]) + whole[61:], b""):
             path.write_bytes(broken)
             try:
-                fetch_assets(yours, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=1)
+                fetch_assets(yours, remote_at(place), ids_of(CONTENTS), jobs=1)
             except (DamagedAsset, AssetsMissing):
                 pass
             else:
@@ -209,7 +152,7 @@ def test_damage_on_the_remote_never_arrives(mine, yours, remote, place):
 
 
 def test_a_pack_that_is_gone_from_the_remote_is_got_around_or_named(mine, yours, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+    push(mine, remote, CONTENTS)
     next((place / "packs").rglob("*.pack")).unlink()
     with pytest.raises((DamagedAsset, AssetsMissing)):
         fetch_assets(yours, remote, ids_of(CONTENTS), jobs=1)
@@ -217,14 +160,14 @@ def test_a_pack_that_is_gone_from_the_remote_is_got_around_or_named(mine, yours,
 
 def test_another_copy_on_the_remote_is_used_when_one_is_damaged(mine, yours, remote, place):
     few = CONTENTS[5:50:12]
-    push_assets(mine, remote, ids_of(few), jobs=1)
+    push(mine, remote, few)
     (first,) = (place / "packs").rglob("*.pack")
     other = fill(Store.create(place.parent / "other", SETTINGS), [*few, b"one more"])
     for key, data in files_below(other.root).items():
         (place / key).parent.mkdir(parents=True, exist_ok=True)
         (place / key).write_bytes(data)
     harm(first)
-    fetch_assets(yours, RemoteStore(LocalBackend(place)), ids_of(few), jobs=1)
+    fetch_assets(yours, remote_at(place), ids_of(few), jobs=1)
     check_holds(yours, few)
 
 
@@ -250,40 +193,38 @@ def test_a_remote_of_another_format_is_refused(mine, yours, remote, place):
     place.mkdir(parents=True)
     (place / "format.json").write_text('{"format": 9}')
     with pytest.raises(StoreFormat):
-        push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+        push(mine, remote, CONTENTS)
     with pytest.raises(StoreFormat):
         fetch_assets(yours, remote, ids_of(CONTENTS), jobs=1)
 
 
 def test_a_damaged_index_on_the_remote_is_told(mine, yours, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+    push(mine, remote, CONTENTS)
     harm(next((place / "index").iterdir()))
     with pytest.raises(DamagedPack):
-        fetch_assets(yours, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=1)
+        fetch_assets(yours, remote_at(place), ids_of(CONTENTS), jobs=1)
 
 
 def test_an_object_of_another_size_under_a_packs_name_is_an_alarm(mine, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
+    push(mine, remote, CONTENTS)
     pack = next((place / "packs").rglob("*.pack"))
     os.truncate(pack, 50)
     for path in (place / "index").iterdir():
         path.unlink()
     with pytest.raises(DamagedPack, match="holds 50 bytes"):
-        push_assets(mine, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=1)
+        push(mine, remote_at(place), CONTENTS)
 
 
 @pytest.mark.parametrize("point", ["backend.put.written", "backend.put.synced", "backend.put.linked"])
 def test_a_push_cut_off_before_the_index_stays_invisible_and_a_rerun_sends_the_rest(mine, yours, place, point):
     for hit in (2, 4):
-        cut_off(
-            f"{point}:{hit}:exit", lambda: push_assets(mine, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=1)
-        )
-        assert len(RemoteStore(LocalBackend(place)).index()) == 0
+        cut_off(f"{point}:{hit}:exit", lambda: push(mine, remote_at(place), CONTENTS))
+        assert len(remote_at(place).index()) == 0
     there = len(list((place / "packs").rglob("*.pack")))
     total = len(list((mine.root / "packs").rglob("*.pack"))) + 2
-    report = push_assets(mine, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=1)
+    report = push(mine, remote_at(place), CONTENTS)
     assert report.packs == total - there
-    fetch_assets(yours, RemoteStore(LocalBackend(place)), ids_of(CONTENTS), jobs=1)
+    fetch_assets(yours, remote_at(place), ids_of(CONTENTS), jobs=1)
     check_holds(yours, CONTENTS)
 
 
@@ -302,9 +243,8 @@ def test_transfers_cut_off_at_any_failpoint_finish_when_run_again(mine, tmp_path
     wanted = [*CONTENTS[:40], *CONTENTS[45:60:7], *CONTENTS[-4:]]
 
     def transfer(folder):
-        remote = RemoteStore(LocalBackend(folder / "remote"))
-        push_assets(mine, remote, ids_of(wanted), jobs=1)
-        write_root(remote, dataset="d", digest="sha256:00", manifest="ab.dir", ids=ids_of(wanted))
+        remote = remote_at(folder / "remote")
+        push(mine, remote, wanted)
         fetch_assets(Store.create(folder / "yours", SETTINGS), remote, ids_of(wanted), jobs=1)
 
     log = tmp_path / "log"
@@ -315,43 +255,24 @@ def test_transfers_cut_off_at_any_failpoint_finish_when_run_again(mine, tmp_path
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     points = set(log.read_text().split())
-    assert points >= {"push.packs.sent", "push.index.sent", "push.root.sent", "fetch.pack.synced", "fetch.staged"}
+    assert points >= {
+        "push.packs.sent",
+        "push.index.sent",
+        "push.root.settled",
+        "push.manifests.sent",
+        "fetch.pack.synced",
+        "fetch.staged",
+    }
     for point in sorted(points):
         folder = tmp_path / point
         cut_off(f"{point}:1:exit", lambda folder=folder: transfer(folder))
         transfer(folder)
         check_holds(Store.open(folder / "yours", SETTINGS), wanted)
-        assert len(list(read_roots(RemoteStore(LocalBackend(folder / "remote"))))) == 1
+        states = [record.state for _, record in read_roots(remote_at(folder / "remote"))]
+        assert states.count("final") == 1
 
 
 def test_a_remote_that_refuses_is_one_error(mine, tmp_path):
     (tmp_path / "file").write_bytes(b"in the way")
     with pytest.raises(RemoteUnreachable):
-        push_assets(mine, RemoteStore(LocalBackend(tmp_path / "file" / "datapin")), ids_of(CONTENTS), jobs=1)
-
-
-def test_a_root_record_names_the_packs_of_its_manifest_once(mine, remote, place):
-    push_assets(mine, remote, ids_of(CONTENTS), jobs=1)
-    said = {"dataset": "data/raw", "digest": "sha256:1234", "manifest": "abcd.dir"}
-    record = write_root(remote, **said, ids=ids_of(CONTENTS))
-    assert write_root(remote, **said, ids=ids_of(CONTENTS)) == record
-    ((key, found),) = read_roots(remote)
-    assert found == record
-    assert key.startswith("roots/")
-    assert record.state == "final"
-    assert set(record.packs) == {path.stem for path in (place / "packs").rglob("*.pack")}
-    assert set(record.loose) == {hashlib.sha256(data).hexdigest() for data in CONTENTS[-2:]}
-
-
-def test_a_root_of_assets_that_are_not_there_is_refused(mine, remote):
-    push_assets(mine, remote, ids_of(CONTENTS[:5]), jobs=1)
-    with pytest.raises(AssetsMissing):
-        write_root(remote, dataset="d", digest="d", manifest="m", ids=ids_of([*CONTENTS[:5], b"not there"]))
-    assert list(read_roots(remote)) == []
-
-
-@pytest.mark.parametrize("said", [b"{", b"[]", b'{"state": 1}', b'{"state": "final", "dataset": "d"}'])
-def test_a_root_record_that_does_not_parse_is_damage(remote, said):
-    remote.backend.put_if_absent("roots/aa.json", said)
-    with pytest.raises(DamagedPack, match="not a root record"):
-        list(read_roots(remote))
+        push(mine, remote_at(tmp_path / "file" / "datapin"), CONTENTS)

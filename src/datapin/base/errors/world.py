@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from datapin.base.errors.tree import EXIT_BUG, EXIT_MISSING, WorldError, listed
+from datapin.base.errors.tree import EXIT_BUG, EXIT_MISSING, EXIT_REFUSED, WorldError, listed
 
 LOCAL_STORE = "the local store"
 
@@ -97,6 +97,23 @@ class RemoteUnreachable(WorldError):
     @property
     def hint(self) -> str:
         return self.advice
+
+
+@dataclass
+class PushOvertaken(WorldError):
+    """A remote whose garbage is collected faster than we can say what we need."""
+
+    remote: str
+    tries: int
+    exit_code = EXIT_REFUSED
+
+    @property
+    def message(self) -> str:
+        return f"remote {self.remote}: a collection of garbage removed what this push relies on, {self.tries} times"
+
+    @property
+    def hint(self) -> str:
+        return "when it has ended, run `datapin push` again: nothing was lost, and what was sent is not sent again"
 
 
 @dataclass

@@ -1,0 +1,83 @@
+"""Stores, a remote in a directory, and versions to push to it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+import numpy as np
+import pytest
+
+from datapin.backends.counting import CountingBackend
+from datapin.backends.local import LocalBackend
+from datapin.base.settings import StoreSettings
+from datapin.store.remote import RemoteStore
+from datapin.store.store import Store
+from datapin.transfer.push import PushVersion, push_versions
+
+SETTINGS = StoreSettings(large_asset=8192, pack_size=6000)
+NOISE = random.Random(11)
+CONTENTS = [NOISE.randbytes(300 + 10 * number) for number in range(60)]
+CONTENTS += [b"", b"text that compresses " * 90, NOISE.randbytes(9000), NOISE.randbytes(20_000)]
+
+
+def ids_of(contents):
+    raw = b"".join(hashlib.sha256(data).digest() for data in contents)
+    return np.frombuffer(raw, dtype=np.uint8).reshape(-1, 32)
+
+
+def fill(store, contents):
+    with store.filling() as filling:
+        for data in contents:
+            filling.put(data)
+    return store
+
+
+def remote_at(place, cache=None):
+    return RemoteStore(CountingBackend(LocalBackend(place)), cache)
+
+
+def version_of(contents, dataset="data/raw"):
+    """A version with these assets, whose manifest nobody looks at here."""
+    name = hashlib.sha256(ids_of(contents).tobytes()).hexdigest()
+    return PushVersion(dataset, f"sha256:{name}", f"{name[:32]}.dir", lambda: ids_of(contents))
+
+
+def push(store, remote, contents, dry_run=False):
+    return push_versions(store, remote, [version_of(contents)], len, jobs=2, dry_run=dry_run)
+
+
+def files_below(root):
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def mine(tmp_path):
+    return fill(Store.create(tmp_path / "mine", SETTINGS), CONTENTS)
+
+
+@pytest.fixture
+def yours(tmp_path):
+    return Store.create(tmp_path / "yours", SETTINGS)
+
+
+@pytest.fixture
+def place(tmp_path):
+    return tmp_path / "lab" / "datapin"
+
+
+@pytest.fixture
+def remote(place):
+    return remote_at(place)
+
+
+def check_holds(store, contents):
+    reader = store.reader(ids_of(contents))
+    assert [reader.read(number) for number in range(len(contents))] == contents
+    assert store.check() == []
+
+
+def harm(path, place=30):
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
