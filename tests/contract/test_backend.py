@@ -10,7 +10,17 @@ import pytest
 from datapin.backends.backend import Backend
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
+from datapin.backends.s3 import S3Backend
+from datapin.backends.s3_settings import s3_settings
 from datapin.testing.backend_suite import BackendSuite
+from servers.s3_server import S3Server
+
+
+def s3_backend(server: S3Server, folder: str = "team/data-1", **more: str) -> S3Backend:
+    """A folder of a bucket of its own."""
+    keys = {"access_key_id": server.access_key, "secret_access_key": server.secret_key}
+    settings = {"endpointurl": server.endpoint, **keys, **more}
+    return S3Backend(s3_settings(f"s3://{server.new_bucket()}/{folder}", settings))
 
 
 class TestLocalBackend(BackendSuite):
@@ -33,3 +43,15 @@ class TestCountingBackend(BackendSuite):
     @pytest.fixture
     def backend(self, tmp_path) -> Backend:
         return CountingBackend(LocalBackend(tmp_path / "remote"))
+
+
+class TestS3Backend(BackendSuite):
+    @pytest.fixture
+    def backend(self, s3_server: S3Server) -> Backend:
+        return s3_backend(s3_server)
+
+
+class TestS3BackendByBotocore(BackendSuite):
+    @pytest.fixture
+    def backend(self, s3_server: S3Server) -> Backend:
+        return s3_backend(s3_server, "ein Ordner mit Ümlaut+%20")
