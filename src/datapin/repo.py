@@ -24,6 +24,7 @@ from datapin.verbs.reports import (
 )
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport
+from datapin.versions.pointer_file import Pointer
 
 
 class Repo:
@@ -39,11 +40,17 @@ class Repo:
 
     @classmethod
     def init(
-        cls, start: Path, *, remote: str | None = None, template: str | None = None, progress: Progress = SILENT
+        cls,
+        start: Path,
+        *,
+        remote: str | None = None,
+        template: str | None = None,
+        hooks: bool | None = None,
+        progress: Progress = SILENT,
     ) -> InitReport:
         """Make the Git and DVC repository around `start` ready; safe to repeat."""
         workspace = Workspace.find(start, progress=progress, must_be_ready=False)
-        return initialise.initialise(workspace, remote=remote, template=template)
+        return initialise.initialise(workspace, remote=remote, template=template, hooks=hooks)
 
     @property
     def root(self) -> Path:
@@ -115,6 +122,10 @@ class Repo:
     def push(self, datasets: Sequence[str] = (), *, remote: str | None = None, dry_run: bool = False) -> MoveReport:
         """Send what the remote lacks: packs, then index, then manifest shards, then the root record."""
         return move.push(self._workspace, datasets, remote=remote, dry_run=dry_run)
+
+    def push_pinned(self, pointers: Sequence[Pointer], *, remote: str | None = None) -> MoveReport:
+        """Send these dataset versions, whichever commit pins them."""
+        return move.push_pinned(self._workspace, pointers, remote=remote)
 
     def fetch(
         self,

@@ -33,6 +33,8 @@ VERBS: dict[str, str] = {
     "rebuild-index": "Rebuild the local index from the packs.",
     "doctor": "Check the set-up and say how to fix it.",
 }
+# Called by other programs, not by people.
+HIDDEN = ("hook",)
 
 
 class Verbs(click.Group):
@@ -42,7 +44,7 @@ class Verbs(click.Group):
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in VERBS and cmd_name not in HIDDEN:
             return None
         if cmd_name == "status":
             begin_walk()
@@ -53,7 +55,7 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in (*VERBS, *HIDDEN) and not args[0].startswith("-"):
             close = [verb for verb in VERBS if verb.startswith(args[0][:3])]
             advice = f" Did you mean {' or '.join(close)}?" if close else ""
             ctx.fail(f"No such command {args[0]!r}.{advice}")
