@@ -7,75 +7,94 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from datapin.backends.locate import locate_backend
-from datapin.base.errors import BadSettings, ManifestMissing, Refused, UnknownDataset
+from datapin.base.errors import ManifestMissing, Refused, UnknownDataset
+from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.manifest.schema import asset_columns
-from datapin.store.remote import RemoteStore
 from datapin.transfer.fetch import fetch_assets
-from datapin.transfer.push import push_assets
+from datapin.transfer.push import PushVersion, push_versions
 from datapin.transfer.report import TransferReport
-from datapin.transfer.roots import write_root
-from datapin.verbs.known_remote import remember
+from datapin.verbs.known_remote import is_known, remember
+from datapin.verbs.place import RemotePlace, remote_place
 from datapin.verbs.reports import MoveReport
-from datapin.verbs.selector import manifest_at, work_tree_manifest
+from datapin.verbs.selector import work_tree_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_settings import default_remote, settings_of_remotes
+from datapin.versions.history import pinned_versions
 from datapin.versions.objects import bring_manifests, lay_out, send_manifests
-from datapin.versions.pointer import Pointer, find_pointers, read_dataset_pointer
+from datapin.versions.pointer import Pointer, find_pointers, materialise_pointer, read_dataset_pointer
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """One dataset version to fetch; `is_named` if the user asked for this one."""
+    """One dataset version; `in_work_tree` if the work tree pins it, `is_named` if the user asked for this one."""
 
     pointer: Pointer
-    version: str | None
+    in_work_tree: bool
     is_named: bool
 
 
-def push(workspace: Workspace, names: Sequence[str], *, remote: str | None, dry_run: bool) -> MoveReport:
-    """Send the named datasets, or all of the work tree.
+def push(
+    workspace: Workspace, names: Sequence[str], *, remote: str | None, dry_run: bool, all_versions: bool = False
+) -> MoveReport:
+    """Send the named datasets, or all of the work tree; with `all_versions`, every version in Git's history too.
 
-    Raises AssetsMissing or ManifestMissing if something is not here, Refused for rows that no pointer pins,
-    RemoteUnreachable.
+    Raises AssetsMissing or ManifestMissing if something is neither here nor there, Refused for rows that no pointer
+    pins, RemoteUnreachable.
     """
-    remote_name, place = _remote(workspace, remote)
-    pinned = [_pinned(workspace, dataset) for dataset in _here(workspace, names)]
-    all_ids = [_ids(manifest) for _, manifest in pinned]
-    wanted = np.concatenate([np.empty((0, 32), np.uint8), *all_ids])
-    report = push_assets(
-        workspace.store, place, wanted, jobs=workspace.jobs, progress=workspace.progress, dry_run=dry_run
-    )
-    if not dry_run and pinned:
-        send_manifests(workspace.root, remote_name, [pointer.md5 for pointer, _ in pinned])
-        for (pointer, manifest), ids in zip(pinned, all_ids, strict=True):
-            write_root(place, dataset=pointer.dataset, digest=manifest.digest, manifest=pointer.md5, ids=ids)
-        remember(workspace, remote_name, place.index().entries.ids)
-    return _report(report, place, dry_run, [pointer.dataset for pointer, _ in pinned])
+    place = remote_place(workspace, remote)
+    datasets = _here(workspace, names)
+    pinned = [_pinned(workspace, dataset) for dataset in datasets]
+    if all_versions:
+        seen = {(pointer.dataset, pointer.md5) for pointer, _ in pinned}
+        older = [one for one in pinned_versions(workspace.root) if (one.dataset, one.md5) not in seen]
+        wanted = [one for one in older if not names or one.dataset in datasets]
+        pinned += _opened(workspace, place, wanted)
+    return _push(workspace, place, pinned, dry_run=dry_run)
+
+
+def push_pinned(workspace: Workspace, pointers: Sequence[Pointer], *, remote: str | None = None) -> MoveReport:
+    """Send these dataset versions, whichever commit pins them. Raises as `push`."""
+    place = remote_place(workspace, remote)
+    return _push(workspace, place, _opened(workspace, place, pointers), dry_run=False)
 
 
 def fetch(
-    workspace: Workspace, selectors: Sequence[str], *, remote: str | None, where: str | None, dry_run: bool
+    workspace: Workspace,
+    selectors: Sequence[str],
+    *,
+    remote: str | None,
+    where: str | None,
+    dry_run: bool,
+    all_versions: bool = False,
 ) -> MoveReport:
     """Bring the named dataset versions, or all datasets that the work tree pins; with `where`, assets of these rows.
 
-    A stage's output that was never pushed is only an error if it was named: `dvc repro` makes it again. Raises
-    ManifestMissing, AssetsMissing, BadQuery, RemoteUnreachable.
+    `all_versions` brings every version of them in Git's history too. A stage's output that was never pushed is only
+    an error if it was named: `dvc repro` makes it again. Raises ManifestMissing, AssetsMissing, BadQuery,
+    RemoteUnreachable.
     """
-    remote_name, place = _remote(workspace, remote)
+    place = remote_place(workspace, remote)
     wanted = [_named(workspace, text) for text in selectors] or [
-        _Wanted(pointer, None, False) for pointer in find_pointers(workspace.root)
+        _Wanted(pointer, True, False) for pointer in find_pointers(workspace.root)
     ]
-    absent = set(bring_manifests(workspace.root, remote_name, sorted({one.pointer.md5 for one in wanted})))
+    if all_versions:
+        seen = {(one.pointer.dataset, one.pointer.md5) for one in wanted}
+        datasets = {one.pointer.dataset for one in wanted}
+        wanted += [
+            _Wanted(pointer, False, False)
+            for pointer in pinned_versions(workspace.root)
+            if (pointer.dataset, pointer.md5) not in seen and (not selectors or pointer.dataset in datasets)
+        ]
+    absent = set(bring_manifests(workspace.root, place.root, sorted({one.pointer.md5 for one in wanted})))
     found: list[_Wanted] = []
     ids: list[IdMatrix] = [np.empty((0, 32), np.uint8)]
-    there = place.index() if place.check_format() else None
+    there = place.store.index() if place.store.check_format() else None
     for one in wanted:
         manifest = _manifest(workspace, one, is_absent=one.pointer.md5 in absent)
         if manifest is None:
@@ -88,30 +107,36 @@ def fetch(
         found.append(one)
     report = fetch_assets(
         workspace.store,
-        place,
+        place.store,
         np.concatenate(ids),
         jobs=workspace.jobs,
         progress=workspace.progress,
         dry_run=dry_run,
     )
     if there is not None:
-        remember(workspace, remote_name, there.entries.ids)
-    return _report(report, place, dry_run, [one.pointer.dataset for one in found])
+        remember(workspace, place.name, there.entries.ids)
+    return _report(report, place, dry_run, [one.pointer for one in found])
 
 
-def _remote(workspace: Workspace, wanted: str | None) -> tuple[str, RemoteStore]:
-    """The DVC remote of this name, of the settings, or DVC's default one, and the store on it."""
-    name = wanted or workspace.settings.remote or default_remote(workspace.root)
-    known = settings_of_remotes(workspace.root)
-    if name is None:
-        advice = "run `dvc remote add --default NAME DIRECTORY`"
-        raise BadSettings(path=".dvc/config", where="", problem="no default remote", advice=advice)
-    if name not in known:
-        seen = ", ".join(sorted(known)) or "none"
-        advice = f"run `dvc remote add {name} URL`"
-        raise BadSettings(path=".dvc/config", where="", problem=f"no remote {name!r}; known: {seen}", advice=advice)
-    backend = locate_backend(name, str(known[name].get("url", "")), base=workspace.root)
-    return name, RemoteStore(backend)
+def _push(
+    workspace: Workspace, place: RemotePlace, pinned: Sequence[tuple[Pointer, Manifest]], *, dry_run: bool
+) -> MoveReport:
+    versions = [
+        PushVersion(pointer.dataset, manifest.digest, pointer.md5, partial(_ids, manifest))
+        for pointer, manifest in pinned
+    ]
+    report = push_versions(
+        workspace.store,
+        place.store,
+        versions,
+        lambda md5s: send_manifests(workspace.root, place.root, md5s),
+        jobs=workspace.jobs,
+        progress=workspace.progress,
+        dry_run=dry_run,
+    )
+    if not dry_run and (report.assets or not is_known(workspace, place.name)):
+        remember(workspace, place.name, place.store.index().entries.ids)
+    return _report(report, place, dry_run, [pointer for pointer, _ in pinned])
 
 
 def _here(workspace: Workspace, names: Sequence[str]) -> list[str]:
@@ -130,29 +155,59 @@ def _pinned(workspace: Workspace, dataset: str) -> tuple[Pointer, Manifest]:
     return pointer, manifest
 
 
+def _opened(workspace: Workspace, place: RemotePlace, pointers: Sequence[Pointer]) -> list[tuple[Pointer, Manifest]]:
+    """Each version with its manifest, brought from the remote where it is not here.
+
+    A stage's output that is nowhere is left out with a note. Raises ManifestMissing for any other.
+    """
+    opened = []
+    for pointer in pointers:
+        try:
+            manifest = _manifest_of(workspace, pointer)
+        except ManifestMissing:
+            if not bring_manifests(workspace.root, place.root, [pointer.md5]):
+                manifest = _manifest_of(workspace, pointer)
+            elif pointer.stage is None:
+                raise
+            else:
+                workspace.progress.note(
+                    f"a version of {pointer.dataset} ({pointer.md5[:8]}) is neither here nor on the remote: left out; "
+                    "`dvc repro` of its commit makes it again"
+                )
+                continue
+        opened.append((pointer, manifest))
+    return opened
+
+
 def _named(workspace: Workspace, text: str) -> _Wanted:
     name, _, version = text.partition("@")
     dataset = workspace.dataset_name(name, new=True)
     pointer = read_dataset_pointer(workspace.root, dataset, rev=version or None)
     if pointer is None:
         raise UnknownDataset(dataset=text, known=tuple(workspace.datasets()))
-    return _Wanted(pointer, version or None, True)
+    return _Wanted(pointer, not version, True)
 
 
 def _manifest(workspace: Workspace, one: _Wanted, *, is_absent: bool) -> Manifest | None:
     """The manifest, laid out if it is the work tree's; None for a stage's output that can be made again."""
     dataset = one.pointer.dataset
-    if one.version is not None:
-        return manifest_at(workspace, dataset, one.version)
-    if workspace.dataset_path(dataset).is_dir():
+    if one.in_work_tree and workspace.dataset_path(dataset).is_dir():
         return work_tree_manifest(workspace, dataset)
     if is_absent:
         if one.pointer.stage is not None and not one.is_named:
             workspace.progress.note(f"{dataset} is not on the remote; `dvc repro` makes it again")
             return None
         raise ManifestMissing(dataset=dataset, missing=f"{one.pointer.md5} on the remote")
+    if not one.in_work_tree:
+        return _manifest_of(workspace, one.pointer)
     lay_out(workspace.root, [one.pointer.file if one.pointer.stage is None else dataset])
     return work_tree_manifest(workspace, dataset)
+
+
+def _manifest_of(workspace: Workspace, pointer: Pointer) -> Manifest:
+    make_directory(workspace.cache)
+    directory = materialise_pointer(workspace.root, pointer, workspace.cache / "versions")
+    return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
 
 
 def _ids(manifest: Manifest, rows: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None) -> IdMatrix:
@@ -165,6 +220,7 @@ def _ids(manifest: Manifest, rows: np.ndarray[tuple[int], np.dtype[np.int64]] | 
     return np.concatenate(parts)
 
 
-def _report(report: TransferReport, place: RemoteStore, dry_run: bool, datasets: list[str]) -> MoveReport:
-    requests = 0 if dry_run else place.backend.requests
+def _report(report: TransferReport, place: RemotePlace, dry_run: bool, pointers: Sequence[Pointer]) -> MoveReport:
+    requests = 0 if dry_run else place.requests
+    datasets = list(dict.fromkeys(pointer.dataset for pointer in pointers))
     return MoveReport(report.assets, report.packs, report.bytes, requests, report.skipped, datasets)

@@ -13,6 +13,7 @@ from datapin.verbs.move import fetch
 @click.argument("selectors", nargs=-1, metavar="[DATASET[@REV]...]")
 @click.option("-r", "--remote", metavar="NAME", help="DVC remote (default: settings, then DVC's default).")
 @click.option("--where", metavar="SQL", help="Only the assets of these rows.")
+@click.option("--all-versions", is_flag=True, help="Every version in Git's history, not only the work tree's.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched.")
 @jobs_option
 @common_options
@@ -20,6 +21,7 @@ def command(
     selectors: tuple[str, ...],
     remote: str | None,
     where: str | None,
+    all_versions: bool,
     dry_run: bool,
     jobs: int | None,
     as_json: bool,
@@ -27,7 +29,12 @@ def command(
 ) -> None:
     """Bring missing assets and manifests from the remote."""
     report = fetch(
-        open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), selectors, remote=remote, where=where, dry_run=dry_run
+        open_workspace(as_json=as_json, quiet=quiet, jobs=jobs),
+        selectors,
+        remote=remote,
+        where=where,
+        dry_run=dry_run,
+        all_versions=all_versions,
     )
     if as_json:
         emit_json(report)

@@ -12,14 +12,27 @@ from datapin.verbs.move import push
 @click.command("push")
 @click.argument("datasets", nargs=-1, metavar="[DATASET...]")
 @click.option("-r", "--remote", metavar="NAME", help="DVC remote (default: settings, then DVC's default).")
+@click.option("--all-versions", is_flag=True, help="Every version in Git's history, not only the work tree's.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent.")
 @jobs_option
 @common_options
 def command(
-    datasets: tuple[str, ...], remote: str | None, dry_run: bool, jobs: int | None, as_json: bool, quiet: bool
+    datasets: tuple[str, ...],
+    remote: str | None,
+    all_versions: bool,
+    dry_run: bool,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Send missing assets and manifests to the remote."""
-    report = push(open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), datasets, remote=remote, dry_run=dry_run)
+    report = push(
+        open_workspace(as_json=as_json, quiet=quiet, jobs=jobs),
+        datasets,
+        remote=remote,
+        dry_run=dry_run,
+        all_versions=all_versions,
+    )
     if as_json:
         emit_json(report)
     elif not quiet:
