@@ -10,6 +10,8 @@ from typing import Any
 from datapin.backends.backend import Backend
 from datapin.backends.dvcfs import DvcBackend
 from datapin.backends.local import LocalBackend
+from datapin.backends.s3 import S3Backend
+from datapin.backends.s3_settings import s3_settings
 from datapin.base.errors import BadSettings, listed
 
 # Three or more characters: `dvc gc -c` deletes `<remote>/<2 characters>/<file>` as if it were an old object of its own.
@@ -41,6 +43,8 @@ def locate_backend(name: str, remotes: Remotes, *, root: Path) -> Backend:
     scheme = _SCHEME.match(url)
     if scheme is None or scheme[1].lower() == "file":
         return LocalBackend(root / url.removeprefix("file://"))
+    if scheme[1].lower() == "s3":
+        return S3Backend(s3_settings(url, settings))
     return DvcBackend(name, settings, root=root)
 
 
