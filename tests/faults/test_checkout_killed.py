@@ -13,7 +13,7 @@ from datapin.base import failpoints
 from datapin.base.errors import DatapinError
 from datapin.base.settings import StoreSettings
 from datapin.store.store import Store
-from datapin.versions import checkout
+from datapin.versions import checkout_write
 from datapin.versions.checkout import checkout_files
 
 OLD = {f"a/{n}": b"old%d" % n for n in range(6)} | {"gone/x": b"x", "same": b"same", "flat": b"file"}
@@ -40,7 +40,7 @@ def prepared(top: Path) -> Path:
     return top
 
 
-def run(top: Path, stream_from: int = 1 << 30, *, armed: str = "", log: str = "") -> tuple[int, str]:
+def run(top: Path, stream_from: int = 1 << 30, *, jobs: int = 1, armed: str = "", log: str = "") -> tuple[int, str]:
     """Check the new files out in a process of its own: its exit code, and its error if it raised one."""
     told, tell = os.pipe()
     child = os.fork()
@@ -48,9 +48,11 @@ def run(top: Path, stream_from: int = 1 << 30, *, armed: str = "", log: str = ""
         code = 70
         try:
             failpoints._armed, failpoints._log = armed, log
-            checkout._BATCH_FILES, checkout._STREAM_FROM_BYTES = 2, stream_from
+            checkout_write._BATCH_FILES, checkout_write._STREAM_FROM_BYTES = 2, stream_from
+            checkout_write._RUN_FILES = 1
             store = Store.open(top / "store", StoreSettings())
-            checkout_files(pq.read_table(top / "new.parquet"), top / "out", store=store, state=top / "state")
+            rows = pq.read_table(top / "new.parquet")
+            checkout_files(rows, top / "out", store=store, state=top / "state", jobs=jobs)
             code = 0
         except DatapinError as error:
             os.write(tell, repr(error).encode())
@@ -62,10 +64,10 @@ def run(top: Path, stream_from: int = 1 << 30, *, armed: str = "", log: str = ""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), error
 
 
-@pytest.mark.parametrize("stream_from", [1 << 30, 1])
-def test_a_checkout_killed_anywhere_is_finished_by_the_next(tmp_path: Path, stream_from: int) -> None:
+@pytest.mark.parametrize(("stream_from", "jobs"), [(1 << 30, 1), (1, 1), (1 << 30, 2)])
+def test_a_checkout_killed_anywhere_is_finished_by_the_next(tmp_path: Path, stream_from: int, jobs: int) -> None:
     log = tmp_path / "points"
-    assert run(prepared(tmp_path / "clean"), stream_from, log=str(log)) == (0, "")
+    assert run(prepared(tmp_path / "clean"), stream_from, jobs=jobs, log=str(log)) == (0, "")
     assert files_below(tmp_path / "clean" / "out") == dict(sorted(NEW.items()))
     hits = log.read_text().split()
     plan = sorted({(name, count) for name in hits for count in {1, hits.count(name)}})
@@ -73,7 +75,7 @@ def test_a_checkout_killed_anywhere_is_finished_by_the_next(tmp_path: Path, stre
     assert {"base.stat_records.written", "base.stat_records.renamed"} <= set(hits)
     for number, (name, count) in enumerate(plan):
         top = prepared(tmp_path / f"victim{number}")
-        assert run(top, stream_from, armed=f"{name}:{count}:exit")[0] == 137, f"{name} was not reached"
+        assert run(top, stream_from, jobs=jobs, armed=f"{name}:{count}:exit")[0] == 137, f"{name} was not reached"
         seen = {key: data for key, data in files_below(top / "out").items() if ".tmp-" not in key}
         for key, data in seen.items():
             assert data in (OLD.get(key), NEW.get(key)), f"{name}: {key} is neither old nor new"

@@ -32,6 +32,7 @@ def checkout(workspace: Workspace, selector: str, *, into: str, where: str | Non
         target,
         store=workspace.store,
         state=workspace.cache / "checkout",
+        jobs=workspace.jobs,
         progress=workspace.progress,
         force=force,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterator, Sequence, Set
 from contextlib import closing, contextmanager
@@ -18,19 +17,13 @@ from datapin.base import failpoints
 from datapin.base.errors import AssetsMissing, BadRows, Refused, StorageFailed, UnsavedEdits, Usage, listed
 from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
-from datapin.base.ids import AssetId
 from datapin.base.progress import SILENT, Progress
-from datapin.base.stat_records import StatMatrix
 from datapin.manifest.keys import check_keys
 from datapin.store.store import Reader, Store
 from datapin.versions.checkout_state import CheckoutState
 from datapin.versions.checkout_survey import Present, holds_only, survey
+from datapin.versions.checkout_write import NewFiles, write_files
 from datapin.versions.safe_tree import Obstructed, SafeTree
-
-_BATCH_FILES = 64
-_BATCH_BYTES = 8 << 20
-_STREAM_FROM_BYTES = 64 << 20
-_OPEN_FOLDERS = "/proc/self/fd"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +74,7 @@ def checkout_files(
     *,
     store: Store,
     state: Path,
+    jobs: int = 1,
     progress: Progress = SILENT,
     force: bool = False,
 ) -> CheckoutReport:
@@ -111,7 +105,8 @@ def checkout_files(
             known.intend(new_keys, ids[plan.writes])
             failpoints.hit("checkout.intended")
             _remove(tree, plan.removals)
-            stats[plan.writes] = _write(tree, new_keys.to_pylist(), sizes[plan.writes], reader, store, progress)
+            files = NewFiles(new_keys.to_pylist(), sizes[plan.writes], reader, store)
+            stats[plan.writes] = write_files(tree, files, jobs=jobs, progress=progress)
         failpoints.hit("checkout.finished")
         known.save(keys, stats, ids)
     return CheckoutReport(
@@ -186,52 +181,6 @@ def _remove(tree: SafeTree, keys: Sequence[str]) -> None:
     for folder in sorted(folders, reverse=True):
         while folder and tree.remove_if_empty(folder):
             folder = posixpath.dirname(folder)
-
-
-def _write(
-    tree: SafeTree,
-    keys: list[str],
-    sizes: npt.NDArray[np.int64],
-    reader: Reader,
-    store: Store,
-    progress: Progress,
-) -> StatMatrix:
-    """Write the file of every key; their stats. Bytes are hashed before a file gets its name."""
-    stats = np.empty((len(keys), 4), np.int64)
-    with progress.bar("writing files", len(keys), "file") as bar:
-        for first, last in _batches(sizes):
-            if last - first == 1 and sizes[first] >= _STREAM_FROM_BYTES and os.path.isdir(_OPEN_FOLDERS):
-                asset_id = AssetId(reader.raw_id(first).hex())
-                folder, _, name = keys[first].rpartition("/")
-                with tree.streamed(folder, name) as (path, written):
-                    _stream(store, asset_id, path, keys[first])
-                stats[first] = written[0]
-            else:
-                for number, data in enumerate(reader.read_batch(range(first, last)), start=first):
-                    folder, _, name = keys[number].rpartition("/")
-                    stats[number] = tree.write(folder, name, data)
-            failpoints.hit("checkout.batch.written")
-            bar.advance(last - first)
-    return stats
-
-
-def _stream(store: Store, asset_id: AssetId, path: Path, key: str) -> None:
-    try:
-        store.copy_to(asset_id, path, durable=False)
-    except StorageFailed as error:
-        raise StorageFailed("write", key, error.problem) from None  # the path names an open folder of this process
-
-
-def _batches(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of rows to read at once: bounded in files and bytes, a big file alone."""
-    first, held = 0, 0
-    for number, size in enumerate(sizes.tolist()):
-        if number > first and (number - first >= _BATCH_FILES or held + size > _BATCH_BYTES):
-            yield first, number
-            first, held = number, 0
-        held += size
-    if first < len(sizes):
-        yield first, len(sizes)
 
 
 @contextmanager

@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from datapin.base import failpoints
-from datapin.base.files import temporary_name, write_all
+from datapin.base.files import TEMPORARY_PREFIX, write_all
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -38,11 +39,18 @@ class Obstructed(Exception):
 class SafeTree:
     """An open folder tree. `folder` arguments are key prefixes without a trailing slash, empty for the top."""
 
-    def __init__(self, top: Path) -> None:
-        self._top = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, top: Path | int) -> None:
+        """`top` is a path, through links if it has any, or the number of an open folder, which stays open."""
+        self._top = os.dup(top) if isinstance(top, int) else os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._names: list[str] = []
         self._numbers: list[int] = []
         self._current: str | None = None
+        # Random once and then counted: drawing a name per file costs a tenth of writing it.
+        self._drawn = secrets.randbits(64)
+
+    def twin(self) -> SafeTree:
+        """The same tree for another thread, with open folders of its own."""
+        return SafeTree(self._top)
 
     def close(self) -> None:
         """Close every folder."""
@@ -109,10 +117,12 @@ class SafeTree:
         """Put a file there at once, in place of a file or link of that name. Raises Obstructed, OSError."""
         number = self.enter(folder, create=True)
         assert number is not None
-        temporary = temporary_name()
+        temporary = self._temporary_name()
         file = os.open(temporary, _NEW_FILE, 0o666, dir_fd=number)
         try:
-            write_all(file, data)
+            written = os.write(file, data)
+            if written < len(data):
+                write_all(file, memoryview(data)[written:])
             failpoints.hit("checkout.file.written")
             os.replace(temporary, name, src_dir_fd=number, dst_dir_fd=number)
             return stat_row(os.fstat(file))
@@ -128,7 +138,7 @@ class SafeTree:
         """A path for somebody else to write the file to; at the end of the context it gets its name and its stat."""
         number = self.enter(folder, create=True)
         assert number is not None
-        temporary = temporary_name()
+        temporary = self._temporary_name()
         written: list[StatRow] = []
         try:
             # The path leads through our open folder, so no component of it can be swapped.
@@ -166,6 +176,10 @@ class SafeTree:
                 return False
             return True
         return False
+
+    def _temporary_name(self) -> str:
+        self._drawn = (self._drawn + 1) & 0xFFFF_FFFF_FFFF_FFFF
+        return f"{TEMPORARY_PREFIX}{os.getpid()}-{self._drawn:016x}"
 
     def _leave(self, depth: int) -> None:
         while len(self._numbers) > depth:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,7 +28,7 @@ from datapin.base.errors import (
 )
 from datapin.base.settings import StoreSettings
 from datapin.store.store import Store
-from datapin.versions import checkout
+from datapin.versions import checkout_write
 from datapin.versions.checkout import CheckoutReport, checkout_files, plan_checkout
 from datapin.versions.checkout_survey import Present
 from datapin.versions.safe_tree import SafeTree
@@ -264,7 +265,7 @@ def test_damaged_bytes_never_become_a_file(store: Store, tmp_path: Path) -> None
 
 
 def test_a_large_asset_is_streamed(out: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkout, "_STREAM_FROM_BYTES", 1000)
+    monkeypatch.setattr(checkout_write, "_STREAM_FROM_BYTES", 1000)
     contents = {"a/big": os.urandom(5000), "b": b"small", "c/d/big": os.urandom(1000)}
     assert out(contents).written == 3
     assert files_below(tmp_path / "out") == contents
@@ -272,10 +273,42 @@ def test_a_large_asset_is_streamed(out: Out, tmp_path: Path, monkeypatch: pytest
 
 
 def test_many_files_go_in_batches(out: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkout, "_BATCH_BYTES", 50)
+    monkeypatch.setattr(checkout_write, "_BATCH_BYTES", 50)
     contents = {f"{n % 7}/{n:04d}": b"%d" % n * (n % 9) for n in range(300)}
     assert out(contents).written == 300
     assert files_below(tmp_path / "out") == dict(sorted(contents.items()))
+
+
+def test_threads_write_the_same_files_as_one_does(out: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkout_write, "_RUN_FILES", 3)
+    monkeypatch.setattr(checkout_write, "_LONGEST_RUN_FILES", 20)
+    contents = {f"{n % 7}/{n % 3}/{n:04d}": b"%d" % n for n in range(300)}
+    assert out(contents, jobs=4).written == 300
+    assert files_below(tmp_path / "out") == dict(sorted(contents.items()))
+    assert out(contents).unchanged == 300
+    (tmp_path / "out" / "3" / "1" / "0010").write_bytes(b"edited")
+    with pytest.raises(UnsavedEdits, match="3/1/0010"):
+        out({**contents, "3/1/0010": b"new"}, jobs=4)
+
+
+def test_an_error_in_one_thread_ends_the_others(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkout_write, "_BATCH_FILES", 1)
+    monkeypatch.setattr(checkout_write, "_RUN_FILES", 1)
+    contents = {f"{n:03d}/x": b"good%03d" % n * 20 for n in range(400)}
+    table = rows_of(store, contents)
+    for pack in (store.root / "packs").rglob("*.pack"):
+        data = pack.read_bytes()
+        pack.chmod(0o644)
+        pack.write_bytes(data.replace(b"good001", b"BAD-001"))
+    before = threading.active_count()
+    with pytest.raises(DamagedAsset):
+        checkout_files(
+            table, tmp_path / "out", store=Store.open(store.root, StoreSettings()), state=tmp_path / "state", jobs=2
+        )
+    assert threading.active_count() == before
+    written = files_below(tmp_path / "out")
+    assert len(written) < 390, "the other thread went on to the end"
+    assert all(contents[key] == data for key, data in written.items())
 
 
 def test_a_selection_without_rows_empties_what_was_written(out: Out, tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""Writes the files of a checkout in threads: nearly all of its time is the kernel's, which makes files side by side."""
+
+from __future__ import annotations
+
+import os
+import threading
+from array import array
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from datapin.base import failpoints
+from datapin.base.errors import StorageFailed
+from datapin.base.ids import AssetId
+from datapin.base.progress import Bar, Progress
+from datapin.base.stat_records import StatMatrix
+from datapin.store.store import Reader, Store
+from datapin.versions.safe_tree import SafeTree
+
+_BATCH_FILES = 64
+_BATCH_BYTES = 8 << 20
+_STREAM_FROM_BYTES = 64 << 20
+_RUN_FILES = 256
+_LONGEST_RUN_FILES = 2048
+_RUN_BYTES = 64 << 20
+_OPEN_FOLDERS = "/proc/self/fd"
+
+
+@dataclass(frozen=True, slots=True)
+class NewFiles:
+    """Files to write: keys and sizes, and the reader of their assets, aligned."""
+
+    keys: list[str]
+    sizes: npt.NDArray[np.int64]
+    reader: Reader
+    store: Store
+
+
+def write_files(tree: SafeTree, files: NewFiles, *, jobs: int, progress: Progress) -> StatMatrix:
+    """Write every file; their stats. Bytes are hashed before a file gets its name.
+
+    The first error ends all threads after their batch. Raises Obstructed, DamagedAsset, OSError.
+    """
+    stats = np.empty((len(files.keys), 4), np.int64)
+    runs = list(_cut_runs(files.keys, files.sizes))
+    with progress.bar("writing files", len(files.keys), "file") as bar:
+        if jobs < 2 or len(runs) < 2:
+            writing = _Writing(files, bar, threading.Event())
+            for first, last in runs:
+                stats[first:last] = writing.write(tree, first, last)
+            return stats
+        stop = threading.Event()
+        writing = _Writing(files, bar, stop)
+        with ThreadPoolExecutor(max_workers=jobs) as threads:
+            try:
+                places = {threads.submit(writing.write_beside, tree, first, last): first for first, last in runs}
+                for future in as_completed(places):
+                    written = future.result()
+                    stats[places[future] : places[future] + len(written)] = written
+            finally:
+                stop.set()
+    return stats
+
+
+class _Writing:
+    """One checkout's files on their way. Safe across threads, each with a tree of its own."""
+
+    def __init__(self, files: NewFiles, bar: Bar, stop: threading.Event) -> None:
+        self._files = files
+        self._bar = bar
+        self._bar_lock = threading.Lock()
+        self._stop = stop
+
+    def write_beside(self, tree: SafeTree, first: int, last: int) -> StatMatrix:
+        """`write` for a thread: `tree` only says which tree it is."""
+        with closing(tree.twin()) as own:
+            return self.write(own, first, last)
+
+    def write(self, tree: SafeTree, first: int, last: int) -> StatMatrix:
+        """Write these files, batch by batch; the stats of those that were written when somebody said stop."""
+        files, stats = self._files, array("q")
+        for begin, end in _cut_batches(files.sizes[first:last]):
+            if self._stop.is_set():
+                break
+            start = first + begin
+            if end - begin == 1 and files.sizes[start] >= _STREAM_FROM_BYTES and os.path.isdir(_OPEN_FOLDERS):
+                stats.extend(self._stream(tree, start))
+            else:
+                for number, data in enumerate(files.reader.read_batch(range(start, first + end)), start):
+                    folder, _, name = files.keys[number].rpartition("/")
+                    stats.extend(tree.write(folder, name, data))
+            failpoints.hit("checkout.batch.written")
+            with self._bar_lock:
+                self._bar.advance(end - begin)
+        return np.frombuffer(stats, np.int64).reshape(-1, 4)
+
+    def _stream(self, tree: SafeTree, number: int) -> tuple[int, int, int, int]:
+        asset_id = AssetId(self._files.reader.raw_id(number).hex())
+        key = self._files.keys[number]
+        folder, _, name = key.rpartition("/")
+        with tree.streamed(folder, name) as (path, written):
+            self._copy(asset_id, path, key)
+        return written[0]
+
+    def _copy(self, asset_id: AssetId, path: Path, key: str) -> None:
+        try:
+            self._files.store.copy_to(asset_id, path, durable=False)
+        except StorageFailed as error:
+            # The path names an open folder of this process.
+            raise StorageFailed("write", key, error.problem) from None
+
+
+def _cut_runs(keys: list[str], sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of rows for one thread each: whole folders where that works, as two threads in one folder wait in turn."""
+    first, held, folder = 0, 0, ""
+    for number, (key, size) in enumerate(zip(keys, sizes.tolist(), strict=True)):
+        here = key.rpartition("/")[0]
+        count = number - first
+        if count and (
+            held + size > _RUN_BYTES or count >= _LONGEST_RUN_FILES or (count >= _RUN_FILES and here != folder)
+        ):
+            yield first, number
+            first, held = number, 0
+        held += size
+        folder = here
+    if first < len(keys):
+        yield first, len(keys)
+
+
+def _cut_batches(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Ranges of rows to read at once: bounded in files and bytes, a big file alone."""
+    first, held = 0, 0
+    for number, size in enumerate(sizes.tolist()):
+        if number > first and (number - first >= _BATCH_FILES or held + size > _BATCH_BYTES):
+            yield first, number
+            first, held = number, 0
+        held += size
+    if first < len(sizes):
+        yield first, len(sizes)
