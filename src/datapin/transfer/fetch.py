@@ -1,36 +1,44 @@
-"""Brings assets from a remote store to the local one; every byte is hashed before it becomes visible."""
+"""Brings assets from a remote store to the local one; every byte is hashed before it becomes visible.
+
+Memory is bounded by what is under way, not by what is wanted: four packs as streams, and twice as many calls for
+ranges as run at once, of 4 MiB each; packs and large assets go to the disk chunk by chunk.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 
 from datapin.base import failpoints
-from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedPack, ObjectMissing
-from datapin.base.files import write_all
+from datapin.base.errors import (
+    AssetsMissing,
+    Damage,
+    DamagedAsset,
+    Locked,
+    ObjectMissing,
+    StorageFailed,
+    WorldError,
+)
 from datapin.base.id_columns import IdMatrix
-from datapin.base.progress import SILENT, Progress
-from datapin.pack.reader import Span, coalesce, read_stored
-from datapin.pack.table import Table, read_table_of_file
-from datapin.pack.writer import SealedPack
-from datapin.store.encoded import EncodedAsset
+from datapin.base.progress import SILENT, Bar, Progress
 from datapin.store.filling import Filled, Filler
-from datapin.store.index import IN_LOOSE_FILE, Entries, Index
+from datapin.store.index import IN_LOOSE_FILE, Index
 from datapin.store.layout import loose_key, pack_key, storage_failures
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
-from datapin.transfer.plan import Rows, plan_transfer
+from datapin.transfer.downloads import Downloads, Stopped, range_calls
+from datapin.transfer.plan import Rows, TransferPlan, plan_transfer
 from datapin.transfer.report import TransferReport
-from datapin.transfer.threads import map_in_order
+from datapin.transfer.threads import map_in_order, packs_at_once, ranges_at_once
 
-_GAP_BYTES = 256 << 10  # reading this much for nothing costs less than another request to S3
-_SPAN_BYTES = 8 << 20
-_PUBLISH_BYTES = 1 << 30  # a fetch that is cut off keeps what was published
+GAP_BYTES = 64 << 10  # reading this much for nothing costs less than another request
+
+_PUBLISH_BYTES = 1 << 30  # a fetch that is killed keeps what was published
+_LOOSE = b""  # in place of a pack's id
 
 
 def fetch_assets(
@@ -41,199 +49,198 @@ def fetch_assets(
     jobs: int,
     progress: Progress = SILENT,
     dry_run: bool = False,
+    gap_bytes: int = GAP_BYTES,
 ) -> TransferReport:
     """Bring the assets `ids` from `remote`; what is here is not fetched again, also after a fetch that was cut off.
 
-    A pack of which more than half is wanted comes whole and keeps its name; of others, ranges. Raises AssetsMissing
-    if the remote lacks one, DamagedAsset if it has no good copy of one, RemoteUnreachable, StorageFailed.
+    A pack of which more than half is wanted comes whole and keeps its name; of others, ranges, where pieces at most
+    `gap_bytes` apart are read together. Another copy is used where one is damaged. What came before an error or an
+    interrupt stays. Raises AssetsMissing if the remote lacks one, DamagedAsset if it has no good copy of one,
+    RemoteUnreachable, StorageFailed.
     """
     remote.check_format()
     index = remote.index()
     plan = plan_transfer(ids, index, store.index)
     if len(plan.absent):
-        names = tuple(row.tobytes().hex() for row in ids[plan.absent[:20]])
-        raise AssetsMissing(names=names, count=len(plan.absent), where=remote.url)
+        raise _missing(ids[plan.absent], remote)
     if dry_run:
         return TransferReport(plan.assets, len(plan.whole) + len(plan.loose), plan.bytes, 0, plan.present)
+    if not plan.assets:
+        return TransferReport(0, 0, 0, remote.backend.requests, plan.present)
     with (
         store.staging() as filler,
         progress.bar("fetching", plan.bytes, "B") as bar,
         storage_failures("write to the store", store.root),
     ):
-        fetch = _Fetch(store, remote, index, filler)
-        pieces = [plan.pieces]
-        for number, pack in fetch.whole_packs(plan.whole, jobs):
-            if pack is None:
-                pieces.append(plan.wanted_in_whole[index.entries.pack[plan.wanted_in_whole] == number])
-                continue
-            filler.keep_pack(pack)
-            bar.advance(pack.size_bytes)
-            fetch.publish_if(pack.size_bytes)
-        for asset in fetch.pieces(np.concatenate(pieces), jobs):
-            filler.append_stored(asset.raw_id, asset.codec, asset.stored, asset.raw_length)
-            bar.advance(len(asset.stored))
-            fetch.publish_if(len(asset.stored))
-        for row in plan.loose:
-            fetch.loose(int(row))
-            bar.advance(int(index.entries.length[row]))
-            fetch.publish_if(int(index.entries.length[row]))
+        fetch = _Fetch(store, remote, filler, bar, jobs, gap_bytes)
+        try:
+            _run_beside(lambda: fetch.run(index, plan), fetch.stop)
+        except StorageFailed:
+            raise
+        except (WorldError, Damage, KeyboardInterrupt):
+            with suppress(StorageFailed, Locked, OSError):  # the first error is the one to tell
+                fetch.publish()
+            raise
         fetch.publish()
     return TransferReport(fetch.assets, fetch.files, fetch.bytes, remote.backend.requests, plan.present)
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """Neighbouring pieces of one pack: rows of the index, and the span that covers them."""
-
-    pack: int
-    rows: Rows
-    span: Span
+def _run_beside(call: Callable[[], None], stop: threading.Event) -> None:
+    """Run `call` in a thread, so that an interrupt never cuts a pack off half-written: it sets `stop` and waits."""
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(call)
+        try:
+            running.result()
+        except KeyboardInterrupt:
+            stop.set()
+            raise
 
 
 class _Fetch:
     """One fetch under way."""
 
-    def __init__(self, store: Store, remote: RemoteStore, index: Index, filler: Filler) -> None:
+    def __init__(self, store: Store, remote: RemoteStore, filler: Filler, bar: Bar, jobs: int, gap_bytes: int) -> None:
+        self.stop = threading.Event()
+        self.assets = self.files = self.bytes = 0
         self._store = store
         self._remote = remote
-        self._index = index
         self._filler = filler
+        self._bar = bar
+        self._jobs = jobs
+        self._gap_bytes = gap_bytes
+        self._downloads = Downloads(remote, filler, self.stop)
+        self._lock = threading.Lock()  # of the filler, and of `_unpublished`
         self._unpublished = 0
-        self.assets = self.files = self.bytes = 0
+        self._gone: set[bytes] = set()
+        self._damaged_packs: set[bytes] = set()
+        self._damaged: dict[tuple[bytes, bytes], str] = {}  # pack and asset, and what is wrong with this copy
 
-    def whole_packs(self, packs: Sequence[int], jobs: int) -> Iterator[tuple[int, SealedPack | None]]:
-        """Each pack in a staged file, checked; None if it is damaged or gone there."""
-        yield from map_in_order(lambda number: (number, self._whole_pack(number)), packs, jobs=jobs)
+    def run(self, index: Index, plan: TransferPlan) -> None:
+        """Carry out the plan, then plans for what failed, from other copies, until nothing fails or no copy is left.
 
-    def pieces(self, rows: Rows, jobs: int) -> Iterator[EncodedAsset]:
-        """The assets of these rows, checked, in the order of their places."""
-        entries = self._index.entries
-        rows = rows[np.lexsort((entries.offset[rows], entries.pack[rows]))]
-        for request, block in map_in_order(self._read, _requests(entries, rows), jobs=jobs):
-            for row in request.rows:
-                yield self._piece(int(row), request, block)
-
-    def loose(self, row: int) -> None:
-        """Bring one loose asset into a staged file."""
-        raw_id = self._index.entries.ids[row].tobytes()
-        key = loose_key(raw_id.hex())
-        writer = self._filler.open_loose()
-        try:
-            for chunk in self._remote.backend.iter_chunks(key):
-                writer.write(chunk)
-        except ObjectMissing:
-            raise AssetsMissing(names=(raw_id.hex(),), count=1, where=self._remote.url) from None
-        if writer.raw_id() != raw_id:
-            raise DamagedAsset(raw_id.hex(), f"{self._remote.url}/{key}")
-        self._filler.keep_loose(writer, raw_id)
-
-    def publish_if(self, new_bytes: int) -> None:
-        """Count what came; publish when there is enough of it."""
-        self._unpublished += new_bytes
-        if self._unpublished >= _PUBLISH_BYTES:
-            self.publish()
+        Raises DamagedAsset, AssetsMissing, RemoteUnreachable, OSError.
+        """
+        with suppress(Stopped):
+            while True:
+                failed = [self._whole_packs(index, plan), self._pieces(index, plan), self._loose(index, plan)]
+                rows = np.concatenate(failed)
+                if not len(rows):
+                    return
+                ids = index.entries.ids[rows]
+                index = self._without_bad_copies(self._remote.index())  # read again: packs may have been replaced
+                plan = plan_transfer(ids, index, self._store.index, never_whole=self._damaged_packs)
+                if len(plan.absent):
+                    raise self._no_copy(ids[plan.absent])
 
     def publish(self) -> None:
         """Make everything fetched so far visible."""
+        with self._lock:
+            self._publish()
+
+    def _whole_packs(self, index: Index, plan: TransferPlan) -> Rows:
+        """Fetch packs as they are; the wanted rows of those that are gone or damaged."""
+        packs = index.entries.packs
+        got = map_in_order(lambda number: self._whole_pack(packs[number]), plan.whole, jobs=packs_at_once(self._jobs))
+        bad = [number for number, is_here in zip(plan.whole, got, strict=True) if not is_here]
+        return plan.wanted_in_whole[np.isin(index.entries.pack[plan.wanted_in_whole], bad)]
+
+    def _whole_pack(self, pack: bytes) -> bool:
+        try:
+            found = self._downloads.pack(pack)
+        except ObjectMissing:
+            self._gone.add(pack)
+            return False
+        if found is None:
+            self._damaged_packs.add(pack)
+            return False
+        with self._lock:
+            self._filler.keep_pack(found)
+            self._count(found.size_bytes)
+        return True
+
+    def _pieces(self, index: Index, plan: TransferPlan) -> Rows:
+        """Fetch assets out of their packs; the rows of those that are gone or damaged."""
+        entries, bad = index.entries, []
+        calls = range_calls(entries, plan.pieces, self._gap_bytes)
+        for pieces in map_in_order(
+            lambda call: self._downloads.ranges(entries, call), calls, jobs=ranges_at_once(self._jobs)
+        ):
+            for piece in pieces:
+                pack = entries.packs[entries.pack[piece.row]]
+                if piece.asset is not None:
+                    asset = piece.asset
+                    with self._lock:
+                        self._filler.append_stored(asset.raw_id, asset.codec, asset.stored, asset.raw_length)
+                        self._count(len(asset.stored))
+                    continue
+                bad.append(piece.row)
+                if piece.problem:
+                    self._damaged[pack, entries.ids[piece.row].tobytes()] = piece.problem
+                else:
+                    self._gone.add(pack)
+        return np.array(bad, dtype=np.intp)
+
+    def _loose(self, index: Index, plan: TransferPlan) -> Rows:
+        """Fetch loose assets; the rows of those that are gone or damaged."""
+        ids = [index.entries.ids[row].tobytes() for row in plan.loose]
+        got = map_in_order(self._loose_asset, ids, jobs=packs_at_once(self._jobs))
+        return plan.loose[[not is_here for is_here in got]] if ids else plan.loose
+
+    def _loose_asset(self, raw_id: bytes) -> bool:
+        try:
+            writer = self._downloads.loose(raw_id)
+        except ObjectMissing:
+            self._damaged[_LOOSE, raw_id] = ""
+            return False
+        if writer is None:
+            self._damaged[_LOOSE, raw_id] = "hash mismatch"
+            return False
+        with self._lock:
+            self._filler.keep_loose(writer, raw_id)
+            self._count(writer.size_bytes)
+        return True
+
+    def _without_bad_copies(self, index: Index) -> Index:
+        """The index without what was found gone or damaged."""
+        entries = index.entries
+        good = np.array([*(pack not in self._gone for pack in entries.packs), True], dtype=bool)
+        keep = good[entries.pack]  # the last place is for loose assets, whose pack is -1
+        for pack, raw_id in self._damaged:
+            first = index.find_one(raw_id)
+            for row in index.rows_with_id_of(first) if first is not None else ():
+                number = entries.pack[row]
+                keep[row] &= (_LOOSE if number == IN_LOOSE_FILE else entries.packs[number]) != pack
+        return Index(entries.take(keep))
+
+    def _no_copy(self, ids: IdMatrix) -> DamagedAsset | AssetsMissing:
+        """The error for assets that no copy is left of."""
+        for (pack, raw_id), problem in self._damaged.items():
+            if problem and (ids == np.frombuffer(raw_id, dtype=np.uint8)).all(axis=1).any():
+                key = pack_key(pack.hex()) if pack else loose_key(raw_id.hex())
+                return DamagedAsset(raw_id.hex(), f"{self._remote.url}/{key}", problem)
+        return _missing(ids, self._remote)
+
+    def _count(self, new_bytes: int) -> None:
+        """Count what came; publish when there is enough of it."""
+        self._bar.advance(new_bytes)
+        self._unpublished += new_bytes
+        if self._unpublished >= _PUBLISH_BYTES:
+            self._publish()
+
+    def _publish(self) -> None:
         filled = self._filler.finish()
         failpoints.hit("fetch.staged")
         self._store.publish(filled)
         self._unpublished = 0
-        self._count(filled)
+        self._report(filled)
 
-    def _count(self, filled: Filled) -> None:
+    def _report(self, filled: Filled) -> None:
         self.assets += sum(pack.count for pack in filled.packs) + len(filled.loose)
         self.files += len(filled.packs) + len(filled.loose)
         self.bytes += sum(pack.size_bytes for pack in filled.packs)
         self.bytes += sum(loose.size_bytes for loose in filled.loose)
 
-    def _whole_pack(self, number: int) -> SealedPack | None:
-        pack = self._index.entries.packs[number]
-        path = self._filler.new_path()
-        try:
-            size = self._download(pack_key(pack.hex()), path, pack)
-            if size is None:
-                return None
-            table = read_table_of_file(path)
-            if not _all_assets_are_right(path, table):
-                return None
-        except (ObjectMissing, DamagedPack):
-            return None
-        return SealedPack(path, pack.hex(), size, table.tobytes())
 
-    def _download(self, key: str, path: str, content: bytes) -> int | None:
-        """Write the object to `path`, durably; its size, or None if it does not hash to `content`."""
-        digest, size = hashlib.sha256(), 0
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-        try:
-            for chunk in self._remote.backend.iter_chunks(key):
-                digest.update(chunk)
-                write_all(number, chunk)
-                size += len(chunk)
-            if digest.digest() != content:
-                return None
-            os.fsync(number)
-            failpoints.hit("fetch.pack.synced")
-        finally:
-            os.close(number)
-        return size
-
-    def _read(self, request: _Request) -> tuple[_Request, bytes]:
-        key = pack_key(self._index.entries.packs[request.pack].hex())
-        try:
-            (block,) = self._remote.backend.get_ranges(key, [(request.span.offset, request.span.length)])
-        except ObjectMissing:
-            block = b""
-        return request, block
-
-    def _piece(self, row: int, request: _Request, block: bytes) -> EncodedAsset:
-        entries = self._index.entries
-        start, length = int(entries.offset[row]) - request.span.offset, int(entries.length[row])
-        asset = self._asset(row, block[start : start + length])
-        return asset if not asset.problem() else self._other_copy(row, asset.problem())
-
-    def _asset(self, row: int, stored: bytes) -> EncodedAsset:
-        entries = self._index.entries
-        return EncodedAsset(entries.ids[row].tobytes(), int(entries.codec[row]), stored, int(entries.raw_length[row]))
-
-    def _other_copy(self, row: int, problem: str) -> EncodedAsset:
-        """Another copy of an asset whose first is damaged or gone. Raises DamagedAsset."""
-        entries = self._index.entries
-        raw_id = entries.ids[row].tobytes()
-        first = self._index.find_one(raw_id)
-        assert first is not None
-        for copy in self._index.rows_with_id_of(first):
-            pack = int(entries.pack[copy])
-            if copy == row or pack == IN_LOOSE_FILE:
-                continue
-            span = Span(int(entries.offset[copy]), int(entries.length[copy]), 0, 0)
-            asset = self._asset(copy, self._read(_Request(pack, np.array([copy]), span))[1])
-            if not asset.problem():
-                return asset
-        key = pack_key(entries.packs[entries.pack[row]].hex())
-        raise DamagedAsset(raw_id.hex(), f"{self._remote.url}/{key}", problem)
-
-
-def _requests(entries: Entries, rows: Rows) -> Iterator[_Request]:
-    """Spans over `rows`, which are sorted by place."""
-    packs = entries.pack[rows]
-    starts = [0, *(np.flatnonzero(np.diff(packs)) + 1).tolist(), len(rows)] if len(rows) else []
-    for start, end in pairwise(starts):
-        group = rows[start:end]
-        offsets, lengths = entries.offset[group].tolist(), entries.length[group].tolist()
-        for span in coalesce(offsets, lengths, gap=_GAP_BYTES, most=_SPAN_BYTES):
-            yield _Request(int(packs[start]), group[span.first : span.last + 1], span)
-
-
-def _all_assets_are_right(path: str, table: Table) -> bool:
-    """Whether each asset of the pack hashes to its id: a pack may be whole and still name wrong ids."""
-    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        for record in table:
-            stored = read_stored(number, int(record["offset"]), int(record["stored"]))
-            asset = EncodedAsset(record["id"].tobytes(), int(record["codec"]), stored, int(record["raw"]))
-            if asset.problem():
-                return False
-        return True
-    finally:
-        os.close(number)
+def _missing(ids: IdMatrix, remote: RemoteStore) -> AssetsMissing:
+    names = tuple(row.tobytes().hex() for row in ids[:20])
+    return AssetsMissing(names=names, count=len(ids), where=remote.url)
