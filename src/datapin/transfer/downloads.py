@@ -6,7 +6,6 @@ Bytes that come wrong are read again twice: a server or a network may have spoil
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,10 @@ import numpy as np
 from datapin.base import failpoints
 from datapin.base.errors import DamagedPack, ObjectMissing
 from datapin.base.files import write_all
+from datapin.base.ids import RAW_ID_BYTES
+from datapin.pack.codec import CodecError, decode
 from datapin.pack.format import CODEC_RAW
-from datapin.pack.reader import Span, coalesce
+from datapin.pack.reader import Span, coalesce, read_stored
 from datapin.pack.table import Table, read_table_of_file
 from datapin.pack.writer import SealedPack
 from datapin.store.encoded import EncodedAsset
@@ -34,6 +35,7 @@ READS = 3
 _SPAN_BYTES = 2 << 20
 _CALL_BYTES = 4 << 20  # of one request for ranges: with those under way and waiting it bounds the memory of a fetch
 _CALL_SPANS = 256
+_CHECKED_BYTES = 1 << 20
 
 
 class Stopped(Exception):  # no error: the user has stopped the fetch
@@ -195,20 +197,22 @@ def _call(pack: bytes, rows: Rows, spans: Sequence[Span]) -> RangeCall:
 
 def _assets_are_right(path: str, table: Table) -> bool:
     """Whether each asset of the pack hashes to its id."""
-    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data, memoryview(data) as view:
-        places = zip(
-            table["offset"].tolist(),
-            table["stored"].tolist(),
-            table["raw"].tolist(),
-            table["codec"].tolist(),
-            strict=True,
-        )
-        for number, (offset, length, raw_length, codec) in enumerate(places):
-            raw_id = table["id"][number].tobytes()
-            if codec == CODEC_RAW:
-                with view[offset : offset + length] as stored:
-                    if hashlib.sha256(stored).digest() != raw_id:
-                        return False
-            elif EncodedAsset(raw_id, codec, bytes(view[offset : offset + length]), raw_length).problem():
-                return False
-    return True
+    offsets, lengths = table["offset"].tolist(), table["stored"].tolist()
+    raw_lengths, codecs = table["raw"].tolist(), table["codec"].tolist()
+    ids = table["id"].tobytes()
+    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for span in coalesce(offsets, lengths, gap=0, most=_CHECKED_BYTES):
+            block = memoryview(read_stored(number, span.offset, span.length))
+            for place in range(span.first, span.last + 1):
+                start = offsets[place] - span.offset
+                stored: bytes | memoryview = block[start : start + lengths[place]]
+                if codecs[place] != CODEC_RAW:
+                    stored = decode(codecs[place], bytes(stored), raw_lengths[place])
+                if hashlib.sha256(stored).digest() != ids[RAW_ID_BYTES * place : RAW_ID_BYTES * (place + 1)]:
+                    return False
+        return True
+    except CodecError:
+        return False
+    finally:
+        os.close(number)
