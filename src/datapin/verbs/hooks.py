@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datapin.base.errors import DatapinError, Refused, listed
 from datapin.base.settings import CONFIG, FOLDER
+from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import known_objects, remote_tips, tracked_files
 from datapin.versions.history import Pins, find_pins
 from datapin.versions.pointer_file import Pointer
@@ -76,8 +77,8 @@ def pushed_versions(top: Path, remote: str, refs: Iterable[PushedRef]) -> list[P
         ours = [pointer for pointer in find_pins(top, wanted, not_in).datasets if pointer.summary is not None]
         if ours:
             names = listed(sorted({pointer.dataset for pointer in ours}), 3)
-            what = f"push refused: its commits pin {names}, and the checked-out branch has no datapin to send them"
-            raise Refused(what, f"check out a branch that has, or {_WITHOUT}")
+            what = f"its commits pin {names}, and the branch that is checked out has no datapin to send them"
+            raise Refused(what, "check out a branch that has it, then push again")
     found = [_told_apart(root, find_pins(root, wanted, not_in)) for root in projects]
     return [one for one in found if one.versions or one.unknown]
 
@@ -96,12 +97,13 @@ def _projects(top: Path) -> list[Path]:
 
 
 def _told_apart(root: Path, pins: Pins) -> PushedVersions:
-    """An output whose files are not known here counts as a dataset if it is one in another version."""
-    names = {pointer.dataset for pointer in pins.datasets}
-    if pins.unknown:
-        names |= {pointer.dataset for pointer in find_pins(root, ["HEAD"]).datasets}
-    return PushedVersions(
-        root,
-        [*pins.datasets, *(pointer for pointer in pins.unknown if pointer.dataset in names)],
-        [pointer for pointer in pins.unknown if pointer.dataset not in names],
-    )
+    """An output whose files DVC's cache does not know counts as a dataset if it is one in another version."""
+    versions, unknown = list(pins.datasets), []
+    names = {pointer.dataset for pointer in find_pins(root).datasets} if pins.unknown else set()
+    cache = DvcCache(root)
+    for pointer in pins.unknown:
+        if pointer.dataset in names or cache.holds_manifest(pointer, in_work_tree=True):
+            versions.append(pointer)
+        elif not (root / pointer.dataset).is_dir():
+            unknown.append(pointer)  # else it is here and no manifest: one that Git keeps instead of DVC's cache
+    return PushedVersions(root, versions, unknown)

@@ -144,7 +144,9 @@ def test_tags_reach_commits_and_a_tag_on_a_file_reaches_nothing(clone: Clone, pi
     clone.git("tag", "-a", "v1", "-m", "x")
     clone.git("tag", "blob", "HEAD:data/raw.dvc")
     assert md5s(clone.path, [clone.git("rev-parse", "v1").strip()]) == [("data/raw", md5)]
-    assert md5s(clone.path, [clone.git("rev-parse", "blob").strip()]) == []
+    blob = clone.git("rev-parse", "blob").strip()
+    assert md5s(clone.path, [blob]) == []
+    assert md5s(clone.path, ["v1"], (blob,)) == [("data/raw", md5)]
 
 
 def test_outputs_of_stages_are_told_by_what_they_hold(clone: Clone) -> None:

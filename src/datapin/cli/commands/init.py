@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from datapin.base.settings import CONFIG, FOLDER
 from datapin.cli.bars import terminal_progress
 from datapin.cli.options import common_options
 from datapin.cli.render import emit_json
@@ -39,5 +40,5 @@ def command(remote: str | None, template: str | None, hooks: bool | None, as_jso
             click.echo(f"changed  {path}")
         if not report.created and not report.changed:
             click.echo("already set up, nothing to do")
-        else:
+        elif f"{FOLDER}/{CONFIG}" in report.created:
             click.echo("next: datapin add FOLDER --to data/raw --label parent")
