@@ -27,7 +27,6 @@ from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.reports import AddReport
 from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
 from datapin.versions.pointer import read_dataset_pointer
-from datapin.versions.tracking import import_dvc_early
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +180,6 @@ def _stored(
     wanted = np.flatnonzero(to_read)
     if not len(wanted):
         return ids, stats, 0, 0
-    import_dvc_early()
     every = found.paths()
     paths = [every[i] for i in wanted] if len(wanted) < len(found) else every
     put = workspace.store.put_files(

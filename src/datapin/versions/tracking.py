@@ -1,10 +1,12 @@
-"""Let DVC and Git know of a changed manifest: what `dvc add` does, by DVC's own interface, plus our summary."""
+"""Let DVC and Git know of a changed manifest: what `dvc add` does, plus our summary.
+
+The plain case is written by us (`tracking_plain`), all else by DVC's own interface, which costs half a second.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,21 +15,11 @@ from typing import Any
 
 from datapin.base.errors import Locked, StorageFailed, ToolFailed
 from datapin.base.files import fsync_directory, fsync_path
+from datapin.versions.dvc_lock import WHAT
 from datapin.versions.pointer_file import SUMMARY
+from datapin.versions.tracking_plain import LeftToDvc, track_plain
 
 _RETRY_S = 0.1
-
-
-def import_dvc_early() -> None:
-    """Start importing DVC in a thread: the 0.2 s pass while worker processes read files."""
-    threading.Thread(target=_import_dvc, daemon=True).start()
-
-
-def _import_dvc() -> None:
-    import dvc.repo
-    import dvc.repo.add  # noqa: F401  # all that `track` needs
-
-
 _LOGGERS = ("dvc", "dvc_data", "dvc_objects", "scmrepo")
 
 
@@ -38,6 +30,16 @@ def track(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: fl
     returns. Raises Locked if DVC's lock stays busy for `timeout_s`, ToolFailed if DVC refuses, StorageFailed if the
     disk does.
     """
+    try:
+        return track_plain(root, dataset, summary, timeout_s=timeout_s)
+    except LeftToDvc:
+        return track_by_dvc(root, dataset, summary, timeout_s=timeout_s)
+    except OSError as error:
+        raise StorageFailed("pin", error.filename or dataset, error.strerror or str(error)) from None
+
+
+def track_by_dvc(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: float = 60.0) -> str:
+    """As `track`, always by DVC's own code."""
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
 
@@ -48,7 +50,7 @@ def track(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: fl
                 return _track(root, dataset, summary)
             except LockError as error:
                 if time.monotonic() >= deadline:
-                    what = "DVC's repository lock" if "blocked by" not in str(error) else f"the output {dataset}"
+                    what = WHAT if "blocked by" not in str(error) else f"the output {dataset}"
                     raise Locked(what=what, path=".dvc/tmp/lock", waited_s=timeout_s) from None
                 time.sleep(_RETRY_S)
             except DvcException as error:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import zc.lockfile
 from ruamel.yaml import YAML
 
 from clones import Clone
-from datapin.base.errors import Locked, ToolFailed
+from datapin.base.errors import Locked, StorageFailed, ToolFailed
+from datapin.versions import tracking_objects
+from datapin.versions.dvc_lock import repository_lock
 from datapin.versions.pointer import find_datasets, read_dataset_pointer, track
 
 from .conftest import Pin, summary_of, write_shards
@@ -175,6 +181,67 @@ def test_a_busy_repository_is_an_error_that_names_the_lock(clone: Clone, pin: Pi
     assert ".dvc/tmp/lock" in caught.value.message
     assert not (clone.path / "data" / "raw.dvc").exists()
     pin(b"one")
+
+
+@pytest.mark.parametrize("lock", ["lock", "rwlock.lock"])
+def test_dvc_waits_for_us_and_we_for_dvc(clone: Clone, pin: Pin, lock: str) -> None:
+    pin(b"one")
+    code = (
+        "import sys, zc.lockfile; held = zc.lockfile.LockFile(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+    )
+    path = clone.path / ".dvc" / "tmp" / lock
+    words = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(Locked):
+            track(clone.path, "data/raw", summary_of(b"two"), timeout_s=0.1)
+        holder.communicate()
+    with repository_lock(clone.path, timeout_s=1.0), pytest.raises(zc.lockfile.LockError):
+        zc.lockfile.LockFile(str(clone.path / ".dvc" / "tmp" / "lock"))
+
+
+def test_a_path_that_a_stage_uses_is_busy(clone: Clone, pin: Pin) -> None:
+    pin(b"one")
+    register = {"write": {f"{clone.path}/data/raw": {"pid": os.getppid(), "cmd": "a stage"}}}
+    (clone.path / ".dvc" / "tmp" / "rwlock").write_text(json.dumps(register))
+    with pytest.raises(Locked) as caught:
+        track(clone.path, "data/raw", summary_of(b"one"), timeout_s=0.0)
+    assert "data/raw" in caught.value.message
+
+
+def test_pinning_imports_dvc_only_where_it_must(clone: Clone) -> None:
+    write_shards(clone.path / "data" / "raw", b"one")
+    code = (
+        "import sys; from pathlib import Path; from datapin.versions.pointer import track\n"
+        "track(Path(sys.argv[1]), 'data/raw', {'digest': 'sha256:x'})\n"
+        "print(sorted(name for name in ('dvc', 'git', 'dvc_data', 'dulwich') if name in sys.modules))"
+    )
+    assert clone.run(sys.executable, "-c", code, clone.path).stdout.strip() == "[]"
+    clone.dvc("config", "cache.type", "symlink")
+    assert "dvc" in clone.run(sys.executable, "-c", code, clone.path).stdout
+
+
+@pytest.mark.parametrize("where", ["cache", "cache/files/md5", "tmp"])
+def test_a_disk_that_does_not_take_it_is_one_line(clone: Clone, pin: Pin, where: str) -> None:
+    write_shards(clone.path / "data" / "raw", b"one")
+    path = clone.path / ".dvc" / where
+    shutil.rmtree(path, ignore_errors=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("a file where DVC has a folder")
+    with pytest.raises(StorageFailed):
+        track(clone.path, "data/raw", summary_of(b"one"))
+    assert not (clone.path / "data" / "raw.dvc").exists()
+    path.unlink()
+    pin(b"one")
+
+
+def test_a_shard_that_changes_under_our_hands_is_not_kept(tmp_path: Path) -> None:
+    md5 = hashlib.md5(b"as it was").hexdigest()
+    with pytest.raises(StorageFailed) as caught:
+        tracking_objects._put(tmp_path, md5, 9, [b"as it", b" is"])
+    assert "changed" in caught.value.message
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_what_dvc_refuses_is_one_line(clone: Clone) -> None:

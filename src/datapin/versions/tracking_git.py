@@ -1,0 +1,54 @@
+"""What pinning asks of Git: which paths it ignores or tracks, and to stage what was written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from datapin.base.errors import ToolFailed
+
+_TIMEOUT_S = 120.0
+
+
+def ignoring_patterns(root: Path, paths: Sequence[str]) -> list[str] | None:
+    """For each path, relative to `root`, the pattern that decides whether Git ignores it, "" if none speaks of it.
+
+    A pattern with `!` decides against it. None if Git cannot tell. What is tracked counts as if it were not.
+    """
+    question = "\0".join(paths).encode() + b"\0"
+    done = _git(root, "check-ignore", "--verbose", "--non-matching", "--no-index", "-z", "--stdin", given=question)
+    answers = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    patterns = answers[2::4]
+    return patterns if done.returncode in (0, 1) and len(patterns) == len(paths) else None
+
+
+def is_tracked(root: Path, path: str) -> bool:
+    """Whether Git tracks `path` or anything below it."""
+    done = _git(root, "--literal-pathspecs", "ls-files", "-z", "--", path)
+    return done.returncode != 0 or bool(done.stdout)
+
+
+def stage(root: Path, paths: Sequence[str]) -> None:
+    """Put these files into Git's index. Raises ToolFailed."""
+    done = _git(root, "--literal-pathspecs", "add", "--", *paths)
+    if done.returncode != 0:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise ToolFailed("git", f"`git add {' '.join(paths)}`: {lines[0] if lines else 'no message'}")
+
+
+def _git(root: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["git", "-C", os.fspath(root), *arguments],
+            input=given,
+            capture_output=True,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+            timeout=_TIMEOUT_S,
+        )
+    except FileNotFoundError:
+        raise ToolFailed("git", "the command is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise ToolFailed("git", f"`git {arguments[0]}` did not answer within {_TIMEOUT_S:.0f} s") from None
