@@ -6,10 +6,11 @@ import shutil
 import sys
 from importlib.metadata import version
 
-from datapin.base.errors import DatapinError
+from datapin.base.errors import DatapinError, RemoteUnreachable
 from datapin.base.findings import Finding
 from datapin.base.settings import FOLDER
 from datapin.githooks.install import hooks_state
+from datapin.verbs.place import remote_name, remote_place
 from datapin.verbs.reports import FindingsReport
 from datapin.verbs.selector import work_tree_manifest
 from datapin.verbs.workspace import Workspace
@@ -70,6 +71,27 @@ def _remote(workspace: Workspace) -> list[Finding]:
     if not known:
         hint = "run `dvc remote add -d NAME URL` to share data"
         return [Finding("note", "remote", ".dvc/config", "no remote: the data is on this machine only", hint)]
+    return [] if remote_name(workspace) is None else _remote_answers(workspace)
+
+
+def _remote_answers(workspace: Workspace) -> list[Finding]:
+    """Whether the remote answers, and what it promises to many who push at once."""
+    try:
+        place = remote_place(workspace)
+        has_store = place.store.check_format()
+    except DatapinError as error:
+        return [Finding("error", "remote", remote_name(workspace) or "", error.message, error.hint)]
+    if not has_store:
+        hint = "run `datapin push`"
+        return [Finding("note", "remote", place.name, f"{place.store.url} holds no data of datapin yet", hint)]
+    try:
+        abilities = place.store.abilities()
+    except RemoteUnreachable as error:
+        return [Finding("note", "remote", place.name, f"can be read, not written: {error.message}", error.hint)]
+    if not (abilities.exclusive_put and abilities.replace):
+        hint = "pushes are safe; whoever will collect garbage there has to be alone"
+        message = f"no conditional writes: {abilities.reason}"
+        return [Finding("note", "remote", place.name, message, hint)]
     return []
 
 
