@@ -8,14 +8,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clones import Clone
+from clones import ENVIRONMENT, Clone
 from datapin.versions.tracking import track, track_by_dvc
 from datapin.versions.tracking_plain import LeftToDvc, track_plain
 
@@ -354,3 +356,62 @@ def test_stock_dvc_works_on_what_we_wrote(clone: Clone, tmp_path: Path) -> None:
     assert clone.files("data", "raw") == other.files("data", "raw")
     assert set(clone.files("data", "raw").values()) == {b"one", b"two"}
     assert "up to date" in clone.dvc("status").stdout
+
+
+def first_commit(clone: Clone) -> str:
+    return clone.git("rev-list", "--max-parents=0", "HEAD").strip()
+
+
+@pytest.mark.parametrize("site_cache", [None, "env", "setting"])
+@pytest.mark.parametrize("way", [track_by_dvc, track_plain])
+def test_dvc_checkout_takes_the_folder_away_in_a_commit_without_it(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: Callable[..., str], site_cache: str | None
+) -> None:
+    if site_cache == "env":
+        monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+        monkeypatch.setitem(ENVIRONMENT, "DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    elif site_cache == "setting":
+        clone.dvc("config", "--local", "core.site_cache_dir", tmp_path / "site")
+    clone.dvc("status", "-q")  # DVC makes its register when it first runs
+    for contents in ((b"one",), (b"one", b"two")):
+        shards(clone, *contents)
+        way(clone.path, "data/raw", SUMMARY, timeout_s=5.0)
+        clone.commit("a version")
+    clone.git("checkout", "-q", first_commit(clone))
+    clone.dvc("checkout", "-q")
+    assert not (clone.path / "data" / "raw").exists()
+    clone.git("checkout", "-q", "main")
+    clone.dvc("checkout", "-q")
+    assert set(clone.files("data", "raw").values()) == {b"one", b"two"}
+
+
+@pytest.mark.parametrize("way", [track_by_dvc, track_plain])
+def test_dvc_checkout_leaves_a_folder_that_was_edited_since(clone: Clone, way: Callable[..., str]) -> None:
+    clone.dvc("status", "-q")
+    shards(clone, b"one")
+    way(clone.path, "data/raw", SUMMARY, timeout_s=5.0)
+    clone.commit("a version")
+    (clone.path / "data" / "raw" / "part-00000.parquet").write_bytes(b"mine")
+    clone.git("checkout", "-q", first_commit(clone))
+    clone.dvc("checkout", "-q", code=None)
+    assert clone.files("data", "raw") == {"part-00000.parquet": b"mine"}
+
+
+@pytest.mark.parametrize("damage", ["absent", "no database", "in use"])
+def test_a_register_that_cannot_be_written_stops_nothing(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    monkeypatch.setitem(ENVIRONMENT, "DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    clone.dvc("status", "-q")
+    (register,) = (tmp_path / "site").rglob("links/cache.db")
+    shards(clone, b"one")
+    if damage == "absent":
+        shutil.rmtree(tmp_path / "site")
+    elif damage == "no database":
+        register.write_bytes(b"x" * 5000)
+    with closing(sqlite3.connect(register if damage == "in use" else ":memory:")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        track_plain(clone.path, "data/raw", SUMMARY, timeout_s=5.0)
+    assert (clone.path / "data" / "raw.dvc").is_file()
+    assert damage != "absent" or not (tmp_path / "site").exists()

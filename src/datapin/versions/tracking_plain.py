@@ -22,6 +22,7 @@ from datapin.base.files import fsync_directory, fsync_path, publish_bytes
 from datapin.versions.dvc_lock import is_in_use, repository_lock
 from datapin.versions.dvc_settings import cache_directory, dvc_settings
 from datapin.versions.tracking_git import ignoring_patterns, is_tracked, stage
+from datapin.versions.tracking_links import register_folder
 from datapin.versions.tracking_objects import cache_files
 from datapin.versions.tracking_overlaps import may_overlap
 from datapin.versions.tracking_pointer import PointerText
@@ -43,6 +44,7 @@ class LeftToDvc(Exception):
 @dataclass(frozen=True, slots=True)
 class _Settings:
     objects: Path
+    site_cache: str | None
     autostage: bool
 
 
@@ -80,6 +82,7 @@ def track_plain(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout
             publish_bytes(ignore, f"{ignored}{line_end}/{pointer.stem}\n".encode())
             written.append(ignore.relative_to(root).as_posix())
             failpoints.hit("track.ignored")
+        register_folder(root, dataset, site_cache=settings.site_cache)
         after = text.pinned(directory, summary)
         if after == before:
             fsync_path(pointer)
@@ -103,7 +106,7 @@ def _settings(root: Path) -> _Settings:
     autostage = str(core.get("autostage", False)).lower()
     if autostage not in ("true", "false") or "://" in str(cache.get("dir", "")):
         raise LeftToDvc("DVC has settings that may change what it writes")
-    return _Settings(cache_directory(root) / "files" / "md5", autostage == "true")
+    return _Settings(cache_directory(root) / "files" / "md5", core.get("site_cache_dir"), autostage == "true")
 
 
 def _switched_on(section: Mapping[str, Any]) -> set[str]:
