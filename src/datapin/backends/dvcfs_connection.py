@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import posixpath
 import sys
+import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -25,6 +27,7 @@ _TIMEOUT_SETTINGS = {
     "webdavs": ("timeout",),
 }
 _SIGNS_OF_LIFE = 3
+_CLOSE_S = 10.0
 
 
 class Kind(Enum):
@@ -35,7 +38,7 @@ class Kind(Enum):
     PAGES = "is only read"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Connection:
     """DVC's file system of a remote, fsspec's below it (`raw`), and the path in it where the remote starts."""
 
@@ -58,6 +61,7 @@ def connect(name: str, *, protocol: str, url: str, root: Path) -> Connection:
     from dvc.config import Config
     from dvc.fs import get_cloud_fs
     from dvc_objects.fs.errors import RemoteMissingDepsError
+    from fsspec.asyn import sync
 
     try:
         opener, settings, base = get_cloud_fs(Config(os.fspath(root / ".dvc")), name=name)
@@ -73,7 +77,24 @@ def connect(name: str, *, protocol: str, url: str, root: Path) -> Connection:
     except (ImportError, RemoteMissingDepsError):
         raise library_missing(protocol, url) from None
     _forget_listings(raw)
-    return Connection(protocol, _kind(protocol, filesystem), filesystem, raw, base.rstrip("/") or base)
+    connection = Connection(protocol, _kind(protocol, filesystem), filesystem, raw, base.rstrip("/") or base)
+    if protocol in HTTP:
+        # Threads that find no session would open one each, and only the last would be closed, by chance.
+        session = sync(raw.loop, raw.set_session)
+        weakref.finalize(connection, _close, raw.loop, session)
+    return connection
+
+
+def _close(loop: Any, session: Any) -> None:
+    """Close the session, on its loop; a collector of garbage may call this from that very thread, which cannot wait."""
+    import asyncio
+
+    with suppress(TimeoutError, RuntimeError):
+        closing = asyncio.run_coroutine_threadsafe(session.close(), loop)
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            closing.result(_CLOSE_S)
 
 
 def _kind(protocol: str, filesystem: Any) -> Kind:

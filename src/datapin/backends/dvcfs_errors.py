@@ -68,18 +68,27 @@ def may_pass(error: BaseException) -> bool:
     """True if the same call may succeed a little later: a lost connection, a server that is busy."""
     if isinstance(error, (ConnectionError, TimeoutError, *_loaded(_PASSING))):
         return True
-    status = _status(error)
+    status = http_status(error)
     return status is not None and (status >= 500 or status in _BUSY_STATUS)
+
+
+def http_status(error: BaseException) -> int | None:
+    """The HTTP status, however the library calls it."""
+    for name in ("status", "status_code", "code"):
+        seen = getattr(error, name, None)
+        if isinstance(seen, int | str) and re.fullmatch(r"[1-5]\d\d", str(seen)):
+            return int(seen)
+    return None
 
 
 def is_missing(error: BaseException) -> bool:
     """True if there is nothing of that name."""
-    return isinstance(error, _MISSING) or _status(error) in _GONE_STATUS
+    return isinstance(error, _MISSING) or http_status(error) in _GONE_STATUS
 
 
 def is_denied(error: BaseException) -> bool:
     """True if the place knows us not, or not well enough."""
-    return isinstance(error, (PermissionError, *_loaded(_DENIED))) or _status(error) in _DENIED_STATUS
+    return isinstance(error, (PermissionError, *_loaded(_DENIED))) or http_status(error) in _DENIED_STATUS
 
 
 def real_cause(error: BaseException) -> BaseException:
@@ -135,7 +144,7 @@ def shown_url(url: str) -> str:
 
 
 def _text(error: BaseException, secrets: Iterable[str]) -> str:
-    status = _status(error)
+    status = http_status(error)
     if isinstance(error, OSError) and error.strerror:
         text = error.strerror
     elif status is not None and vars(error).get("message"):
@@ -147,15 +156,6 @@ def _text(error: BaseException, secrets: Iterable[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return shown_url(text)[:_MOST_CHARACTERS]
-
-
-def _status(error: BaseException) -> int | None:
-    """The HTTP status, however the library calls it."""
-    for name in ("status", "status_code", "code"):
-        seen = getattr(error, name, None)
-        if isinstance(seen, int | str) and re.fullmatch(r"[1-5]\d\d", str(seen)):
-            return int(seen)
-    return None
 
 
 def _loaded(names: Iterable[tuple[str, str]]) -> tuple[type[Exception], ...]:

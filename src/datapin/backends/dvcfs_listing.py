@@ -12,12 +12,13 @@ from typing import Any
 
 from datapin.backends.backend import StoredObject, check_key
 from datapin.backends.dvcfs_connection import Connection, Kind
-from datapin.backends.dvcfs_errors import foreign_errors, is_missing, real_cause
+from datapin.backends.dvcfs_errors import foreign_errors, http_status, is_missing, real_cause
 from datapin.base.errors import RemoteUnreachable
 
 Entry = Mapping[str, Any]  # what fsspec says about a name
 
 _THREADS = 8
+_FORBIDDEN = 403
 # How the libraries call the time of an entry.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "modified", "modificationTime", "Last-Modified")
 _MILLISECONDS_FROM = 1e11
@@ -34,15 +35,14 @@ def look(place: Connection, key: str) -> StoredObject | None:
 
 
 def list_objects(place: Connection, prefix: str, *, url: str) -> list[StoredObject]:
-    """All objects below `prefix`, sorted by key; names that are no keys are passed over. `url` is for messages."""
-    entries = _flat(place, prefix) if place.kind is Kind.OBJECTS else _walk(place, prefix)
+    """All objects below `prefix`, sorted by key; names that are no keys are passed over. `url` is for messages.
+
+    Raises RemoteUnreachable if a web server does not show its folders.
+    """
     if place.kind is Kind.PAGES:
-        # A page names files; their sizes must be asked for one by one.
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="datapin-list") as threads:
-            found = list(threads.map(lambda key: look(place, key), [key for key, _ in entries]))
-        if not found:
-            _check_pages(place, url)
+        found = _on_pages(place, prefix, url)
     else:
+        entries = _flat(place, prefix) if place.kind is Kind.OBJECTS else _walk(place, prefix)
         found = [_stored_object(key, entry) for key, entry in entries]
     return sorted((one for one in found if one is not None), key=lambda one: one.key)
 
@@ -104,19 +104,24 @@ def _entries(place: Connection, folder: str) -> list[tuple[str, Entry]]:
     return found
 
 
-def _check_pages(place: Connection, url: str) -> None:
-    """Raises RemoteUnreachable unless the server shows folders: nothing found then means that nothing is there."""
+def _on_pages(place: Connection, prefix: str, url: str) -> list[StoredObject | None]:
+    """Pages name files; their sizes must be asked for one by one."""
     try:
-        if place.raw.ls(place.path(""), detail=False):
-            return
+        keys = [key for key, _ in _walk(place, prefix)]
+        # Nothing found means that nothing is there only where the server shows anything at all.
+        is_shown = bool(keys) or bool(_entries(place, ""))
     except foreign_errors() as error:
-        if not is_missing(error):
+        if http_status(error) != _FORBIDDEN:
             raise
-    raise RemoteUnreachable(
-        url,
-        "the server shows no listing of its folders",
-        "have the server show them (nginx: `autoindex on`), or fetch from another remote",
-    )
+        is_shown = False
+    if not is_shown:
+        raise RemoteUnreachable(
+            url,
+            "the server shows no listing of its folders",
+            "have the server show them (nginx: `autoindex on`), or fetch from another remote",
+        )
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="datapin-list") as threads:
+        return list(threads.map(lambda key: look(place, key), keys))
 
 
 def _is_key(name: str) -> bool:
