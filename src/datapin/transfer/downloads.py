@@ -32,8 +32,8 @@ from datapin.transfer.plan import Rows
 
 READS = 3
 
-_SPAN_BYTES = 2 << 20
-_CALL_BYTES = 4 << 20  # of one request for ranges: with those under way and waiting it bounds the memory of a fetch
+_SPAN_BYTES = 1 << 20
+_CALL_BYTES = 2 << 20  # of one request for ranges: with those under way and waiting it bounds the memory of a fetch
 _CALL_SPANS = 256
 _CHECKED_BYTES = 1 << 20
 

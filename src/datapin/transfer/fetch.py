@@ -1,7 +1,7 @@
 """Brings assets from a remote store to the local one; every byte is hashed before it becomes visible.
 
 Memory is bounded by what is under way, not by what is wanted: four packs as streams, and twice as many calls for
-ranges as run at once, of 4 MiB each; packs and large assets go to the disk chunk by chunk.
+ranges as run at once, of 2 MiB each; packs and large assets go to the disk chunk by chunk.
 """
 
 from __future__ import annotations

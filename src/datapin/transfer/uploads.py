@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,8 @@ class Uploads:
                 yield upload
         yield from map_in_order(self._send_staged, self._repacked(np.concatenate(pieces)), jobs=jobs)
         loose = [entries.ids[row].tobytes() for row in plan.loose]
-        yield from map_in_order(self._send_loose, loose, jobs=jobs)
+        held = self._survey.loose if loose else {}
+        yield from map_in_order(lambda raw_id: self._send_loose(raw_id, held), loose, jobs=jobs)
 
     def _send_whole(self, pack: bytes) -> Upload | None:
         """Send a pack as it is; None if it is damaged, or gone since the plan was made."""
@@ -87,14 +88,14 @@ class Uploads:
             os.unlink(pack.path)
         return Upload(pack.size_bytes, entries_of_table(raw_id, records_from_bytes(pack.table)), is_new)
 
-    def _send_loose(self, raw_id: bytes) -> Upload:
+    def _send_loose(self, raw_id: bytes, held: Mapping[bytes, int]) -> Upload:
         path, key = self._store.loose_path(raw_id), loose_key(raw_id.hex())
         try:
             if raw_id in self._survey.condemned.loose:
                 # Its key is its id, so a fresh copy of it has to lie elsewhere.
                 return self._send_staged(salted_pack_of_one(raw_id, path, self._filler.new_path()))
             size = path.stat().st_size
-            is_there = self._survey.loose.get(raw_id) == size
+            is_there = held.get(raw_id) == size
             if not is_there and hash_of_file(str(path)) != raw_id:
                 raise DamagedAsset(raw_id.hex(), key)
         except FileNotFoundError:

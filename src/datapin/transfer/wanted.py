@@ -71,21 +71,20 @@ class Wanted:
     def add(self, ids: IdMatrix) -> Needs:
         """Count in one version. Raises AssetsMissing if an asset is neither here nor there."""
         has, rows_there = self._there.find(ids)
-        rows_there = np.unique(rows_there[has])
-        self._present[rows_there] = True
+        is_there = _mask(rows_there[has], len(self._there))
         asked = ids[~has]
         found, rows = self._here.find(asked)
         if not found.all():
             absent = asked[~found]
             names = tuple(row.tobytes().hex() for row in absent[:_MOST_NAMED])
             raise AssetsMissing(names=names, count=len(absent))
-        objects = _objects(self._there.entries, rows_there)
+        self._present |= is_there
+        objects = _objects(self._there.entries, np.flatnonzero(is_there))
         if not len(rows):
-            return Needs(objects, None, len(rows_there))
-        mask = np.zeros(len(self._here), dtype=bool)
-        mask[rows] = True
-        self._send |= mask
-        return Needs(objects, np.packbits(mask), len(rows_there) + int(mask.sum()))
+            return Needs(objects, None, int(is_there.sum()))
+        is_sent = _mask(rows, len(self._here))
+        self._send |= is_sent
+        return Needs(objects, np.packbits(is_sent), int(is_there.sum()) + int(is_sent.sum()))
 
     @property
     def ids(self) -> IdMatrix:
@@ -104,10 +103,16 @@ class Wanted:
         return places
 
 
+def _mask(rows: npt.NDArray[np.intp], count: int) -> Mask:
+    mask = np.zeros(count, dtype=bool)
+    mask[rows] = True
+    return mask
+
+
 def _objects(entries: Entries, rows: npt.NDArray[np.integer]) -> Objects:
     packs = entries.pack[rows]
     loose = entries.ids[rows[packs == IN_LOOSE_FILE]]
     return Objects(
-        frozenset(entries.packs[number] for number in np.unique(packs) if number != IN_LOOSE_FILE),
+        frozenset(entries.packs[number] for number in np.unique(packs).tolist() if number != IN_LOOSE_FILE),
         frozenset(row.tobytes() for row in loose),
     )

@@ -196,7 +196,7 @@ def test_calls_for_ranges_are_bounded(mine, remote):
     )
     for gap in (0, 1 << 16):
         calls = list(range_calls(far, np.arange(1000), gap))
-        assert max(sum(span.length for span in call.spans) for call in calls) <= 4 << 20
+        assert max(sum(span.length for span in call.spans) for call in calls) <= 2 << 20
         assert np.concatenate([call.rows for call in calls]).tolist() == list(range(1000))
 
 
