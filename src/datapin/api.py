@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from datapin.dataset import Dataset
+from datapin.dataset import Dataset, Fetch
 from datapin.repo import Repo
 from datapin.verbs.reports import AddReport
 
@@ -16,13 +16,19 @@ if TYPE_CHECKING:
 
 
 def open(  # noqa: A001  # the promised name, used as datapin.open
-    dataset: str, *, version: str | None = None, where: str | None = None, repo: str | Path = "."
+    dataset: str,
+    *,
+    version: str | None = None,
+    where: str | None = None,
+    fetch: Fetch = "auto",
+    repo: str | Path = ".",
 ) -> Dataset:
     """The rows of `dataset` (at `version`, a Git revision; those matching `where`), with their bytes on demand.
 
+    What is not on this machine is fetched from the remote when it is read; with `fetch="never"` it is AssetsMissing.
     Raises UnknownDataset, UnknownVersion, ManifestMissing or BadQuery.
     """
-    return Repo.find(Path(repo)).open(dataset, version=version, where=where)
+    return Repo.find(Path(repo)).open(dataset, version=version, where=where, fetch=fetch)
 
 
 def write(dataset: str, rows: pa.Table | pd.DataFrame, *, repo: str | Path = ".") -> AddReport:

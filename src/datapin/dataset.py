@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from datapin.base.errors import Usage
+from datapin.base.errors import Refused, Usage
 from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.base.progress import SILENT
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.pipeline.recipe import RECIPE, apply_recipe
-from datapin.store.store import Reader, Store
+from datapin.store.remote import RemoteStore
+from datapin.store.store import Store
+from datapin.transfer.lazy import Ahead, Lazy
+from datapin.transfer.lazy_reader import LazyReader
+from datapin.verbs.place import remote_place
 from datapin.verbs.selector import select
 from datapin.verbs.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Fetch = Literal["auto", "never"]
 
 
 class Sample:
@@ -46,8 +54,19 @@ class Sample:
         return {name: self._dataset.table[name][self.index].as_py() for name in self._dataset.table.column_names}
 
     def read(self, *, verify: bool = True) -> bytes:
-        """The asset's bytes. Raises AssetsMissing or DamagedAsset."""
+        """The asset's bytes, fetched if they are not here. Raises AssetsMissing or DamagedAsset."""
         return self._dataset.read(self.index, verify=verify)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """How a dataset was opened: what another process needs to open it too."""
+
+    root: str  # of the repository
+    name: str  # with its version, if that was named
+    where: str | None
+    fetch: Fetch
+    jobs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +76,10 @@ class Batch(Sequence[Sample]):
     dataset: Dataset
     indices: npt.NDArray[np.int64]
     epoch: int
+    ahead: Ahead | None = field(default=None, repr=False, compare=False)
+    """Who fetches the assets before they are read."""
+    end: int = field(default=0, repr=False, compare=False)
+    """How far `ahead` must have come for this batch."""
 
     @property
     def table(self) -> pa.Table:
@@ -64,8 +87,11 @@ class Batch(Sequence[Sample]):
         return self.dataset.table.take(pa.array(self.indices))
 
     def read(self, *, verify: bool = True) -> list[bytes]:
-        """The bytes of each row; with an online recipe, train rows are augmented with copy = epoch."""
-        found = [self.dataset.read(int(index), verify=verify) for index in self.indices]
+        """The bytes of each row; with an online recipe, train rows are augmented with copy = epoch.
+
+        What is not here is fetched, and what the next batches need along with it. Raises AssetsMissing or DamagedAsset.
+        """
+        found = self.dataset.reads.read_many(self.indices, verify=verify, ahead=self.ahead, end=self.end)
         recipe = self.dataset.recipe
         if recipe is None:
             return found
@@ -92,12 +118,15 @@ class Batch(Sequence[Sample]):
 class Dataset(Sequence[Sample]):
     """The rows of one dataset version, or those of them that match; in key order."""
 
-    def __init__(self, name: str, manifest: Manifest, store: Store, rows: pa.Array | None) -> None:
-        self.name = name
+    def __init__(
+        self, manifest: Manifest, store: Store, rows: pa.Array | None, source: Source, lazy: Lazy | None
+    ) -> None:
+        self.name = source.name
         self.manifest = manifest
         self._store = store
         self._rows = rows
-        self._readers: dict[bool, Reader] = {}
+        self._source = source
+        self._lazy = lazy
 
     @property
     def digest(self) -> str:
@@ -126,12 +155,18 @@ class Dataset(Sequence[Sample]):
         """How to augment while reading, if the dataset was made with `mode: online`."""
         return self.manifest.properties.get(RECIPE)
 
+    @cached_property
+    def reads(self) -> LazyReader:
+        """The way to the bytes, by row."""
+        return LazyReader(self._store, self.ids, self._sizes, self._lazy)
+
     def read(self, index: int, *, verify: bool = True) -> bytes:
-        """The bytes of row `index`. Raises AssetsMissing or DamagedAsset."""
-        reader = self._readers.get(verify) or self._readers.setdefault(
-            verify, self._store.reader(self.ids, verify=verify)
-        )
-        return reader.read(index)
+        """The bytes of row `index`, fetched if they are not here. Raises AssetsMissing or DamagedAsset."""
+        return self.reads.read(index, verify=verify)
+
+    def __reduce__(self) -> tuple[Callable[[Source, str], Dataset], tuple[Source, str]]:
+        # How to open it, and no open files: a data loader's process opens the same rows for itself.
+        return _open_again, (self._source, self.digest)
 
     def __len__(self) -> int:
         return self.manifest.rows if self._rows is None else len(self._rows)
@@ -171,15 +206,50 @@ class Dataset(Sequence[Sample]):
         order = (
             np.arange(len(self), dtype=np.int64) if shuffle is None else _order(self.digest, shuffle, epoch, len(self))
         )
-        for start in range(0, len(order), batch_size):
-            yield Batch(self, order[start : start + batch_size], epoch)
+        ahead = self.reads.ahead(order)
+        try:
+            for start in range(0, len(order), batch_size):
+                indices = order[start : start + batch_size]
+                yield Batch(self, indices, epoch, ahead, start + len(indices))
+        finally:
+            if ahead is not None:
+                ahead.close()
+
+    def _sizes(self) -> npt.NDArray[np.int64]:
+        table = self.manifest.to_table(columns=["size"])
+        sizes: npt.NDArray[np.int64] = (table if self._rows is None else table.take(self._rows))["size"].to_numpy()
+        return sizes
 
 
-def open_dataset(workspace: Workspace, name: str, *, version: str | None, where: str | None) -> Dataset:
-    """The dataset for reading. Raises UnknownDataset, UnknownVersion, ManifestMissing or BadQuery."""
-    selected = select(workspace, name if version is None else f"{name}@{version}")
+def open_dataset(
+    workspace: Workspace, dataset: str, *, version: str | None, where: str | None, fetch: Fetch = "auto"
+) -> Dataset:
+    """The dataset for reading; with `fetch="never"` nothing is brought from the remote, neither rows nor bytes.
+
+    Raises UnknownDataset, UnknownVersion, ManifestMissing, BadQuery, or Usage for another `fetch`.
+    """
+    if fetch not in ("auto", "never"):
+        raise Usage(f"fetch={fetch!r} is unknown", 'use fetch="auto" or fetch="never"')
+    text = dataset if version is None else f"{dataset}@{version}"
+    selected = select(workspace, text, fetch=fetch == "auto")
     rows = select_rows(selected.manifest, where) if where is not None else None
-    return Dataset(selected.name, selected.manifest, workspace.store, rows)
+    source = Source(str(workspace.root), selected.name, where, fetch, workspace.jobs)
+    lazy = Lazy(workspace.store, partial(_store_of_remote, workspace), jobs=workspace.jobs) if fetch == "auto" else None
+    return Dataset(selected.manifest, workspace.store, rows, source, lazy)
+
+
+def _store_of_remote(workspace: Workspace) -> RemoteStore:
+    return remote_place(workspace).store
+
+
+def _open_again(source: Source, digest: str) -> Dataset:
+    """The same dataset in another process. Raises Refused if its rows have changed meanwhile."""
+    workspace = Workspace.find(Path(source.root), progress=SILENT, jobs=source.jobs)
+    name, _, version = source.name.partition("@")
+    found = open_dataset(workspace, name, version=version or None, where=source.where, fetch=source.fetch)
+    if found.digest != digest:
+        raise Refused(f"{source.name} has other rows than the process that sent it saw", "open a version of it")
+    return found
 
 
 def _order(digest: str, seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:

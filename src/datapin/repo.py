@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from datapin.base.progress import SILENT, Progress
-from datapin.dataset import Dataset, open_dataset
+from datapin.dataset import Dataset, Fetch, open_dataset
 from datapin.pipeline.context import StageReport
 from datapin.store.store import RebuildReport
 from datapin.verbs import add, checkout, doctor, edit, initialise, move, read, stages, status
@@ -84,9 +84,11 @@ class Repo:
         """Replace the dataset's rows by those of `table`."""
         return edit.write(self._workspace, dataset, table)
 
-    def open(self, dataset: str, *, version: str | None = None, where: str | None = None) -> Dataset:
-        """The dataset for reading, lazily."""
-        return open_dataset(self._workspace, dataset, version=version, where=where)
+    def open(
+        self, dataset: str, *, version: str | None = None, where: str | None = None, fetch: Fetch = "auto"
+    ) -> Dataset:
+        """The dataset for reading, lazily; what is not here is fetched when it is read, unless `fetch="never"`."""
+        return open_dataset(self._workspace, dataset, version=version, where=where, fetch=fetch)
 
     def show(self, selector: str) -> ShowReport:
         """A summary of one dataset version."""

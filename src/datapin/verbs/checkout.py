@@ -6,7 +6,9 @@ import os
 from pathlib import Path
 
 from datapin.base.errors import Usage
+from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.query import select_rows
+from datapin.verbs.presence import ensure_here
 from datapin.verbs.selector import select
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport, checkout_files
@@ -27,6 +29,7 @@ def checkout(workspace: Workspace, selector: str, *, into: str, where: str | Non
     table = manifest.to_table(columns=["key", "asset_id", "size"])
     if where is not None:
         table = table.take(select_rows(manifest, where))
+    ensure_here(workspace, ids_from_hex(table["asset_id"]), what=f"checkout of {selector}", keys=table["key"])
     return checkout_files(
         table,
         target,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from datapin.base.errors import ManifestMissing, UnknownDataset, UnknownVersion, Usage
+from datapin.base.errors import AssetsMissing, ManifestMissing, UnknownDataset, UnknownVersion, Usage
 from datapin.base.files import make_directory
+from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.memo import Memo
+from datapin.pipeline.params import read_params
+from datapin.pipeline.stage_params import AugmentParams, FeaturizeParams, PrepareParams
 from datapin.pipeline.stages import augment, featurize, prepare, train
-from datapin.verbs.selector import manifest_at
+from datapin.verbs.presence import ensure_here
+from datapin.verbs.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace import Workspace
 from datapin.versions.git import commit_state
 
@@ -35,15 +39,34 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
     )
     match stage:
         case "prepare":
-            return prepare.run_prepare(context, params)
+            preparing = read_params(params, stage, PrepareParams)
+            _bring_input(workspace, stage, preparing.input)
+            return prepare.prepare(context, preparing)
         case "augment":
-            return augment.run_augment(context, params)
+            augmenting = read_params(params, stage, AugmentParams)
+            if augmenting.mode != "online":  # a recipe needs no images; who reads with it fetches them
+                _bring_input(workspace, stage, augmenting.input)
+            return augment.augment(context, augmenting)
         case "featurize":
-            return featurize.run_featurize(context, params)
+            featurizing = read_params(params, stage, FeaturizeParams)
+            _bring_input(workspace, stage, featurizing.input)
+            return featurize.featurize(context, featurizing)
         case "train":
             return _train(workspace, context, params)
         case _:
             raise Usage(f"no stage {stage!r}", f"stages: {', '.join(STAGES)}")
+
+
+def _bring_input(workspace: Workspace, stage: str, dataset: str) -> None:
+    """Fetch what the stage may read and is not here: in a fresh clone, everything."""
+    if not workspace.dataset_path(dataset).is_dir():
+        return  # the stage says so
+    ids = ids_from_hex(work_tree_manifest(workspace, dataset).to_table(columns=["asset_id"])["asset_id"])
+    try:
+        ensure_here(workspace, ids, what=f"{stage} of {dataset}")
+    except AssetsMissing as error:
+        # Not an error yet: the stage reads only what no earlier run has remembered, and names the rows it lacks.
+        workspace.progress.note(error.message)
 
 
 def _committed(workspace: Workspace, dataset: str) -> Manifest | None:

@@ -16,11 +16,13 @@ class AssetsMissing(WorldError):
     names: tuple[str, ...]  # keys or asset ids
     count: int
     where: str = LOCAL_STORE
+    reason: str = ""  # why they were not fetched
     exit_code = EXIT_MISSING
 
     @property
     def message(self) -> str:
-        return f"{self.count} asset(s) are not in {self.where}: {listed(self.names, 5)}"
+        reason = f"; {self.reason}" if self.reason else ""
+        return f"{self.count} asset(s) are not in {self.where}: {listed(self.names, 5)}{reason}"
 
     @property
     def hint(self) -> str:

@@ -1,0 +1,86 @@
+"""Reads assets by their number in a list, fetching those that are not here; as fast as the store once all are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datapin.base.errors import AssetsMissing
+from datapin.base.id_columns import IdMatrix
+from datapin.store.store import Reader, Store
+from datapin.transfer.lazy import Ahead, Lazy, Rows, Sizes
+
+_LOOK_AGAIN_AFTER_READS = 1000
+_MOST_AHEAD_BYTES = 4 << 20
+_MOST_AHEAD_ROWS = 256
+
+
+class LazyReader:
+    """The assets `ids`. `lazy` None: those that are not here are AssetsMissing. Safe to share between threads."""
+
+    def __init__(self, store: Store, ids: IdMatrix, sizes: Sizes, lazy: Lazy | None) -> None:
+        self._store = store
+        self._ids = ids
+        self._sizes = sizes
+        self._lazy = lazy
+        self._whole: dict[bool, Reader] = {}
+        self._reads_until_look = 0
+        self._run_end = -1  # one asset after another was missing up to here
+        self._run_rows = 1
+
+    def read(self, number: int, *, verify: bool = True) -> bytes:
+        """The bytes of one asset. Raises AssetsMissing, DamagedAsset."""
+        reader = self._whole.get(verify) or self._look(verify)
+        if reader is not None:
+            return reader.read(number)
+        number = range(len(self._ids))[number]
+        row = self._ids[number : number + 1]
+        try:
+            return self._store.reader(row, verify=verify).read(0)
+        except AssetsMissing:
+            self._bring(number)
+        return self._store.reader(row, verify=verify).read(0)
+
+    def read_many(self, numbers: Rows, *, verify: bool = True, ahead: Ahead | None = None, end: int = 0) -> list[bytes]:
+        """The bytes of these assets; all that are missing are fetched at once.
+
+        `ahead` fetches them before, if they come before `end` in its order. Raises AssetsMissing, DamagedAsset.
+        """
+        reader = self._whole.get(verify) or self._look(verify)
+        if reader is not None:
+            return [reader.read(number) for number in numbers.tolist()]
+        rows = self._ids[numbers]
+        if ahead is not None:
+            ahead.wait(end)
+        if self._lazy is not None:
+            self._lazy.ensure(rows)
+        part = self._store.reader(rows, verify=verify)
+        return part.read_batch(range(len(rows)))
+
+    def ahead(self, order: Rows) -> Ahead | None:
+        """Who fetches ahead of somebody that reads in this order; None if nothing is ever fetched."""
+        self._reads_until_look = 0
+        return self._lazy.ahead(self._ids, order, self._sizes) if self._lazy is not None else None
+
+    def _look(self, verify: bool) -> Reader | None:
+        """A reader of all, if all are here. To find out is not free, so it is done once in a while."""
+        if self._reads_until_look > 0:
+            self._reads_until_look -= 1
+            return None
+        try:
+            return self._whole.setdefault(verify, self._store.reader(self._ids, verify=verify))
+        except AssetsMissing:
+            if self._lazy is None:
+                raise
+            self._reads_until_look = _LOOK_AGAIN_AFTER_READS
+            return None
+
+    def _bring(self, number: int) -> None:
+        """Fetch one asset; and what follows it, if those before it were missing too: somebody reads them all."""
+        assert self._lazy is not None
+        self._run_rows = min(2 * self._run_rows, _MOST_AHEAD_ROWS) if number == self._run_end else 1
+        sizes: Sequence[int] = self._sizes()[number : number + self._run_rows].tolist()
+        count = max(1, int(np.searchsorted(np.cumsum(sizes), _MOST_AHEAD_BYTES, side="right")))
+        self._run_end = number + count
+        self._lazy.ensure(self._ids[number : number + count])

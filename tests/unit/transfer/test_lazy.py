@@ -1,0 +1,306 @@
+"""Lazy reads: what is missing comes when it is read, or ahead of its reader; where nothing is, nothing happens."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import random
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from datapin.backends.counting import CountingBackend
+from datapin.backends.local import LocalBackend
+from datapin.base.errors import AssetsMissing, BadSettings, RemoteUnreachable
+from datapin.store.remote import RemoteStore
+from datapin.store.store import Store
+from datapin.transfer import lazy as lazy_module
+from datapin.transfer.lazy import Lazy
+from datapin.transfer.lazy_reader import LazyReader
+
+from .conftest import CONTENTS, SETTINGS, check_holds, fill, ids_of, push, remote_at
+
+NOISE = random.Random(3)
+MANY = [NOISE.randbytes(100) for _ in range(2000)]
+THREAD = "datapin-ahead"
+
+
+def reads_of(store, remote, contents):
+    sizes = np.array([len(data) for data in contents], dtype=np.int64)
+    opened = []
+
+    def opener():
+        opened.append(1)
+        return remote
+
+    return LazyReader(store, ids_of(contents), lambda: sizes, Lazy(store, opener, jobs=2)), opened
+
+
+def readers_ahead():
+    return [thread for thread in threading.enumerate() if thread.name == THREAD]
+
+
+@pytest.fixture
+def pushed(tmp_path, place):
+    push(fill(Store.create(tmp_path / "all", SETTINGS), MANY), remote_at(place), MANY)
+    return place
+
+
+class Gate(LocalBackend):
+    """A directory that holds back ranges until it is opened, or breaks."""
+
+    def __init__(self, place):
+        super().__init__(place)
+        self.open = threading.Event()
+        self.broken = False
+
+    def get_ranges(self, key, ranges):
+        self.open.wait(20)
+        if self.broken:
+            raise RemoteUnreachable("lab", "does not answer")
+        return super().get_ranges(key, ranges)
+
+
+def test_one_read_fetches_one_asset(mine, yours, remote):
+    push(mine, remote, CONTENTS)
+    reads, _ = reads_of(yours, remote, CONTENTS)
+    for number in (7, 63, 30, -2):
+        assert reads.read(number) == CONTENTS[number]
+    assert (~yours.missing(ids_of(CONTENTS))).sum() == 4
+    check_holds(yours, [CONTENTS[number] for number in (7, 63, 30, -2)])
+
+
+def test_what_is_here_needs_no_remote_and_no_thread(mine):
+    reads, opened = reads_of(mine, None, CONTENTS)
+    order = np.arange(len(CONTENTS))
+    ahead = reads.ahead(order)
+    assert reads.read_many(order[:9], ahead=ahead, end=9) == CONTENTS[:9]
+    assert reads.read(3, verify=False) == CONTENTS[3]
+    assert not opened
+    assert not readers_ahead()
+
+
+def test_reads_are_fast_again_once_everything_is_here(mine, yours, remote):
+    push(mine, remote, CONTENTS)
+    reads, _ = reads_of(yours, remote, CONTENTS)
+    assert reads.read(1) == CONTENTS[1]
+    assert reads.read_many(np.arange(len(CONTENTS))) == CONTENTS
+    reads.ahead(np.arange(len(CONTENTS)))
+    assert reads.read(2) == CONTENTS[2]
+    assert reads._whole
+
+
+def test_a_batch_fetches_all_its_missing_assets_at_once(pushed, yours):
+    remote = remote_at(pushed)
+    reads, _ = reads_of(yours, remote, MANY)
+    numbers = np.array([5, 1999, 5, 800, 801])
+    assert reads.read_many(numbers) == [MANY[number] for number in numbers]
+    before = remote.backend.requests
+    assert reads.read_many(numbers) == [MANY[number] for number in numbers]
+    assert remote.backend.requests == before
+
+
+def test_reading_one_after_another_looks_ahead(pushed, yours):
+    remote = remote_at(pushed)
+    reads, _ = reads_of(yours, remote, MANY)
+    remote.index()
+    before = remote.backend.requests
+    assert [reads.read(number) for number in range(300)] == MANY[:300]
+    assert remote.backend.requests - before < 100
+    assert yours.missing(ids_of(MANY[600:])).all(), "it looks ahead, but not over everything"
+
+
+@pytest.mark.parametrize("scattered", [False, True])
+def test_batches_are_read_ahead_in_growing_chunks(pushed, yours, scattered):
+    order = np.arange(len(MANY))
+    if scattered:
+        np.random.default_rng(5).shuffle(order)
+    remote = remote_at(pushed)
+    reads, opened = reads_of(yours, remote, MANY)
+    ahead = reads.ahead(order)
+    assert not opened, "nothing happens before somebody reads"
+    for start in range(0, len(order), 100):
+        numbers = order[start : start + 100]
+        assert reads.read_many(numbers, ahead=ahead, end=start + 100) == [MANY[number] for number in numbers]
+        if start == 0:
+            time.sleep(0.2)
+            assert yours.missing(ids_of(MANY)[order[1000:]]).all(), "the second chunk ends at 768 rows"
+    ahead.close()
+    assert len(opened) == 1
+    assert not readers_ahead()
+    check_holds(yours, MANY)
+
+
+def test_rows_that_are_here_already_are_not_counted(pushed, yours):
+    fill(yours, MANY[:1500])
+    reads, _ = reads_of(yours, remote_at(pushed), MANY)
+    ahead = reads.ahead(np.arange(len(MANY)))
+    assert reads.read_many(np.arange(10), ahead=ahead, end=10) == MANY[:10]
+    end_s = time.monotonic() + 10
+    while yours.missing(ids_of(MANY[:1700])).any() and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert not yours.missing(ids_of(MANY[:1700])).any()
+    ahead.close()
+
+
+def test_the_first_batch_does_not_wait_for_the_others(pushed, yours):
+    gate = Gate(pushed)
+    remote = RemoteStore(CountingBackend(gate))
+    reads, _ = reads_of(yours, remote, MANY)
+    fill(yours, MANY[:256])
+    ahead = reads.ahead(np.arange(len(MANY)))
+    gate.open.set()
+    reads.read_many(np.arange(256, 300), ahead=ahead, end=300)
+    gate.open.clear()  # whatever is fetched from now on hangs
+    started_s = time.monotonic()
+    assert reads.read_many(np.arange(300, 400), ahead=ahead, end=400) == MANY[300:400]
+    assert time.monotonic() - started_s < 5
+    gate.open.set()
+    ahead.close()
+
+
+def test_an_error_ahead_is_raised_to_the_reader_and_a_second_try_can_succeed(pushed, yours):
+    gate = Gate(pushed)
+    gate.open.set()
+    reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
+    ahead = reads.ahead(np.arange(len(MANY)))
+    assert reads.read_many(np.arange(100), ahead=ahead, end=100) == MANY[:100]
+    gate.broken = True
+
+    def read_on():
+        for start in range(100, 2000, 100):
+            reads.read_many(np.arange(start, start + 100), ahead=ahead, end=start + 100)
+
+    with pytest.raises(AssetsMissing, match="does not answer") as caught:
+        read_on()
+    assert "datapin fetch" in caught.value.hint
+    gate.broken = False
+    start = int(np.flatnonzero(yours.missing(ids_of(MANY)))[0])
+    assert reads.read_many(np.arange(start, start + 100), ahead=ahead, end=start + 100) == MANY[start : start + 100]
+    ahead.close()
+    assert not readers_ahead()
+
+
+def test_no_remote_is_missing_assets_with_the_reason(yours):
+    def nowhere():
+        raise BadSettings(path=".dvc/config", where="", problem="no default remote", advice="add one")
+
+    reads = LazyReader(yours, ids_of(CONTENTS), lambda: np.ones(len(CONTENTS)), Lazy(yours, nowhere, jobs=1))
+    with pytest.raises(AssetsMissing, match="no default remote") as caught:
+        reads.read(0)
+    assert caught.value.hint == "run `datapin fetch`"
+    assert caught.value.exit_code == 20
+
+
+def test_without_lazy_a_missing_asset_is_an_error_at_once(mine, yours, remote):
+    push(mine, remote, CONTENTS)
+    fill(yours, CONTENTS[1:])
+    reads = LazyReader(yours, ids_of(CONTENTS), lambda: np.ones(len(CONTENTS)), None)
+    assert reads.ahead(np.arange(3)) is None
+    with pytest.raises(AssetsMissing):
+        reads.read_many(np.arange(3))
+
+
+def test_what_the_remote_lacks_too_is_said_to_be_missing_there(yours, remote):
+    remote.make()
+    reads, _ = reads_of(yours, remote, CONTENTS)
+    with pytest.raises(AssetsMissing) as caught:
+        reads.read(0)
+    assert caught.value.where == remote.url
+
+
+def test_a_reader_that_goes_away_ends_the_thread(pushed, yours):
+    gate = Gate(pushed)
+    gate.open.set()
+    reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
+
+    def batches():
+        order = np.arange(len(MANY))
+        ahead = reads.ahead(order)
+        try:
+            for start in range(0, len(order), 50):
+                yield reads.read_many(order[start : start + 50], ahead=ahead, end=start + 50)
+        finally:
+            ahead.close()
+
+    running = batches()
+    next(running)
+    assert readers_ahead()
+    running.close()
+    assert not readers_ahead()
+    running = batches()
+    next(running)
+    next(running)
+    del running
+    gc.collect()
+    assert not readers_ahead()
+    assert yours.missing(ids_of(MANY)).any(), "it did not go on to the end"
+
+
+def test_a_close_does_not_wait_for_a_remote_that_hangs(pushed, yours, monkeypatch):
+    monkeypatch.setattr(lazy_module, "_LEAVE_S", 0.1)
+    gate = Gate(pushed)
+    reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
+    ahead = reads.ahead(np.arange(len(MANY)))
+    closer = threading.Timer(0.3, ahead.close)
+    closer.start()
+    ahead.wait(10)
+    assert yours.missing(ids_of(MANY[:10])).any()
+    gate.open.set()
+    closer.join()
+    for thread in readers_ahead():
+        thread.join(10)
+
+
+def test_two_readers_fetch_together_what_both_want_only_once(pushed, yours):
+    remote = remote_at(pushed)
+    reads, _ = reads_of(yours, remote, MANY)
+    numbers = np.arange(500)
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(reads.read_many(numbers))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == [MANY[:500]] * 4
+    assert len(yours.index.entries) == 500
+
+
+def test_a_forked_process_fetches_on_its_own_while_the_parent_fetches_too(pushed, yours):
+    gate = Gate(pushed)
+    opened = []
+
+    def opener():
+        opened.append(os.getpid())
+        return remote_at(pushed) if opened[0] != os.getpid() else RemoteStore(CountingBackend(gate))
+
+    sizes = np.full(len(MANY), 100)
+    reads = LazyReader(yours, ids_of(MANY), lambda: sizes, Lazy(yours, opener, jobs=2))
+    ahead = reads.ahead(np.arange(len(MANY)))
+    waiting = threading.Thread(target=lambda: reads.read_many(np.arange(100), ahead=ahead, end=100))
+    waiting.start()
+    end_s = time.monotonic() + 10
+    while not opened and time.monotonic() < end_s:
+        time.sleep(0.01)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            told = reads.read_many(np.arange(1000, 1100), ahead=ahead, end=1100)
+            ahead.close()
+            code = 0 if told == MANY[1000:1100] else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    gate.open.set()
+    waiting.join(20)
+    assert not waiting.is_alive()
+    ahead.close()
+
+
+def test_who_reads_ahead_stays_behind_when_a_batch_is_sent_away(yours, remote):
+    reads, _ = reads_of(yours, remote, CONTENTS)
+    assert pickle.loads(pickle.dumps(reads.ahead(np.arange(3)))) is None
