@@ -11,7 +11,8 @@ from datapin.base.progress import SILENT, Progress
 from datapin.dataset import Dataset, Fetch, open_dataset
 from datapin.pipeline.context import StageReport
 from datapin.store.store import RebuildReport
-from datapin.verbs import add, checkout, doctor, edit, initialise, move, read, stages, status
+from datapin.verbs import add, checkout, diff, doctor, edit, initialise, move, read, stages, status
+from datapin.verbs.diff import DiffReport
 from datapin.verbs.reports import (
     AddReport,
     FindingsReport,
@@ -108,6 +109,19 @@ class Repo:
     def query(self, sql: str) -> pa.Table:
         """The result of one SELECT over datasets named as `'data/raw@v1'`."""
         return read.query(self._workspace, sql)
+
+    def diff(
+        self,
+        dataset: str,
+        a: str | None = None,
+        b: str | None = None,
+        *,
+        where: str | None = None,
+        limit: int | None = None,
+        html: Path | None = None,
+    ) -> DiffReport:
+        """Rows added, removed and changed from version `a` (HEAD) to version `b` (the work tree)."""
+        return diff.diff(self._workspace, dataset, a, b, where=where, limit=limit, html=html)
 
     def status(self, datasets: Sequence[str] = ()) -> StatusReport:
         """Source tree against manifest, manifest against HEAD, assets missing here and on the remote."""

@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "show": "Summarise a dataset.",
     "ls": "List rows of a dataset.",
     "query": "Run SQL over datasets and their versions.",
+    "diff": "Show which rows differ between two versions.",
     "update": "Set columns of rows.",
     "remove": "Remove rows from a dataset.",
     "checkout": "Write a dataset's files into a folder.",

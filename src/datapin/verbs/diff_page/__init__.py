@@ -1,0 +1,1 @@
+"""The page that `diff --html` writes: one file, no network, no script."""
