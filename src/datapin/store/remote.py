@@ -12,6 +12,7 @@ from pathlib import Path
 from datapin.backends.backend import Abilities
 from datapin.backends.counting import CountingBackend
 from datapin.base.errors import DamagedPack, ObjectMissing, StoreFormat
+from datapin.base.id_columns import IdMatrix
 from datapin.pack.format import SUFFIX
 from datapin.store.index import NO_ENTRIES, Entries, Index, join_entries
 from datapin.store.index_files import decode_index, encode_index, index_file_name
@@ -41,6 +42,7 @@ class RemoteStore:
         self._kept_index = KeptObjects(cache and cache / INDEX)
         self._index = Index(NO_ENTRIES)
         self._index_names: set[str] = set()
+        self._is_made = False
         self._lock = threading.Lock()
 
     @property
@@ -49,7 +51,9 @@ class RemoteStore:
         return self.backend.url
 
     def check_format(self) -> bool:
-        """Whether there is a store already. Raises StoreFormat if it has another format, RemoteUnreachable."""
+        """Whether there is a store already; asked until there is one. Raises StoreFormat, RemoteUnreachable."""
+        if self._is_made:
+            return True
         try:
             said = json.loads(self.backend.get(FORMAT_FILE))
         except ObjectMissing:
@@ -59,6 +63,7 @@ class RemoteStore:
         seen = said.get("format") if isinstance(said, dict) else said
         if seen != FORMAT:
             raise StoreFormat(self.url, str(seen), FORMAT)
+        self._is_made = True
         return True
 
     def make(self) -> None:
@@ -114,6 +119,11 @@ class RemoteStore:
                     if attempt + 1 == _RELISTS:
                         raise
             return self._index
+
+    def index_with(self, ids: IdMatrix) -> Index:
+        """The index as it was read last if it has all of these assets, else as it is now. Raises as `index`."""
+        known = self._index
+        return known if known.find(ids)[0].all() else self.index()
 
     def publish_index(self, entries: Entries) -> str:
         """Add an index file; everything it names must be durable there already. Its name. Raises RemoteUnreachable."""

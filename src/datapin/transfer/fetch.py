@@ -59,7 +59,7 @@ def fetch_assets(
     RemoteUnreachable, StorageFailed.
     """
     remote.check_format()
-    index = remote.index()
+    index = remote.index_with(ids)
     plan = plan_transfer(ids, index, store.index)
     if len(plan.absent):
         raise _missing(ids[plan.absent], remote)

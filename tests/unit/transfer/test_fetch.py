@@ -20,7 +20,7 @@ from datapin.transfer.downloads import range_calls
 from datapin.transfer.fetch import fetch_assets
 from tapped_backend import TappedBackend
 
-from .conftest import CONTENTS, check_holds, harm, ids_of, push, remote_at
+from .conftest import CONTENTS, check_holds, fill, harm, ids_of, push, remote_at
 
 FEW = CONTENTS[5:50:12]
 
@@ -215,3 +215,16 @@ def test_reads_run_beside_each_other(mine, yours, remote, place):
     tapped, far = tapped_at(place, before=meet)
     fetch_assets(yours, far, ids_of(CONTENTS), jobs=2)
     check_holds(yours, CONTENTS)
+
+
+def test_a_reader_that_fetches_bit_by_bit_lists_the_index_once(mine, yours, remote, place):
+    push(mine, remote, CONTENTS)
+    tapped, far = tapped_at(place)
+    for number in range(0, 50, 5):
+        fetch_assets(yours, far, ids_of(CONTENTS[number : number + 2]), jobs=1)
+    asked = Counter(name for name, _ in tapped.calls)
+    assert (asked["get"], asked["iter_objects"]) == (2, 1)
+    push(fill(mine, [b"a new one"]), remote_at(place), [b"a new one"])
+    fetch_assets(yours, far, ids_of([b"a new one"]), jobs=1)
+    check_holds(yours, [b"a new one"])
+    assert [name for name, _ in tapped.calls].count("iter_objects") == 2
