@@ -329,8 +329,8 @@ def test_what_is_not_plain_is_left_to_dvc_untouched(clone: Clone, situation: Sit
     assert state_of(clone) == before
 
 
-@pytest.mark.parametrize("name", ["a*b", "a[b]", "a?", "a\\b", "#a", "!a", "a ", "s3:x", "~a"])
-def test_a_name_that_gitignore_would_read_as_a_pattern_is_left_to_dvc(clone: Clone, name: str) -> None:
+@pytest.mark.parametrize("name", ["a*b", "a[b]", "a?", "a\\b", "#a", "!a", "a ", "s3:x", "~a", "a\nb", "a\udcff"])
+def test_a_name_that_gitignore_or_dvc_reads_otherwise_is_left_to_dvc(clone: Clone, name: str) -> None:
     shards(clone, b"one", dataset=f"data/{name}")
     with pytest.raises(LeftToDvc):
         track_plain(clone.path, f"data/{name}", SUMMARY, timeout_s=5.0)

@@ -17,10 +17,9 @@ def ignoring_patterns(root: Path, paths: Sequence[str]) -> list[str] | None:
 
     A pattern with `!` decides against it. None if Git cannot tell. What is tracked counts as if it were not.
     """
-    question = "\0".join(paths).encode() + b"\0"
+    question = b"".join(os.fsencode(path) + b"\0" for path in paths)
     done = _git(root, "check-ignore", "--verbose", "--non-matching", "--no-index", "-z", "--stdin", given=question)
-    answers = done.stdout.decode("utf-8", "surrogateescape").split("\0")
-    patterns = answers[2::4]
+    patterns = [os.fsdecode(pattern) for pattern in done.stdout.split(b"\0")[2::4]]
     return patterns if done.returncode in (0, 1) and len(patterns) == len(paths) else None
 
 

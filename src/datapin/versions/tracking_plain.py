@@ -29,7 +29,7 @@ from datapin.versions.tracking_pointer import PointerText
 
 _SHARD = re.compile(r"part-\d{5,}\.parquet\Z")
 # A name that needs no escape in `.gitignore`, is no pattern there, and no URL to DVC.
-_NAME = re.compile(r"[^\\\[\]!*?#:~\x00-\x1f\x7f]*[^\\\[\]!*?#:~\x00-\x20\x7f]\Z")
+_NAME = re.compile(r"[^\\\[\]!*?#:~\x00-\x1f\x7f\ud800-\udfff]+(?<! )\Z")
 # All of DVC's sections; in these two, what has no say in what is written.
 _SECTIONS = {"core", "cache", "remote", "state", "index", "machine", "feature", "plots", "exp", "parsing", "hydra",
              "studio", "db"}  # fmt: skip
