@@ -126,7 +126,9 @@ class Worker:
         return ids_of_manifest(manifest)
 
     def check_store(self) -> None:
-        """Nothing here is damaged or half-published."""
+        """Nothing here is damaged or half-published; there may be nothing."""
+        if not (self.path / ".datapin" / "store").exists():
+            return
         findings = [found for found in self.store.check() if found.severity == "error"]
         assert not findings, findings
 
