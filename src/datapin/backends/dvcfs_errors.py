@@ -44,6 +44,9 @@ _PASSING = (
     ("botocore.exceptions", "HTTPClientError"),
     ("google.auth.exceptions", "TransportError"),
     ("httpx", "TransportError"),
+    # Two make the same folders at once.
+    ("webdav4.client", "ResourceConflict"),
+    ("webdav4.client", "ResourceLocked"),
 )
 _DENIED = (("asyncssh", "PermissionDenied"),)
 _BELOW_HTTP = (("aiohttp", "ClientError"),)
@@ -55,6 +58,7 @@ _MOST_CHARACTERS = 300
 _SECRET_SETTING = re.compile(r"(?!.*(file|path)$).*(pass|secret|token|key|connection_string|sas)")
 # `user:password@` of a URL, and its query, where signed URLs carry their signature.
 _USER_INFO = re.compile(r"(?<=://)([^/@:\s]*):[^/@\s]*@")
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 _QUERY = re.compile(r"(://[^\s?'\"]+)\?[^\s'\"]*")
 
 
@@ -152,7 +156,7 @@ def _text(error: BaseException, secrets: Iterable[str]) -> str:
     else:
         text = str(error)
     lines = text.strip().splitlines()
-    text = lines[0] if lines else type(error).__name__
+    text = _NUMBER.sub("", lines[0]) if lines else type(error).__name__
     for secret in secrets:
         text = text.replace(secret, "***")
     return shown_url(text)[:_MOST_CHARACTERS]

@@ -107,6 +107,9 @@ def write(place: Connection, key: str, source: bytes | Path, *, over: bool) -> b
         try:
             _upload(place, temporary, source)
         except FileNotFoundError:
+            if not place.base:
+                # WebDAV makes one folder at a time, and the remote's own is none of those below it.
+                place.filesystem.makedirs("")
             place.filesystem.makedirs(folder)
             _upload(place, temporary, source)
         failpoints.hit("backend.put.synced")
