@@ -184,6 +184,10 @@ def _what(document: Document) -> str:
         "rows": f"{size['rows']:,} rows",
         "reads": f"{size['even_files']:,} assets",
         "million": f"{size['tiny_files']:,} files of 64–256 bytes",
+        "s3": f"{size['small_files']:,} files of 2–20 KiB; DVC one round",
+        "directory": f"{size['small_files']:,} files of 2–20 KiB; DVC one round",
+        "remote-memory": f"{size['small_files']:,} files of 2–20 KiB, sum over all processes",
+        "lazy": f"5,000 of {size['even_files']:,} assets",
     }[document["item"]]
 
 

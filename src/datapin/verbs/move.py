@@ -23,7 +23,7 @@ from datapin.transfer.report import TransferReport
 from datapin.verbs.known_remote import is_known, remember
 from datapin.verbs.place import RemotePlace, remote_place
 from datapin.verbs.reports import MoveReport
-from datapin.verbs.selector import work_tree_manifest
+from datapin.verbs.selector import name_version, work_tree_manifest
 from datapin.verbs.workspace import Workspace
 from datapin.versions.history import pinned_versions
 from datapin.versions.objects import bring_manifests, lay_out, send_manifests
@@ -180,12 +180,16 @@ def _opened(workspace: Workspace, place: RemotePlace, pointers: Sequence[Pointer
 
 
 def _named(workspace: Workspace, text: str) -> _Wanted:
-    name, _, version = text.partition("@")
-    dataset = workspace.dataset_name(name, new=True)
-    pointer = read_dataset_pointer(workspace.root, dataset, rev=version or None)
+    if "@" in text:
+        named = name_version(workspace, text)
+        if named.pinned is not None:
+            return _Wanted(named.pinned.pointer, False, True)
+    # Not asked of `name_version`: it knows no stage's output of which nothing is here yet.
+    dataset = workspace.dataset_name(text, new=True)
+    pointer = read_dataset_pointer(workspace.root, dataset)
     if pointer is None:
         raise UnknownDataset(dataset=text, known=tuple(workspace.datasets()))
-    return _Wanted(pointer, not version, True)
+    return _Wanted(pointer, True, True)
 
 
 def _manifest(workspace: Workspace, one: _Wanted, *, is_absent: bool) -> Manifest | None:
@@ -200,7 +204,7 @@ def _manifest(workspace: Workspace, one: _Wanted, *, is_absent: bool) -> Manifes
         raise ManifestMissing(dataset=dataset, missing=f"{one.pointer.md5} on the remote")
     if not one.in_work_tree:
         return _manifest_of(workspace, one.pointer)
-    lay_out(workspace.root, [one.pointer.file if one.pointer.stage is None else dataset])
+    lay_out(workspace.root, [one.pointer])
     return work_tree_manifest(workspace, dataset)
 
 

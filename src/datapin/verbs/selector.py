@@ -77,4 +77,4 @@ def _bring(workspace: Workspace, pointer: Pointer, missing: ManifestMissing, *, 
     except (BadSettings, RemoteUnreachable) as error:
         raise replace(missing, reason=error.message) from None
     if into_work_tree:
-        lay_out(workspace.root, [pointer.file if pointer.stage is None else pointer.dataset])
+        lay_out(workspace.root, [pointer])

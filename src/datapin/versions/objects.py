@@ -19,7 +19,9 @@ from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, ManifestMissing, ObjectMissing, ToolFailed
 from datapin.base.files import make_directory, publish_bytes
 from datapin.versions.dvc_cache import DvcCache, check_list_hash, parse_list
+from datapin.versions.pointer_file import Pointer
 from datapin.versions.tracking import silent
+from datapin.versions.tracking_plain import LeftToDvc, lay_out_plain
 
 _THREADS = 8
 _READINGS = 3  # a body may come damaged through a bad line; what is damaged thrice is damaged there
@@ -72,14 +74,29 @@ def bring_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> list[st
     return absent
 
 
-def lay_out(root: Path, pointers: Sequence[str]) -> None:
-    """`dvc checkout` of these `.dvc` files or stage outputs, which must not be in the work tree yet."""
+def lay_out(root: Path, pointers: Sequence[Pointer]) -> None:
+    """The cached manifests of these pointers into the work tree, where none of them may lie yet.
+
+    As `dvc checkout` would; where DVC's settings are the plain ones without its import. Raises ManifestMissing,
+    ToolFailed.
+    """
+    left = []
+    for pointer in pointers:
+        try:
+            lay_out_plain(root, pointer.dataset, DvcCache(root).shards(pointer))
+        except LeftToDvc:
+            left.append(pointer.file if pointer.stage is None else pointer.dataset)
+    if left:
+        _lay_out_by_dvc(root, left)
+
+
+def _lay_out_by_dvc(root: Path, targets: Sequence[str]) -> None:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with silent(), closing(Repo(os.fspath(root))) as repo:
         try:
-            repo.checkout(targets=[os.fspath(root / pointer) for pointer in pointers], force=False)
+            repo.checkout(targets=[os.fspath(root / target) for target in targets], force=False)
         except DvcException as error:
             raise ToolFailed("dvc", " ".join(str(error).split())) from None
 

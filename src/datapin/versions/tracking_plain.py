@@ -10,15 +10,16 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import shutil
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datapin.base import failpoints
-from datapin.base.files import fsync_directory, fsync_path, publish_bytes
+from datapin.base.files import fsync_directory, fsync_path, make_directory, publish_bytes, temporary_name
 from datapin.versions.dvc_lock import is_in_use, repository_lock
 from datapin.versions.dvc_settings import cache_directory, dvc_settings
 from datapin.versions.tracking_git import ignoring_patterns, is_tracked, stage
@@ -93,6 +94,32 @@ def track_plain(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout
         if settings.autostage:
             stage(root, written)
         return directory.md5
+
+
+def lay_out_plain(root: Path, dataset: str, shards: Sequence[tuple[str, Path]]) -> None:
+    """Copies of these cached files as the folder `dataset`, which must not be there; whole and durable, or not at all.
+
+    As `dvc checkout` does. Raises LeftToDvc where it would link, or where the folder is there; OSError.
+    """
+    settings = _settings(root)
+    _refuse_odd_places(root, dataset)
+    target = root / dataset
+    if os.path.lexists(target):
+        raise LeftToDvc(f"{dataset} is there already")
+    make_directory(target.parent)
+    staged = target.parent / temporary_name()
+    try:
+        staged.mkdir()
+        for name, cached in shards:
+            shutil.copyfile(cached, staged / name)
+            fsync_path(staged / name)
+        fsync_directory(staged)
+        failpoints.hit("lay_out.staged")
+        os.rename(staged, target)
+        fsync_directory(target.parent)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    register_folder(root, dataset, site_cache=settings.site_cache)
 
 
 def _settings(root: Path) -> _Settings:

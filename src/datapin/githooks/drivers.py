@@ -1,0 +1,129 @@
+"""Drivers: how Git shows and merges pointers. `.gitattributes` names them for everybody, each clone's settings say what
+they run; a clone without the settings shows and merges pointers as text, as Git does by itself.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datapin.base.files import publish_bytes
+from datapin.base.findings import Finding
+from datapin.versions.git_settings import (
+    attributes,
+    local_settings,
+    local_settings_file,
+    set_locally,
+    unset_locally,
+)
+
+ATTRIBUTES = ".gitattributes"
+# The last line that matches wins: ours stand after a `*.dvc merge=dvc` of DVC's own driver.
+LINES = ("*.dvc diff=datapin merge=datapin", "dvc.lock merge=datapin-lock")
+
+_INSTALL = "run `datapin init`"
+# Where the command is not to be found, Git must still show and merge: as it would without a driver.
+_SHOW = 'f() { c=$(command -v git-datapin || :); if [ -n "$c" ]; then exec "$c" textconv "$1"; fi; cat "$1"; }; f'
+_MERGE = (
+    'f() {{ c=$(command -v git-datapin || :); if [ -n "$c" ]; then exec "$c" {verb} "$@"; fi; '
+    'exec git merge-file -L ours -L base -L theirs "$2" "$1" "$3"; }}; f %O %A %B %P'
+)
+_SETTINGS = {
+    "diff.datapin.textconv": _SHOW,
+    "merge.datapin.name": "rows of datasets, by key and column",
+    "merge.datapin.driver": _MERGE.format(verb="merge-driver"),
+    "merge.datapin-lock.name": "stages of dvc.lock",
+    "merge.datapin-lock.driver": _MERGE.format(verb="merge-lock"),
+}
+_FALLBACK = re.compile(r"command -v git-datapin \|\| command -v .*? \|\| :\)")
+_WITHOUT_FALLBACK = "command -v git-datapin || :)"
+# Files that need not exist: Git answers by name.
+_ASKED = {"any.dvc": {"diff": "datapin", "merge": "datapin"}, "dvc.lock": {"merge": "datapin-lock"}}
+
+
+@dataclass(frozen=True, slots=True)
+class DriverChanges:
+    """Files that were written or changed, relative to the root where they lie below it."""
+
+    created: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+
+def install_drivers(root: Path) -> DriverChanges:
+    """Name our drivers in `.gitattributes` and say in this clone's settings what they run; safe to repeat."""
+    changes = DriverChanges()
+    path = root / ATTRIBUTES
+    old = path.read_bytes() if path.exists() else None
+    present = {line.strip() for line in (old or b"").decode("utf-8", "surrogateescape").splitlines()}
+    missing = [line for line in LINES if line not in present]
+    if missing:
+        start = (old or b"") + (b"\n" if old and not old.endswith(b"\n") else b"")
+        publish_bytes(path, start + "".join(f"{line}\n" for line in missing).encode())
+        (changes.created if old is None else changes.changed).append(ATTRIBUTES)
+    known = local_settings(root)
+    wanted = {name: _with_fallback(value) for name, value in _SETTINGS.items()}
+    differing = [name for name, value in wanted.items() if known.get(name) != value]
+    for name in differing:
+        set_locally(root, name, wanted[name])
+    if differing:
+        changes.changed.append(_settings_shown(root))
+    return changes
+
+
+def remove_drivers(root: Path) -> DriverChanges:
+    """Take our lines and settings out again; a `.gitattributes` with nothing else in it goes."""
+    changes = DriverChanges()
+    path = root / ATTRIBUTES
+    if path.exists():
+        old = path.read_bytes().decode("utf-8", "surrogateescape").splitlines(keepends=True)
+        kept = [line for line in old if line.strip() not in LINES]
+        if len(kept) < len(old):
+            changes.changed.append(ATTRIBUTES)
+            if kept:
+                publish_bytes(path, "".join(kept).encode("utf-8", "surrogateescape"))
+            else:
+                path.unlink()
+    ours = [name for name in _SETTINGS if name in local_settings(root)]
+    for name in ours:
+        unset_locally(root, name)
+    if ours:
+        changes.changed.append(_settings_shown(root))
+    return changes
+
+
+def drivers_state(root: Path) -> list[Finding]:
+    """What is wrong with our drivers."""
+    findings = []
+    known = local_settings(root)
+    current = {name: _FALLBACK.sub(_WITHOUT_FALLBACK, known.get(name, "")) for name in _SETTINGS}
+    if not any(name in known for name in _SETTINGS):
+        message = "Git shows and merges pointers as text: this clone does not know datapin's drivers"
+        findings.append(Finding("warning", "drivers", _settings_shown(root), message, _INSTALL))
+    elif current != _SETTINGS:
+        message = "datapin's drivers are another version's, or were changed"
+        findings.append(Finding("warning", "drivers", _settings_shown(root), message, _INSTALL))
+    for (file, wanted), line in zip(_ASKED.items(), LINES, strict=True):
+        seen = attributes(root, file, list(wanted))
+        if seen != wanted:
+            said = ", ".join(f"{name} is {seen.get(name, '')!r}" for name in wanted if seen.get(name) != wanted[name])
+            what = "*.dvc" if file != "dvc.lock" else file
+            hint = f"add `{line}` as the last line to {ATTRIBUTES}"
+            findings.append(Finding("warning", "drivers", ATTRIBUTES, f"for {what} {said}", hint))
+    return findings
+
+
+def _with_fallback(value: str) -> str:
+    """The setting with this installation's command, for where none is on PATH, as in a graphical client."""
+    command = Path(sys.executable).parent / "git-datapin"
+    if not command.is_file():
+        return value
+    quoted = shlex.quote(str(command)).replace("%", "%%") if "%O" in value else shlex.quote(str(command))
+    return value.replace(_WITHOUT_FALLBACK, f"command -v git-datapin || command -v {quoted} || :)")
+
+
+def _settings_shown(root: Path) -> str:
+    path = local_settings_file(root)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
