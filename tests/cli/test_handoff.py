@@ -57,11 +57,7 @@ def log_in(clone: Clone, place: Place) -> None:
 def test_a_colleague_takes_over_from_the_commit_alone(made: Clone, place: Place, tmp_path: Path) -> None:
     a = Clone(tmp_path / "a")
     shutil.copytree(made.path, a.path, symlinks=True)
-    settings = dict(place.settings)
-    a.dvc("remote", "add", "-q", "--default", "shared", settings.pop("url"))
-    for name, value in settings.items():
-        a.dvc("remote", "modify", "-q", "shared", name, value)
-    log_in(a, place)
+    place.configure(a.path)
     handed_over = a.commit("remote")
     sent = a.json("push")
     assert sent["assets"] >= IMAGES
