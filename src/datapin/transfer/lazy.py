@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
 
-from datapin.base.errors import AssetsMissing, BadSettings, DatapinError, RemoteUnreachable
+from datapin.base.errors import AssetsMissing, BadSettings, DatapinError, ObjectMissing, RemoteUnreachable
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import SILENT, Progress
+from datapin.pack.codec import decode
+from datapin.store.encoded import EncodedAsset
+from datapin.store.index import IN_LOOSE_FILE, NO_ENTRIES, Index
+from datapin.store.layout import pack_key, storage_failures
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
 
 # Assets that are wanted here and there in their packs: with a gap as wide as a fetch's, whole packs would come.
 _SCATTERED_GAP_BYTES = 32 << 10
+_MOST_HELD = 256
+_MOST_HELD_BYTES = 8 << 20
 _FIRST_ROWS = 256
 _FIRST_BYTES = 4 << 20
 _MOST_ROWS = 8192
 _MOST_BYTES = 64 << 20
+_CHUNK_S = 0.5  # chunks grow while they take less: a longer one would only make its reader wait
 _LEAVE_S = 2.0
 
 Rows = npt.NDArray[np.int64]
@@ -38,9 +47,16 @@ class Lazy:
         self._open = remote
         self._jobs = jobs
         self._progress = progress
+        self._begin()
+
+    def _begin(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._remote: RemoteStore | None = None
+        self._index = Index(NO_ENTRIES)  # of the remote, for single reads
+        self._held: dict[bytes, EncodedAsset] = {}
+        self._held_bytes = 0
+        self._single = 0
 
     def ensure(self, ids: IdMatrix) -> None:
         """Bring those of the assets `ids` that are not here; all of them are here then, verified.
@@ -49,26 +65,40 @@ class Lazy:
         """
         if not self._store.missing(ids).any():
             return
-        if self._pid != os.getpid():  # forked: the lock may be held by a thread that is not here, sockets are shared
-            self._pid, self._lock, self._remote = os.getpid(), threading.Lock(), None
+        self._leave_parent()
         with self._lock:
+            self._keep_held()
             missing = ids[self._store.missing(ids)]  # another thread may have brought them
             if not len(missing):
                 return
-            try:
-                self._remote = self._remote or self._open()
+            with _absence_explained(missing):
                 fetch_assets(
                     self._store,
-                    self._remote,
+                    self._opened(),
                     missing,
                     jobs=self._jobs,
                     progress=self._progress,
                     gap_bytes=_SCATTERED_GAP_BYTES,
                 )
-            except (BadSettings, RemoteUnreachable) as error:
-                names = tuple(row.tobytes().hex() for row in missing[:20])
-                reason = error.problem if isinstance(error, BadSettings) else error.message
-                raise AssetsMissing(names=names, count=len(missing), reason=reason) from None
+
+    def read(self, row: IdMatrix) -> bytes:
+        """The bytes of one asset (`row` is `[1, 32]`) that is not in the store, verified.
+
+        To publish every asset on its own costs ten times what it takes to fetch one. So somebody who reads many here
+        and there has the last of them (at most a fifth) held in memory for a while: they are lost if the process ends.
+        Raises as `ensure`.
+        """
+        self._leave_parent()
+        raw_id = row.tobytes()
+        asset = self._held.get(raw_id)
+        if asset is None:
+            with _absence_explained(row):
+                asset = self._fetch_piece(raw_id)
+            if asset is None:  # large, damaged there, or unknown: not so simple
+                self.ensure(row)
+                return self._store.reader(row).read(0)
+            self._hold(asset)
+        return decode(asset.codec, asset.stored, asset.raw_length)
 
     def ahead(self, ids: IdMatrix, order: Rows, sizes: Sizes) -> Ahead:
         """Fetches the assets `ids[order]` ahead of somebody who reads them in this order; nothing happens yet.
@@ -76,6 +106,66 @@ class Lazy:
         `sizes` gives the bytes of the assets `ids`.
         """
         return Ahead(self, self._store, ids, order, sizes)
+
+    def _fetch_piece(self, raw_id: bytes) -> EncodedAsset | None:
+        """The asset out of its pack; None if it is not there as it should be. Raises BadSettings, RemoteUnreachable."""
+        with self._lock:
+            remote = self._opened()
+            if (found := self._index.find_one(raw_id)) is None:
+                self._index = remote.index()
+                found = self._index.find_one(raw_id)
+            entries = self._index.entries
+        if found is None or entries.pack[found] == IN_LOOSE_FILE:
+            return None
+        place = (int(entries.offset[found]), int(entries.length[found]))
+        try:
+            (stored,) = remote.backend.get_ranges(pack_key(entries.packs[entries.pack[found]].hex()), [place])
+        except ObjectMissing:
+            return None
+        asset = EncodedAsset(raw_id, int(entries.codec[found]), stored, int(entries.raw_length[found]))
+        return None if asset.problem() else asset
+
+    def _hold(self, asset: EncodedAsset) -> None:
+        with self._lock:
+            self._single += 1
+            self._held[asset.raw_id] = asset
+            self._held_bytes += len(asset.stored)
+            most = min(max(1, self._single // 5), _MOST_HELD)
+            if len(self._held) >= most or self._held_bytes >= _MOST_HELD_BYTES:
+                self._keep_held()
+
+    def _keep_held(self) -> None:
+        """Store what is held."""
+        if not self._held:
+            return
+        with self._store.staging() as filler, storage_failures("write to the store", self._store.root):
+            for asset in self._held.values():
+                filler.append_stored(asset.raw_id, asset.codec, asset.stored, asset.raw_length)
+            self._store.publish(filler.finish())
+        self._held, self._held_bytes = {}, 0
+
+    def _opened(self) -> RemoteStore:
+        if self._remote is None:
+            remote = self._open()
+            remote.check_format()
+            self._remote = remote
+        return self._remote
+
+    def _leave_parent(self) -> None:
+        """After a fork, begin anew: the lock may be held by a thread that is not here, and sockets are shared."""
+        if self._pid != os.getpid():
+            self._begin()
+
+
+@contextmanager
+def _absence_explained(ids: IdMatrix) -> Iterator[None]:
+    """A remote that is not there or does not answer makes assets missing."""
+    try:
+        yield
+    except (BadSettings, RemoteUnreachable) as error:
+        names = tuple(row.tobytes().hex() for row in ids[:20])
+        reason = error.problem if isinstance(error, BadSettings) else error.message
+        raise AssetsMissing(names=names, count=len(ids), reason=reason) from None
 
 
 class Ahead:
@@ -156,12 +246,17 @@ class Ahead:
         while begin < len(self._order) and self._is_wanted(before):
             end = _chunk_end(counts, ends, begin, most_rows, most_bytes)
             rows = self._order[begin:end]
+            started_s = time.monotonic()
             self._lazy.ensure(self._ids[rows[missing[begin:end]]])
+            took_s = time.monotonic() - started_s
             with self._change:
                 self._ready = end
                 self._change.notify_all()
             before, begin = begin, end
-            most_rows, most_bytes = min(2 * most_rows, _MOST_ROWS), min(2 * most_bytes, _MOST_BYTES)
+            if took_s < _CHUNK_S:
+                most_rows, most_bytes = min(2 * most_rows, _MOST_ROWS), min(2 * most_bytes, _MOST_BYTES)
+            elif took_s > 2 * _CHUNK_S:
+                most_rows, most_bytes = max(most_rows // 2, _FIRST_ROWS), max(most_bytes // 2, _FIRST_BYTES)
 
     def _is_wanted(self, position: int) -> bool:
         """Wait until the reader is beyond `position`; False if it has left."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from datapin.base.errors import AssetsMissing
@@ -34,11 +32,15 @@ class LazyReader:
         reader = self._whole.get(verify) or self._look(verify)
         if reader is not None:
             return reader.read(number)
+        assert self._lazy is not None  # without it, what is missing was an error
         number = range(len(self._ids))[number]
         row = self._ids[number : number + 1]
         try:
             return self._store.reader(row, verify=verify).read(0)
         except AssetsMissing:
+            if number != self._run_end:
+                self._run_end, self._run_rows = number + 1, 1
+                return self._lazy.read(row)
             self._bring(number)
         return self._store.reader(row, verify=verify).read(0)
 
@@ -77,10 +79,9 @@ class LazyReader:
             return None
 
     def _bring(self, number: int) -> None:
-        """Fetch one asset; and what follows it, if those before it were missing too: somebody reads them all."""
-        assert self._lazy is not None
-        self._run_rows = min(2 * self._run_rows, _MOST_AHEAD_ROWS) if number == self._run_end else 1
-        sizes: Sequence[int] = self._sizes()[number : number + self._run_rows].tolist()
+        """Fetch an asset and what follows it: the one before it was missing too, so somebody reads them all."""
+        self._run_rows = min(2 * self._run_rows, _MOST_AHEAD_ROWS)
+        sizes = self._sizes()[number : number + self._run_rows]
         count = max(1, int(np.searchsorted(np.cumsum(sizes), _MOST_AHEAD_BYTES, side="right")))
         self._run_end = number + count
         self._lazy.ensure(self._ids[number : number + count])

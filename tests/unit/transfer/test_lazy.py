@@ -14,14 +14,14 @@ import pytest
 
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
-from datapin.base.errors import AssetsMissing, BadSettings, RemoteUnreachable
+from datapin.base.errors import AssetsMissing, BadSettings, DamagedAsset, RemoteUnreachable
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer import lazy as lazy_module
 from datapin.transfer.lazy import Lazy
 from datapin.transfer.lazy_reader import LazyReader
 
-from .conftest import CONTENTS, SETTINGS, check_holds, fill, ids_of, push, remote_at
+from .conftest import CONTENTS, SETTINGS, check_holds, fill, harm, ids_of, push, remote_at
 
 NOISE = random.Random(3)
 MANY = [NOISE.randbytes(100) for _ in range(2000)]
@@ -111,6 +111,56 @@ def test_reading_one_after_another_looks_ahead(pushed, yours):
     assert [reads.read(number) for number in range(300)] == MANY[:300]
     assert remote.backend.requests - before < 100
     assert yours.missing(ids_of(MANY[600:])).all(), "it looks ahead, but not over everything"
+
+
+def test_many_single_reads_here_and_there_are_stored_together(pushed, yours):
+    remote = remote_at(pushed)
+    reads, _ = reads_of(yours, remote, MANY)
+    numbers = np.random.default_rng(2).permutation(len(MANY))[:400]
+    publishes = set()
+    for number in numbers:
+        assert reads.read(int(number)) == MANY[number]
+        publishes.add(yours.index_state)
+    assert len(publishes) < 40
+    assert remote.backend.requests < 410, "an asset is one request"
+    lacking = numbers[yours.missing(ids_of(MANY)[numbers])]
+    assert 0 < len(lacking) <= 80, "a fifth at most waits to be stored"
+    before = remote.backend.requests
+    assert [reads.read(int(number)) for number in numbers] == [MANY[number] for number in numbers]
+    assert remote.backend.requests == before, "what waits is not fetched again"
+    reads.read_many(np.arange(3))
+    assert not yours.missing(ids_of(MANY)[numbers]).any()
+    check_holds(yours, [MANY[number] for number in numbers])
+
+
+def test_a_single_read_of_what_is_damaged_or_gone_there_says_so(mine, yours, remote, place):
+    push(mine, remote, CONTENTS)
+    reads, _ = reads_of(yours, remote, CONTENTS)
+    for pack in (place / "packs").rglob("*.pack"):
+        if CONTENTS[5] in (data := pack.read_bytes()):
+            harm(pack, data.index(CONTENTS[5]))
+    with pytest.raises(DamagedAsset):
+        reads.read(5)
+    for pack in (place / "packs").rglob("*.pack"):
+        pack.rename(pack.with_suffix(".aside"))
+    with pytest.raises(AssetsMissing):
+        reads.read(9)
+    for pack in (place / "packs").rglob("*.aside"):
+        pack.rename(pack.with_suffix(".pack"))
+    assert reads.read(9) == CONTENTS[9]
+    assert reads.read(-1, verify=False) == CONTENTS[-1]
+
+
+def test_chunks_of_a_slow_remote_stay_small(pushed, yours, monkeypatch):
+    monkeypatch.setattr(lazy_module, "_CHUNK_S", 0.0)
+    reads, _ = reads_of(yours, remote_at(pushed), MANY)
+    order = np.random.default_rng(5).permutation(len(MANY))
+    ahead = reads.ahead(order)
+    for start in range(0, 1000, 100):
+        reads.read_many(order[start : start + 100], ahead=ahead, end=start + 100)
+    ahead.close()
+    here = (~yours.missing(ids_of(MANY))).sum()
+    assert 1000 <= here <= 1000 + 3 * 256
 
 
 @pytest.mark.parametrize("scattered", [False, True])
