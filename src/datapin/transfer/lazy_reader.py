@@ -41,7 +41,7 @@ class LazyReader:
             if number != self._run_end:
                 self._run_end, self._run_rows = number + 1, 1
                 return self._lazy.read(row)
-            self._bring(number)
+            self._bring(number, self._lazy)
         return self._store.reader(row, verify=verify).read(0)
 
     def read_many(self, numbers: Rows, *, verify: bool = True, ahead: Ahead | None = None, end: int = 0) -> list[bytes]:
@@ -78,10 +78,10 @@ class LazyReader:
             self._reads_until_look = _LOOK_AGAIN_AFTER_READS
             return None
 
-    def _bring(self, number: int) -> None:
+    def _bring(self, number: int, lazy: Lazy) -> None:
         """Fetch an asset and what follows it: the one before it was missing too, so somebody reads them all."""
         self._run_rows = min(2 * self._run_rows, _MOST_AHEAD_ROWS)
         sizes = self._sizes()[number : number + self._run_rows]
         count = max(1, int(np.searchsorted(np.cumsum(sizes), _MOST_AHEAD_BYTES, side="right")))
         self._run_end = number + count
-        self._lazy.ensure(self._ids[number : number + count])
+        lazy.ensure(self._ids[number : number + count])
