@@ -11,8 +11,9 @@ from datapin.base.progress import SILENT, Progress
 from datapin.dataset import Dataset, Fetch, open_dataset
 from datapin.pipeline.context import StageReport
 from datapin.store.store import RebuildReport
-from datapin.verbs import add, checkout, diff, doctor, edit, initialise, move, read, stages, status
+from datapin.verbs import add, checkout, diff, doctor, edit, initialise, log, move, read, row_log, stages, status
 from datapin.verbs.diff import DiffReport
+from datapin.verbs.log import LogEntry
 from datapin.verbs.reports import (
     AddReport,
     FindingsReport,
@@ -23,6 +24,7 @@ from datapin.verbs.reports import (
     StatusReport,
     UpdateReport,
 )
+from datapin.verbs.row_log import RowLogEntry
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport
 from datapin.versions.pointer_file import Pointer
@@ -126,6 +128,14 @@ class Repo:
     def status(self, datasets: Sequence[str] = ()) -> StatusReport:
         """Source tree against manifest, manifest against HEAD, assets missing here and on the remote."""
         return status.status(self._workspace, datasets)
+
+    def log(self, selector: str, *, limit: int | None = None) -> list[LogEntry]:
+        """The versions of a dataset over Git's history, newest first."""
+        return log.log(self._workspace, selector, limit=limit)
+
+    def row_log(self, selector: str, key: str, *, limit: int | None = None) -> list[RowLogEntry]:
+        """The versions that changed one row, newest first: who, when, from what to what."""
+        return row_log.row_log(self._workspace, selector, key, limit=limit)
 
     def checkout(self, selector: str, *, into: str, where: str | None = None, force: bool = False) -> CheckoutReport:
         """Write the files of the rows that match into a folder; only what differs."""

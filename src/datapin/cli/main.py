@@ -24,6 +24,7 @@ VERBS: dict[str, str] = {
     "show": "Summarise a dataset.",
     "ls": "List rows of a dataset.",
     "query": "Run SQL over datasets and their versions.",
+    "log": "Show a dataset's versions over Git's history.",
     "diff": "Show which rows differ between two versions.",
     "update": "Set columns of rows.",
     "remove": "Remove rows from a dataset.",
@@ -35,7 +36,7 @@ VERBS: dict[str, str] = {
     "doctor": "Check the set-up and say how to fix it.",
 }
 # Called by other programs, not by people.
-HIDDEN = ("hook",)
+HIDDEN = ("hook", "textconv")
 
 
 class Verbs(click.Group):
@@ -73,7 +74,8 @@ class Verbs(click.Group):
 def root(folder: str | None) -> None:
     """Data versioning for Git and DVC: datasets of rows and assets, pinned by commits.
 
-    DATASET is a manifest folder such as data/raw; DATASET@REV is that dataset at a Git revision.
+    DATASET is a manifest folder such as data/raw. DATASET@VERSION is that dataset at a Git revision (@v1), N versions
+    back (@~1), or by the first digits of its digest (@3fa9c1d2).
     """
     if folder is not None:
         try:

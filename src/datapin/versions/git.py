@@ -213,6 +213,11 @@ def is_ignored(root: Path, path: Path) -> bool:
     return _output(root, "check-ignore", "--quiet", "--", os.fspath(path)) is not None
 
 
+def ask_git(root: Path, *arguments: str, said: bytes = b"") -> bytes:
+    """What `git ARGUMENTS` prints in `root`, for the other modules of this room. Raises ToolFailed."""
+    return _run(root, *arguments, said=said)
+
+
 def _output(root: Path, *arguments: str) -> bytes | None:
     """What git prints, None if it answers no (status 1) or has no such thing (status 128)."""
     done = _call(root, *arguments)

@@ -88,15 +88,22 @@ class UnknownDataset(YourError):
 
     dataset: str
     known: tuple[str, ...] = ()
+    problem: str = ""  # what is there instead, if something is
     exit_code = EXIT_SETUP
 
     @property
     def message(self) -> str:
         known = f"; known: {listed(self.known)}" if self.known else "; this repository has none yet"
-        return f"no dataset {self.dataset!r}{known}"
+        return (
+            f"{self.dataset!r} is not a dataset: {self.problem}{known}"
+            if self.problem
+            else f"no dataset {self.dataset!r}{known}"
+        )
 
     @property
     def hint(self) -> str:
+        if self.problem:
+            return "run `datapin status` to list the datasets, `datapin add FOLDER --to data/NAME` to make one"
         return f"run `datapin add FOLDER --to {self.dataset}` to make it, or `datapin status` to list what is there"
 
 
@@ -106,15 +113,55 @@ class UnknownVersion(YourError):
 
     selector: str
     problem: str
+    candidates: tuple[str, ...] = ()  # what could have been meant
     exit_code = EXIT_SETUP
 
     @property
     def message(self) -> str:
-        return f"{self.selector}: {self.problem}"
+        meant = f"; there are: {listed(self.candidates)}" if self.candidates else ""
+        return f"{self.selector}: {self.problem}{meant}"
 
     @property
     def hint(self) -> str:
-        return "run `git log -- <dataset>.dvc` to see its versions"
+        dataset, at, _ = self.selector.partition("@")
+        return f"run `datapin log {dataset if at else 'DATASET'}` to see its versions"
+
+
+@dataclass
+class DatasetNotThere(UnknownVersion):
+    """The version is one that Git knows, and the dataset is not in it."""
+
+
+@dataclass
+class AmbiguousVersion(UnknownVersion):
+    """A selector that names more than one version."""
+
+    @property
+    def message(self) -> str:
+        return f"{self.selector}: {self.problem}: {listed(self.candidates)}"
+
+    @property
+    def hint(self) -> str:
+        return "write more digits, or `sha256:` before a digest"
+
+
+@dataclass
+class UnknownKey(YourError):
+    """No row of this key in any version that was looked at."""
+
+    dataset: str
+    key: str
+    candidates: tuple[str, ...] = ()
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        meant = f"; there are: {listed(self.candidates)}" if self.candidates else ""
+        return f"{self.dataset}: no version has a row {self.key!r}{meant}"
+
+    @property
+    def hint(self) -> str:
+        return f"run `datapin ls {self.dataset} --columns key` to list the keys"
 
 
 @dataclass
