@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datapin.base.errors import UnknownDataset, UnknownVersion
+from datapin.base.errors import DatasetNotThere, UnknownDataset
 from datapin.manifest.diff import Comparison
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.row_changes import RowChange, compare_rows, list_changes
@@ -13,7 +13,6 @@ from datapin.verbs.diff_page.page import PageSides, write_page
 from datapin.verbs.selector import select
 from datapin.verbs.workspace import Workspace
 from datapin.versions.git import has_commit
-from datapin.versions.pointer import read_dataset_pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class _Side:
 
     name: str
     manifest: Manifest | None
-    absence: UnknownVersion | UnknownDataset | None = None
+    absence: DatasetNotThere | UnknownDataset | None = None
 
 
 def diff(
@@ -110,24 +109,10 @@ def _bare(version: str | None, *names: str) -> str | None:
 
 
 def _side(workspace: Workspace, dataset: str, version: str | None, *, is_implied: bool = False) -> _Side:
+    name = dataset if version is None else f"{dataset}@{version}"
+    if is_implied and not has_commit(workspace.root):
+        return _Side(name, None)
     try:
-        if version is None:
-            return _Side(dataset, select(workspace, dataset).manifest)
-        name = f"{dataset}@{version}"
-        if is_implied and not has_commit(workspace.root):
-            return _Side(name, None)
         return _Side(name, select(workspace, name).manifest)
-    except UnknownDataset as error:
-        return _Side(dataset, None, error)
-    except UnknownVersion as error:
-        if not _is_without(workspace, dataset, version or ""):
-            raise
-        return _Side(f"{dataset}@{version}", None, error)
-
-
-def _is_without(workspace: Workspace, dataset: str, version: str) -> bool:
-    """Whether that is a revision, and the dataset is not in it."""
-    try:
-        return read_dataset_pointer(workspace.root, dataset, rev=version) is None
-    except UnknownVersion:
-        return False
+    except (DatasetNotThere, UnknownDataset) as error:
+        return _Side(name, None, error)

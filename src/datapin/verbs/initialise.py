@@ -8,6 +8,7 @@ from pathlib import Path
 from datapin.base.errors import BadSettings, Refused
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
+from datapin.githooks.drivers import install_drivers
 from datapin.githooks.install import install_hooks, remove_hooks
 from datapin.verbs.reports import InitReport
 from datapin.verbs.workspace import Workspace
@@ -32,6 +33,7 @@ def initialise(
 ) -> InitReport:
     """Write `.datapin/config.toml`, `.datapin/.gitignore` and, if asked, a template's files that do not exist yet.
 
+    Git is told how to show and merge pointers: in `.gitattributes`, and in this clone's settings.
     `hooks` puts our part into Git's hooks (True) or takes it out (False). Raises BadSettings if `remote` is no DVC
     remote, Refused for a hook that is not ours to edit; everything else is done then.
     """
@@ -66,6 +68,9 @@ def initialise(
                 created.append(name)
     # Made now, so that a store of another format or a place that cannot be written is found at once.
     workspace.store.check()
+    drivers = install_drivers(workspace.root)
+    created += drivers.created
+    changed += drivers.changed
     if hooks is not None:
         changes = install_hooks(workspace.root) if hooks else remove_hooks(workspace.root)
         for left in changes.left:
