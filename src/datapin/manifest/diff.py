@@ -1,16 +1,23 @@
-"""What differs between two manifests: rows by key, columns by value. Shards with equal digests are not read."""
+"""What differs between two manifests: rows by key, columns by value. Shards with equal digests are not read.
+
+The others are compared where their ranges of keys overlap, mostly one with one, so that memory holds few of them; a
+column that both store in the same bytes is not unpacked.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import Mask, arrow_flags, flags, one_array
+from datapin.manifest.columns import Mask, arrow_flags, decoded, flags, numbers, one_array
 from datapin.manifest.compare import rows_differ
 from datapin.manifest.manifest import Manifest
+from datapin.manifest.stored_bytes import equally_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +47,24 @@ def count_changes(before: Manifest | None, after: Manifest | None) -> Changes:
 
 
 def compare_manifests(before: Manifest | None, after: Manifest | None) -> Comparison:
-    """Which keys were added, changed and removed. A column that one side lacks counts as null there.
-
-    Memory holds the keys of the shards that differ, and two columns at a time.
-    """
+    """Which keys were added, changed and removed. A column that one side lacks counts as null there."""
     old, new = _Side(before, after), _Side(after, before)
-    old_keys, new_keys = old.read("key"), new.read("key")
-    places = pc.index_in(new_keys, value_set=old_keys)
-    is_known = pc.is_valid(places)
-    removed = old_keys.filter(pc.invert(pc.is_in(old_keys, value_set=new_keys)))
-    shared_new = pc.indices_nonzero(is_known)
-    shared_old = places.drop_null()
-    differs = np.zeros(len(shared_old), dtype=bool)
-    columns = []
-    for name in dict.fromkeys([*new.names, *old.names]) if len(shared_old) else ():
-        if name == "key":
-            continue
-        mask = _column_differs(old, new, name, shared_old, shared_new)
-        if mask.any():
-            columns.append((name, int(mask.sum())))
-            differs |= mask
-    changed = new_keys.take(shared_new).filter(arrow_flags(differs))
-    return Comparison(new_keys.filter(pc.invert(is_known)), changed, removed, tuple(columns))
+    parts = [_compare(old.part(was), new.part(now)) for was, now in _overlapping(old, new)]
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(dict(part.columns))
+    none = pa.nulls(0, pa.string())
+    return Comparison(
+        added=pa.concat_arrays([none, *(part.added for part in parts)]),
+        changed=pa.concat_arrays([none, *(part.changed for part in parts)]),
+        removed=pa.concat_arrays([none, *(part.removed for part in parts)]),
+        columns=tuple((name, counts[name]) for name in dict.fromkeys([*new.names, *old.names]) if counts[name]),
+    )
 
 
-def _column_differs(old: _Side, new: _Side, name: str, shared_old: pa.Array, shared_new: pa.Array) -> Mask:
-    if name not in old.names or name not in new.names:
-        side, shared = (old, shared_old) if name in old.names else (new, shared_new)
-        return flags(pc.is_valid(side.read(name).take(shared)))
-    one, other = old.read(name).take(shared_old), new.read(name).take(shared_new)
+def cells_differ(one: pa.Array, other: pa.Array) -> Mask:
+    """True where the values of two columns of any types differ; nulls are equal."""
+    one, other = decoded(one), decoded(other)
     if one.type != other.type:
         if pa.types.is_null(one.type):
             one = one.cast(other.type)
@@ -77,6 +73,73 @@ def _column_differs(old: _Side, new: _Side, name: str, shared_old: pa.Array, sha
         else:  # a column of another type holds other values in every row that has one
             return flags(pc.or_(pc.is_valid(one), pc.is_valid(other)))
     return rows_differ(one, other)
+
+
+def _overlapping(old: _Side, new: _Side) -> Iterator[tuple[list[int], list[int]]]:
+    """Numbers of the shards of both sides, in groups that have no key in common with any other group."""
+    group: tuple[list[int], list[int]] = ([], [])
+    last = ""
+    for first_key, last_key, side, number in sorted([*old.ranges(0), *new.ranges(1)]):
+        if first_key > last and (group[0] or group[1]):
+            yield group
+            group = ([], [])
+        group[side].append(number)
+        last = max(last, last_key)
+    if group[0] or group[1]:
+        yield group
+
+
+def _compare(old: _Part, new: _Part) -> Comparison:
+    none = pa.nulls(0, pa.string())
+    if not old.numbers or not new.numbers:
+        return Comparison(new.read("key"), none, old.read("key"), ())
+    alike = old.equally_stored(new)
+    if "key" in alike:
+        return _compare_aligned(old, new, alike)
+    old_keys, new_keys = old.read("key"), new.read("key")
+    if old_keys.equals(new_keys):
+        return _compare_aligned(old, new, alike)
+    places = pc.index_in(new_keys, value_set=old_keys)
+    is_known = pc.is_valid(places)
+    shared_old = places.drop_null()
+    is_kept = np.zeros(len(old_keys), dtype=bool)
+    is_kept[numbers(shared_old)] = True
+    differs, columns = _columns(old, new, shared=(shared_old, pc.indices_nonzero(is_known)))
+    changed = new_keys.filter(is_known).filter(arrow_flags(differs)) if columns else none
+    added, removed = new_keys.filter(pc.invert(is_known)), old_keys.filter(arrow_flags(~is_kept))
+    return Comparison(added, changed, removed, columns)
+
+
+def _compare_aligned(old: _Part, new: _Part, alike: frozenset[str]) -> Comparison:
+    """As `_compare`, where both have the same keys."""
+    none = pa.nulls(0, pa.string())
+    differs, columns = _columns(old, new, alike=alike)
+    changed = new.read("key").filter(arrow_flags(differs)) if columns else none
+    return Comparison(none, changed, none, columns)
+
+
+def _columns(
+    old: _Part, new: _Part, *, alike: frozenset[str] = frozenset(), shared: tuple[pa.Array, pa.Array] | None = None
+) -> tuple[Mask, tuple[tuple[str, int], ...]]:
+    """Which rows differ, and how many in each column but those in `alike`.
+
+    `shared` are the places of the rows to compare on both sides; without it, all rows of both, one with one.
+    """
+    places = (None, None) if shared is None else shared
+    differs = np.zeros(new.rows if shared is None else len(shared[0]), dtype=bool)
+    columns = []
+    for name in dict.fromkeys([*new.names, *old.names]) if len(differs) else ():
+        if name == "key" or name in alike:
+            continue
+        one, other = old.taken(name, places[0]), new.taken(name, places[1])
+        if one is None or other is None:
+            mask = flags(pc.is_valid(other if one is None else one))
+        else:
+            mask = cells_differ(one, other)
+        if mask.any():
+            columns.append((name, int(mask.sum())))
+            differs |= mask
+    return differs, tuple(columns)
 
 
 class _Side:
@@ -89,9 +152,48 @@ class _Side:
         self._numbers = [number for number, shard in enumerate(shards) if shard.rows and shard.digest not in known]
         self.names = [] if manifest is None else list(manifest.schema.names)
 
+    def ranges(self, side: int) -> list[tuple[str, str, int, int]]:
+        """First key, last key, `side` and number of each shard."""
+        shards = () if self._manifest is None else self._manifest.shards
+        return [(shards[number].first_key, shards[number].last_key, side, number) for number in self._numbers]
+
+    def part(self, wanted: list[int]) -> _Part:
+        """Some of the shards."""
+        return _Part(self._manifest, wanted)
+
+
+class _Part:
+    """Some shards of one manifest."""
+
+    def __init__(self, manifest: Manifest | None, wanted: list[int]) -> None:
+        self._manifest = manifest
+        self.numbers = wanted
+        self.names = [] if manifest is None else list(manifest.schema.names)
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return 0 if self._manifest is None else sum(self._manifest.shards[number].rows for number in self.numbers)
+
+    def equally_stored(self, other: _Part) -> frozenset[str]:
+        """Columns that both store in the same bytes; none if that is not to be seen."""
+        if self._manifest is None or other._manifest is None or len(self.numbers) != 1 or len(other.numbers) != 1:
+            return frozenset()
+        one, twin = self._manifest.shards[self.numbers[0]].path, other._manifest.shards[other.numbers[0]].path
+        if one is None or twin is None or self.rows != other.rows:
+            return frozenset()
+        return equally_stored(one, twin, self._manifest.name)
+
     def read(self, name: str) -> pa.Array:
-        if self._manifest is None or not self._numbers:
+        """One column of all rows."""
+        if self._manifest is None or not self.numbers:
             kind = pa.string() if self._manifest is None else self._manifest.schema.field(name).type
             return pa.nulls(0, kind)
-        parts = [self._manifest.read_shard(number, [name]).column(name) for number in self._numbers]
+        parts = [self._manifest.read_shard(number, [name]).column(name) for number in self.numbers]
         return one_array(pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type))
+
+    def taken(self, name: str, places: pa.Array | None) -> pa.Array | None:
+        """One column of the rows at these places, or of all; None if there is no such column."""
+        if name not in self.names:
+            return None
+        return self.read(name) if places is None else self.read(name).take(places)

@@ -40,7 +40,10 @@ _ZSTD = 6
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One column of one row group."""
+    """One column of one row group; `start` and `stored_bytes` are where its pages lie, -1 if the footer does not tell.
+
+    `form` is how they are stored: physical type, encodings, number of values.
+    """
 
     path: tuple[str, ...]
     codec: int
@@ -48,6 +51,9 @@ class Chunk:
     has_statistics: bool
     least: bytes | None
     greatest: bytes | None
+    form: tuple[object, ...]
+    start: int
+    stored_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +179,9 @@ def _chunk(fields: dict[int, Any]) -> Chunk:
     statistics = details.get(12)
     bounds = statistics if isinstance(statistics, dict) else {}
     least, greatest = bounds.get(6), bounds.get(5)
+    encodings, size = details.get(2), details.get(7)
+    starts = [details[field] for field in (9, 11) if isinstance(details.get(field), int)]
+    is_told = bool(starts) and min(starts) > 0 and isinstance(size, int) and size >= 0
     return Chunk(
         path=tuple(part.decode("utf-8") for part in path),
         codec=codec,
@@ -180,6 +189,9 @@ def _chunk(fields: dict[int, Any]) -> Chunk:
         has_statistics=statistics is not None,
         least=least if isinstance(least, bytes) else None,
         greatest=greatest if isinstance(greatest, bytes) else None,
+        form=(details.get(1), tuple(encodings) if isinstance(encodings, list) else None, details.get(5)),
+        start=min(starts) if is_told else -1,
+        stored_bytes=size if is_told and isinstance(size, int) else -1,
     )
 
 

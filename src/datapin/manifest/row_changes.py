@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.manifest.columns import Mask, arrow_flags, decoded, flags, one_array
-from datapin.manifest.compare import rows_differ
-from datapin.manifest.diff import Comparison, compare_manifests
+from datapin.manifest.diff import Comparison, cells_differ, compare_manifests
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of
@@ -96,7 +95,7 @@ def _changed_rows(
     cells: list[tuple[dict[str, Any], dict[str, Any]]] = [({}, {}) for _ in range(len(keys))]
     for name, _ in columns if len(keys) else ():
         was, now = _cells(before, after, keys, name), _cells(after, before, keys, name)
-        differing = _cells_differ(was, now)
+        differing = cells_differ(was, now)
         places = np.flatnonzero(differing).tolist()
         shown = (_shown(array.filter(arrow_flags(differing))) for array in (was, now))
         for place, one, other in zip(places, *shown, strict=True):
@@ -113,19 +112,12 @@ def _shown(cells: pa.Array) -> list[Any]:
 
 
 def _differing(before: Manifest | None, after: Manifest | None, keys: pa.Array, name: str) -> Mask:
-    return _cells_differ(_cells(before, after, keys, name), _cells(after, before, keys, name))
+    return cells_differ(_cells(before, after, keys, name), _cells(after, before, keys, name))
 
 
 def _cells(manifest: Manifest | None, other: Manifest | None, keys: pa.Array, name: str) -> pa.Array:
     """One column of these rows, as this manifest stores it, decoded."""
     return decoded(one_array(rows_of(manifest, keys, _schema(manifest, other), [name])[name]))
-
-
-def _cells_differ(was: pa.Array, now: pa.Array) -> Mask:
-    if was.type == now.type:
-        return rows_differ(was, now)
-    # A column of another type holds other values in every row that has one.
-    return flags(pc.or_(pc.is_valid(was), pc.is_valid(now)))
 
 
 class _RowsByKey:

@@ -13,6 +13,7 @@ from datapin.base.errors import BadQuery
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.row_changes import RowChange, compare_rows, list_changes
 from datapin.manifest.shards import CutRules
+from datapin.manifest.stored_bytes import equally_stored
 from datapin.manifest.write import write_manifest
 
 Rows = Callable[..., pa.Table]
@@ -153,3 +154,32 @@ def test_any_two_versions_differ_as_two_dicts_do(
     assert len(found.added) + len(found.removed) + len(found.changed) == len(wanted)
     counts = np.sum([[n in (cells or {}) for n in names] for *_, cells in wanted] or [[0, 0]], axis=0)
     assert dict(found.columns) == {n: c for n, c in zip(names, counts.tolist(), strict=True) if c}
+
+
+def test_rows_with_the_same_keys_differ_where_any_bit_of_a_value_does(rows_of: Rows, tmp_path: Path) -> None:
+    keys = [f"{n:02d}" for n in range(40)]
+    floats = [float(n) for n in range(40)]
+    lists = [[n, None] for n in range(40)]
+    labels: list[str | None] = ["x"] * 40
+    before = write_manifest(rows_of(keys, f=floats, l=lists, label=labels), tmp_path / "1", rules=SMALL)
+    floats[0], lists[17], labels[39] = -0.0, [17], None
+    after = write_manifest(rows_of(keys, f=floats, l=lists, label=labels), tmp_path / "2", rules=SMALL)
+    found = compare_rows(before, after)
+    assert found.changed.to_pylist() == ["00", "17", "39"]
+    assert dict(found.columns) == {"f": 1, "l": 1, "label": 1}
+    assert len(before.shards) > 2
+
+
+def test_columns_stored_in_the_same_bytes_are_found_without_unpacking(rows_of: Rows, tmp_path: Path) -> None:
+    keys = [f"{n:02d}" for n in range(40)]
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array([0.5] * 80, pa.float32()), 2)
+    one = write_manifest(rows_of(keys, label=["x"] * 40, v=vectors, only=keys), tmp_path / "1")
+    two = write_manifest(rows_of(keys, label=["y"] + ["x"] * 39, v=vectors), tmp_path / "2")
+    paths = [manifest.shards[0].path for manifest in (one, two)]
+    assert paths[0] is not None
+    assert paths[1] is not None
+    assert equally_stored(paths[0], paths[1], "x") == {"key", "asset_id", "size", "v"}
+    assert equally_stored(paths[0], paths[0], "x") == set(one.schema.names)
+    three = write_manifest(rows_of(keys, label=pa.array([None] * 40, pa.int64()), v=vectors), tmp_path / "3")
+    assert three.shards[0].path is not None
+    assert "label" not in equally_stored(paths[0], three.shards[0].path, "x")
