@@ -213,11 +213,14 @@ class _Search:
         return UnknownVersion(self._selector, problem, self._nearest())
 
     def _was_ever(self) -> bool:
-        return bool(self._history().entries) or read_dataset_pointer(self._root, self._dataset) is not None
+        if self._history().entries:
+            return True
+        pointer = read_dataset_pointer(self._root, self._dataset)
+        return pointer is not None and self._pins.is_dataset(pointer)
 
     def _nearest(self) -> tuple[str, ...]:
         """Names like the one that was asked for, then the newest versions."""
-        close = difflib.get_close_matches(self._version, ref_names(self._root), n=_LISTED)
+        close = difflib.get_close_matches(self._version, ref_names(self._root), n=_LISTED, cutoff=0.5)
         history = self._history(first_parent=True)
         versions = enumerate(islice(history.versions(), _LISTED), history.first_back)
         return (*close, *(f"~{number} ({commit.name[:7]})" for number, (commit, _) in versions))

@@ -1,8 +1,9 @@
 """The versions of one dataset over Git's history: one entry for each commit that gave it other rows.
 
 History is followed as `git log -- FILE` does: a merge that took one side's version leads to that side alone; a merge
-that made a version of its own is an entry and leads to every side. A dataset that was renamed (the same version under
-another name that is gone, or a `.dvc` file that Git finds similar) is followed to its old name.
+that made a version of its own is an entry and leads to every side. A dataset that was renamed is followed to its old
+name: that of a dataset which the same commit removed, with the same version, a `.dvc` file that Git finds similar, or
+the same source tree.
 """
 
 from __future__ import annotations
@@ -162,7 +163,9 @@ class VersionHistory:
                 return pointer.dataset
         similar = {one.file for one in gone if one.became == pin.file}
         for pointer in before:
-            if pointer.file in similar and pin.stage is None and self.pins.is_dataset(pointer):
+            # An edit in the same commit changes half of these few lines: the source tree tells more than their text.
+            is_like = pointer.file in similar or (bool(pin.sources) and pointer.sources == pin.sources)
+            if is_like and pin.stage is None and pointer.stage is None and self.pins.is_dataset(pointer):
                 return pointer.dataset
         return None
 

@@ -1,0 +1,110 @@
+"""Counts along a history are those of `count_changes`, whatever was held from the pairs before."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from datapin.base.errors import DamagedManifest
+from datapin.manifest.diff import Changes, count_changes
+from datapin.manifest.manifest import Manifest
+from datapin.manifest.pair_counts import PairCounter
+from datapin.manifest.shards import CutRules
+from datapin.manifest.write import write_manifest
+
+SMALL = CutRules(least_rows=2, most_rows=9, modulus=4)
+
+Rows = dict[int, tuple[str | None, float | None]]
+
+
+def write(folder: Path, rows: Rows, **columns: pa.Array) -> Manifest:
+    table = pa.table(
+        {
+            "key": pa.array([f"{number % 3}/{number:03d}.png" for number in rows], pa.string()),
+            "asset_id": pa.array([hashlib.sha256(b"%d" % number).hexdigest() for number in rows], pa.string()),
+            "size": pa.array(list(rows), pa.int64()),
+            "label": pa.array([label for label, _ in rows.values()], pa.string()),
+            "weight": pa.array([weight for _, weight in rows.values()], pa.float64()),
+            **columns,
+        }
+    )
+    return write_manifest(table, folder, rules=SMALL)
+
+
+def plain(changes: Changes) -> tuple[int, int, int]:
+    return changes.added, changes.changed, changes.removed
+
+
+def expected(before: Rows, after: Rows) -> tuple[int, int, int]:
+    shared = before.keys() & after.keys()
+    changed = sum(repr(before[number]) != repr(after[number]) for number in shared)
+    return len(after) - len(shared), changed, len(before) - len(shared)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_random_history_counts_like_a_dict_and_like_count_changes(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    values = [("a", 1.0), ("b", None), (None, float("nan")), ("a", 0.0), ("a", -0.0)]
+    rows: Rows = {number: rng.choice(values) for number in range(rng.choice([0, 1, 40]))}
+    counter = PairCounter()
+    before, manifest = rows, write(tmp_path / "first", rows)
+    for step in range(8):
+        rows = dict(before)
+        for _ in range(rng.choice([0, 1, 3, 30])):
+            number = rng.randrange(60)
+            if rng.random() < 0.4:
+                rows.pop(number, None)
+            else:
+                rows[number] = rng.choice(values)
+        after = write(tmp_path / str(step), rows)
+        assert plain(counter.count(manifest, after)) == expected(before, rows)
+        assert plain(counter.count(after, manifest)) == expected(rows, before)
+        assert plain(count_changes(manifest, after)) == expected(before, rows)
+        before, manifest = rows, after
+
+
+def test_columns_that_come_go_and_change_their_type(tmp_path: Path) -> None:
+    rows: Rows = dict.fromkeys(range(20), ("a", 1.0))
+    plain_rows = write(tmp_path / "plain", rows)
+    numbers = pa.array([number if number % 2 else None for number in range(20)], pa.int64())
+    wide = write(tmp_path / "wide", rows, note=numbers)
+    text = write(tmp_path / "text", rows, note=numbers.cast(pa.string()))
+    empty = write(tmp_path / "empty", rows, note=pa.nulls(20, pa.string()))
+    for one in (plain_rows, wide, text, empty):
+        for other in (plain_rows, wide, text, empty):
+            assert plain(PairCounter().count(one, other)) == plain(count_changes(one, other))
+    assert plain(PairCounter().count(plain_rows, wide)) == (0, 10, 0)
+
+
+def test_nothing_vectors_and_foreign_files_count_as_they_should(tmp_path: Path) -> None:
+    rows: Rows = dict.fromkeys(range(20), ("a", 1.0))
+    here = write(tmp_path / "here", rows)
+    vectors = [
+        pa.array([[float(number), change] for number in range(20)], pa.list_(pa.float32(), 2)) for change in (0, 1)
+    ]
+    with_vectors = [write(tmp_path / f"vectors{n}", rows, vector=vector) for n, vector in enumerate(vectors)]
+    counter = PairCounter()
+    assert plain(counter.count(None, here)) == (20, 0, 0)
+    assert plain(counter.count(here, None)) == (0, 0, 20)
+    assert plain(counter.count(None, None)) == (0, 0, 0)
+    assert plain(counter.count(*with_vectors)) == (0, 20, 0)
+    (tmp_path / "foreign").mkdir()
+    pq.write_table(here.to_table().slice(5), tmp_path / "foreign" / "part-00000.parquet")
+    assert plain(counter.count(here, Manifest.open(tmp_path / "foreign"))) == (0, 0, 5)
+
+
+def test_a_shard_that_lies_about_its_rows_is_damage(tmp_path: Path) -> None:
+    here = write(tmp_path / "here", {1: ("a", 1.0)})
+    other = write(tmp_path / "other", {2: ("a", 1.0)})
+    path = other.shards[0].path
+    assert path is not None
+    data = bytearray(path.read_bytes())
+    data[10:60] = bytes(50)
+    path.write_bytes(data)
+    with pytest.raises(DamagedManifest):
+        PairCounter().count(here, other)
