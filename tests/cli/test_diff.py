@@ -156,6 +156,12 @@ def test_git_works_as_before_where_the_command_is_gone(edited: Clone) -> None:
     path = os.pathsep.join(part for part in ENVIRONMENT["PATH"].split(os.pathsep) if part != own)
     shown = edited.run("git", "diff", "data/raw.dvc", PATH=path).stdout
     assert "-- md5: " in shown
+    broken = edited.path.parent / "bin" / "git-datapin"
+    broken.parent.mkdir()
+    broken.write_text("#!/bin/sh\necho half an answer >&2\nexit 1\n")
+    broken.chmod(0o755)
+    ended = edited.run("git", "diff", "data/raw.dvc", PATH=f"{broken.parent}:{path}")
+    assert (ended.stdout, ended.stderr) == (shown, "")
     edited.git("checkout", "-q", "-b", "theirs")
     edited.commit("theirs")
     edited.git("checkout", "-q", "main")

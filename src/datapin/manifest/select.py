@@ -28,10 +28,11 @@ def rows_of(
         if not shard.rows or shard.last_key < first or shard.first_key > last:
             continue
         between = pc.and_(pc.greater_equal(keys, shard.first_key), pc.less_equal(keys, shard.last_key))
-        if not pc.any(between).as_py():
+        here = keys.filter(between)
+        if not len(here):
             continue
         table = manifest.read_shard(number, list(dict.fromkeys(["key", *present])))
-        parts.append(table.filter(pc.is_in(table["key"], value_set=keys)))
+        parts.append(table.filter(pc.is_in(table["key"], value_set=here)))
     if not parts:
         return without_rows(wanted)
     found = pa.concat_tables(parts).combine_chunks()

@@ -58,7 +58,9 @@ def write_page(workspace: Workspace, path: Path, sides: PageSides, found: Compar
         before=markup.safe(sides.before_name),
         after=markup.safe(sides.after_name),
         totals=f"{_rows(sides.before)} → {_rows(sides.after)} rows",
-        filter="" if where is None else f'<p class="quiet">only rows where <code>{markup.safe(where)}</code></p>',
+        filter=""
+        if where is None
+        else f'<p class="quiet">only rows where <code>{markup.safe(where)}</code>; the bars count all rows</p>',
         counts=_counts(sides, found, is_whole=where is None),
         charts="\n".join(_charts(sides, found)),
         rows="\n".join(cards.sections()),
