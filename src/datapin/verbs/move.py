@@ -25,6 +25,7 @@ from datapin.verbs.place import RemotePlace, remote_place
 from datapin.verbs.reports import MoveReport
 from datapin.verbs.selector import name_version, work_tree_manifest
 from datapin.verbs.workspace import Workspace
+from datapin.versions.git import author
 from datapin.versions.history import pinned_versions
 from datapin.versions.objects import bring_manifests, lay_out, send_manifests
 from datapin.versions.pointer import Pointer, find_pointers, materialise_pointer, read_dataset_pointer
@@ -133,6 +134,7 @@ def _push(
         jobs=workspace.jobs,
         progress=workspace.progress,
         dry_run=dry_run,
+        actor=author(workspace.root),
     )
     if not dry_run and (report.assets or not is_known(workspace, place.name)):
         remember(workspace, place.name, place.store.index().entries.ids)

@@ -103,6 +103,12 @@ def commit_state(root: Path) -> CommitState:
         raise ToolFailed("git", " ".join(str(error).split())) from None
 
 
+def author(root: Path) -> str:
+    """Who works here, `name <address>` as Git would write into a commit; empty if Git does not know."""
+    answer = _output(root, "var", "GIT_AUTHOR_IDENT")
+    return answer.decode("utf-8", "replace").rpartition(">")[0] + ">" if answer else ""
+
+
 def files_named(root: Path, *patterns: str, rev: str | None = None) -> list[str]:
     """Files below `root` whose names match a pattern (`*.dvc`), sorted: tracked or not, but not git-ignored.
 
@@ -201,6 +207,15 @@ def hooks_directory(root: Path, *, by_default: bool = False) -> Path:
     asked = ("--git-common-dir",) if by_default else ("--git-path", "hooks")
     folder = top / os.fsdecode(_run(top, "rev-parse", *asked).removesuffix(b"\n"))
     return Path(os.path.normpath(folder / "hooks" if by_default else folder))
+
+
+def other_worktrees(root: Path) -> list[Path]:
+    """The same folder as `root` in each other worktree of the repository, the main one first; those that are there."""
+    said = os.fsdecode(_run(root, "worktree", "list", "--porcelain"))
+    tops = [Path(line.removeprefix("worktree ")) for line in said.splitlines() if line.startswith("worktree ")]
+    top = top_directory(root)
+    below = root.resolve().relative_to(top.resolve())
+    return [other / below for other in tops if other != top and (other / below).is_dir()]
 
 
 def tracked_files(root: Path, name: str) -> list[str]:
