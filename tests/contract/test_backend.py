@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +14,7 @@ from datapin.backends.local import LocalBackend
 from datapin.backends.s3 import S3Backend
 from datapin.backends.s3_settings import s3_settings
 from datapin.testing.backend_suite import BackendSuite
+from servers.odd_s3 import odd_server
 from servers.s3_server import S3Server
 
 
@@ -30,6 +32,8 @@ class TestLocalBackend(BackendSuite):
 
 
 class TestLocalBackendWithoutHardLinks(BackendSuite):
+    objects_in_a_long_listing = 300
+
     @pytest.fixture
     def backend(self, tmp_path, monkeypatch) -> Backend:
         def refuse(source, target):
@@ -40,6 +44,8 @@ class TestLocalBackendWithoutHardLinks(BackendSuite):
 
 
 class TestCountingBackend(BackendSuite):
+    objects_in_a_long_listing = 300
+
     @pytest.fixture
     def backend(self, tmp_path) -> Backend:
         return CountingBackend(LocalBackend(tmp_path / "remote"))
@@ -57,3 +63,19 @@ class TestS3BackendByBotocore(BackendSuite):
     @pytest.fixture
     def backend(self, s3_server: S3Server) -> Backend:
         return s3_backend(s3_server, "ein Ordner mit Ümlaut+%20")
+
+
+class TestS3BackendOnAServerThatIgnoresConditions(BackendSuite):
+    objects_in_a_long_listing = 300
+
+    @pytest.fixture
+    def backend(self, moto_server: S3Server) -> Iterator[Backend]:
+        with odd_server(moto_server, without=("if-match", "if-none-match")) as server:
+            backend = s3_backend(server)
+            backend.put_if_absent("once", b"")
+            can = backend.abilities("once", b"")
+            assert not can.exclusive_put
+            assert not can.replace
+            assert "does not heed If-None-Match and If-Match" in can.reason
+            backend.delete("once")
+            yield backend

@@ -35,7 +35,7 @@ class S3Backend:
         """See Backend."""
         name = self._name(key)
         with self._failures(key), _reading(source):
-            return self._writes.put_if_absent(name, source)
+            return self._wires.following(lambda: self._writes.put_if_absent(name, source))
 
     def get(self, key: str) -> bytes:
         """See Backend."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datapin.backends.backend import StoredObject
-from datapin.backends.s3_failures import NO_KEYS, PAST_THE_END, S3Failure, from_botocore
+from datapin.backends.s3_failures import BROKEN, NO_KEYS, PAST_THE_END, WHOLE_ANSWER, S3Failure, from_botocore
 from datapin.backends.s3_parts import PartsUpload
 from datapin.backends.s3_settings import S3Settings
 from datapin.backends.s3_wire import Reading
@@ -85,8 +85,11 @@ class BotoWire:
         asked = {"Range": f"bytes={offset}-"} if offset else {}
         with from_botocore():
             got = self._client.get_object(Bucket=self._bucket, Key=key, **asked, **self._read_arguments)
-        whole = got.get("ContentRange", "").rpartition("/")[2]
-        return Reading(int(whole) if whole.isdecimal() else got["ContentLength"], got["ETag"], _chunks(got["Body"]))
+        size_bytes = got["ContentLength"]
+        if offset and not got.get("ContentRange"):
+            got["Body"].close()
+            raise S3Failure(WHOLE_ANSWER)
+        return Reading(offset + size_bytes, got["ETag"], _chunks(got["Body"]))
 
     def read_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """See S3Wire."""
@@ -100,6 +103,8 @@ class BotoWire:
         asked = {"Bucket": self._bucket, "Prefix": prefix, **({"StartAfter": after} if after else {})}
         with from_botocore():
             for page in self._client.get_paginator("list_objects_v2").paginate(**asked):
+                if "IsTruncated" not in page:
+                    raise S3Failure(BROKEN)  # botocore takes an answer without a body for an empty one
                 yield [
                     StoredObject(found["Key"], found["Size"], found["LastModified"].timestamp())
                     for found in page.get("Contents", [])

@@ -93,11 +93,14 @@ def from_obstore() -> Iterator[None]:
 def from_botocore() -> Iterator[None]:
     """Turn what botocore raises into S3Failure."""
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
+    except ResponseParserError:
+        raise S3Failure(BROKEN) from None
     except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
+        code = str(error.response.get("Error", {}).get("Code") or "")
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         # An answer to HEAD has no code: botocore puts the status there.
         raise of_answer("" if code.isdecimal() else code, status) from None
@@ -119,7 +122,7 @@ def _of_botocore(error: BaseException) -> S3Failure:
     kinds: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
         ((boto.ConnectTimeoutError, boto.ReadTimeoutError), SILENT),
         (boto.SSLError, BAD_CERTIFICATE if "certificate verify" in str(error).lower() else NO_TLS),
-        (boto.EndpointConnectionError, _of_connection(str(error))),
+        (boto.EndpointConnectionError, _of_connection(error)),
         ((boto.HTTPClientError, boto.IncompleteReadError, boto.ResponseStreamingError), BROKEN),
         (
             (
@@ -139,9 +142,12 @@ def _of_botocore(error: BaseException) -> S3Failure:
     return S3Failure(next((code for kind, code in kinds if isinstance(error, kind)), OTHER))
 
 
-def _of_connection(text: str) -> str:
-    # botocore has no more than "Could not connect to the endpoint URL": the cause is in the exception it wraps.
-    return REFUSED if "refused" in text.lower() else BROKEN
+def _of_connection(error: BaseException) -> str:
+    # The exception itself says no more than "Could not connect": the cause is in the one it was made of.
+    cause = str(getattr(error, "kwargs", {}).get("error", ""))
+    if "Temporary failure in name resolution" in cause:
+        return BUSY_NAMES
+    return NO_HOST if "Failed to resolve" in cause else REFUSED if "refused" in cause else BROKEN
 
 
 def of_answer(code: str, status: int) -> S3Failure:

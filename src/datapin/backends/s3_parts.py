@@ -8,7 +8,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from datapin.backends.s3_failures import MISSING, TAKEN, S3Failure, from_botocore
+from datapin.backends.s3_failures import BROKEN, MISSING, TAKEN, S3Failure, from_botocore
 from datapin.backends.s3_retry import again
 
 _MOST_PARTS = 9_000  # Amazon takes 10,000
@@ -52,7 +52,10 @@ class PartsUpload:
 
     def _begin(self, put_arguments: Mapping[str, Any]) -> str:
         with from_botocore():
-            return str(self._client.create_multipart_upload(**self._place, **put_arguments)["UploadId"])
+            begun = self._client.create_multipart_upload(**self._place, **put_arguments)
+        if "UploadId" not in begun:
+            raise S3Failure(BROKEN)  # botocore takes an answer without a body for an empty one
+        return str(begun["UploadId"])
 
     def _send(self, upload: str, number: int, source: bytes | Path, start: int, part_bytes: int) -> str:
         from s3transfer.utils import ReadFileChunk

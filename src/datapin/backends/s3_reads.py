@@ -114,10 +114,27 @@ def _steady(wires: S3Wires, key: str, reading: Reading) -> Iterator[bytes]:
             raise failure
         pause(attempt)
         attempt += 1
-        rest = again(lambda: wires.reading().read(key, received))  # noqa: B023  # called before the next turn
+        rest = again(lambda: _read_from(wires, key, received))  # noqa: B023  # called before the next turn
         if (rest.size_bytes, rest.tag) != (reading.size_bytes, reading.tag):
             raise S3Failure(failures.CHANGED)
         chunks = rest.chunks
+
+
+def _read_from(wires: S3Wires, key: str, offset: int) -> Reading:
+    try:
+        return wires.reading().read(key, offset)
+    except S3Failure as failure:
+        if failure.code != failures.WHOLE_ANSWER:
+            raise
+    whole = wires.reading().read(key, 0)  # this server ignores ranges
+    return Reading(whole.size_bytes, whole.tag, _after(whole.chunks, offset))
+
+
+def _after(chunks: Iterator[bytes], offset: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        if rest := chunk[offset:]:
+            yield rest
+        offset = max(0, offset - len(chunk))
 
 
 def _explained(wires: S3Wires, key: str, failure: S3Failure) -> S3Failure:
@@ -133,13 +150,10 @@ def _explained(wires: S3Wires, key: str, failure: S3Failure) -> S3Failure:
 
 def _read_batch(wires: S3Wires, key: str, ranges: Sequence[tuple[int, int]], attempt: int) -> list[bytes]:
     try:
-        return wires.reading().read_ranges(key, ranges)
+        return _read_at_once(wires, key, ranges)
     except S3Failure as failure:
         if failure.code == failures.PAST_THE_END:
             return _read_what_there_is(wires, key, ranges)
-        if failure.code == failures.WHOLE_ANSWER:
-            # This server sends ranges without saying so, or ignores them.
-            return again(lambda: wires.boto().read_ranges(key, ranges))
         if not failure.may_pass or attempt + 1 == ATTEMPTS:
             raise
     pause(attempt)
@@ -149,10 +163,20 @@ def _read_batch(wires: S3Wires, key: str, ranges: Sequence[tuple[int, int]], att
     return [data for part in parts for data in _read_batch(wires, key, part, attempt + 1)]
 
 
+def _read_at_once(wires: S3Wires, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    try:
+        return wires.reading().read_ranges(key, ranges)
+    except S3Failure as failure:
+        if failure.code != failures.WHOLE_ANSWER:
+            raise
+    # This server sends ranges without saying so, or ignores them: obstore takes neither.
+    return wires.boto().read_ranges(key, ranges)
+
+
 def _read_what_there_is(wires: S3Wires, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
     size_bytes = again(lambda: wires.reading().head(key))[0].size_bytes
     inside = [(offset, length) for offset, length in ranges if offset < size_bytes]
     if len(inside) == len(ranges):
         raise S3Failure(failures.CHANGED)
-    found = iter(again(lambda: wires.reading().read_ranges(key, inside)) if inside else [])
+    found = iter(_read_batch(wires, key, inside, 0) if inside else [])
     return [next(found) if offset < size_bytes else b"" for offset, _ in ranges]

@@ -17,6 +17,7 @@ from datapin.base.errors import BadSettings
 SILENCE_VARIABLE = "DATAPIN_REMOTE_TIMEOUT_S"
 _SILENCE_S = 60.0
 _CONNECT_S = 20.0
+_CUSTOMER_KEY_BYTES = 32
 
 _ARN = re.compile(r"(?P<bucket>arn:aws[^/]*:(?:outpost[:/][^:/]+[:/])?(?:accesspoint|bucket)[:/][^/]+)/?(?P<path>.*)")
 _GRANTS = {
@@ -140,7 +141,10 @@ class _Said:
         if value.lower() in ("true", "false"):
             # boto3 looks for a bundle of certificates only if nothing is said.
             return value.lower() == "true"
-        return os.path.expanduser(value) or profile.ca_bundle or True
+        bundle = os.path.expanduser(value or profile.ca_bundle)
+        if bundle and not os.path.exists(bundle):
+            raise self.wrong("ssl_verify", f"there is no file {bundle}")
+        return bundle or True
 
     def customer_key(self) -> tuple[tuple[str, str | bytes], ...]:
         """The arguments that encrypt with a key of the user's own, which every read must name too."""
@@ -152,7 +156,9 @@ class _Said:
         try:
             key = base64.b64decode(encoded)
         except binascii.Error:
-            raise self.wrong("sse_customer_key", "it is not base64") from None
+            key = b""
+        if len(key) != _CUSTOMER_KEY_BYTES:
+            raise self.wrong("sse_customer_key", f"it is not {_CUSTOMER_KEY_BYTES} bytes in base64")
         return (("SSECustomerAlgorithm", algorithm or "AES256"), ("SSECustomerKey", key))
 
     def encryption(self) -> tuple[tuple[str, str | bytes], ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from datapin.backends.s3_wire import S3Wire
 # obstore holds what it puts in memory, and its clock for silence runs while it sends; botocore streams.
 _MOST_BYTES_FROM_MEMORY = 4 << 20
 _FIRST_REGION = "us-east-1"
+# The process that obstore's threads were started in. A fork takes none along: a call there would wait for ever.
+_obstore_process: int | None = None
 
 _Answer = TypeVar("_Answer")
 
@@ -26,6 +29,7 @@ class S3Wires:
     def __init__(self, settings: S3Settings, *, most_bytes_in_one_put: int) -> None:
         self._settings = settings
         self._most_bytes_in_one_put = most_bytes_in_one_put
+        self._process = os.getpid()
         self._lock = threading.Lock()
         self._obstore: ObstoreWire | None = None
         self._boto: BotoWire | None = None
@@ -35,11 +39,13 @@ class S3Wires:
 
     def reading(self) -> S3Wire:
         """For everything but putting. Raises S3Failure if there are no credentials."""
-        if self._settings.only_boto:
+        global _obstore_process
+        if self._settings.only_boto or _obstore_process not in (None, os.getpid()):
             return self.boto()
         with self._lock:
             if self._obstore is None:
                 self._obstore = ObstoreWire(self._settings, self.region, self._keys())
+                _obstore_process = os.getpid()
             return self._obstore
 
     def writing(self, size_bytes: int) -> S3Wire:
@@ -50,6 +56,9 @@ class S3Wires:
 
     def boto(self) -> BotoWire:
         """For what only botocore can. Raises S3Failure."""
+        if self._process != os.getpid():
+            # A forked process must not share the connections of its parent, nor a lock that may be held there.
+            self._process, self._lock, self._boto = os.getpid(), threading.Lock(), None
         with self._lock:
             if self._boto is None:
                 self._boto = BotoWire(self._settings, self.region, most_bytes_in_one_put=self._most_bytes_in_one_put)
