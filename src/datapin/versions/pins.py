@@ -14,7 +14,8 @@ from datapin.versions.git import ask_git, iter_blobs
 from datapin.versions.git_log import blob_ids
 from datapin.versions.history import UnreadablePointer
 from datapin.versions.lock_text import read_lock_text
-from datapin.versions.pointer_file import Pointer, read_pointer, stage_outputs
+from datapin.versions.pointer_file import Pointer, stage_outputs
+from datapin.versions.pointer_text import read_pointer_text
 
 LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
 
@@ -135,7 +136,7 @@ class Pins:
     def _parse(self, file: str, text: bytes, pipeline: bytes) -> Sequence[Pointer] | str:
         try:
             if posixpath.basename(file) != LOCK:
-                return read_pointer(text, file)
+                return read_pointer_text(text, file)
             beside = posixpath.join(posixpath.dirname(file), PIPELINE)
             folders = stage_outputs(pipeline, beside)[0] if b"wdir" in pipeline else {}
             return read_lock_text(text, file, folders)

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from datapin.base.errors import DatapinError
 from datapin.base.files import make_directory, publish_bytes
-from datapin.manifest.diff import Changes
+from datapin.manifest.diff import Changes, count_changes
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.pair_counts import PairCounter
+from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.pointer import materialise_pointer
 from datapin.versions.pointer_file import Pointer
 
@@ -40,6 +41,7 @@ class VersionCounts:
 
     def __init__(self, root: Path, cache: Path, dataset: str) -> None:
         self._root = root
+        self._cache = DvcCache(root)
         self._versions = cache / "versions"
         self._path = cache / "log" / f"{hashlib.sha256(dataset.encode()).hexdigest()[:16]}.json"
         self._facts: dict[str, Facts] = {}
@@ -80,8 +82,7 @@ class VersionCounts:
         pair = _pair(before, after)
         found = self._changes.get(pair)
         if found is None:
-            sides = [None if pointer is None else self.open(pointer) for pointer in (before, after)]
-            found = self._changes[pair] = self._counter.count(*sides)
+            found = self._changes[pair] = self._count(before, after, self._counter)
             self._is_saved = False
         return found
 
@@ -102,9 +103,16 @@ class VersionCounts:
         counted = {}
         for before, after in pairs:
             with suppress(DatapinError):
-                sides = [None if pointer is None else self.open(pointer) for pointer in (before, after)]
-                counted[_pair(before, after)] = counter.count(*sides)
+                counted[_pair(before, after)] = self._count(before, after, counter)
         return counted
+
+    def _count(self, before: Pointer | None, after: Pointer | None, counter: PairCounter) -> Changes:
+        if before is None or after is None:
+            rows = [0 if pointer is None else self.open(pointer).rows for pointer in (before, after)]
+            return Changes(rows[1], 0, rows[0])
+        files = [self._cache.shards(pointer) for pointer in (before, after)]
+        found = counter.count_files(files[0], files[1], where=after.dataset)
+        return count_changes(self.open(before), self.open(after)) if found is None else found
 
     def open(self, pointer: Pointer) -> Manifest:
         """The manifest, from DVC's cache. Raises ManifestMissing, DamagedManifest or BadRows."""

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapin.base.errors import DamagedManifest
+from datapin.manifest import pair_counts
 from datapin.manifest.diff import Changes, count_changes
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.pair_counts import PairCounter
@@ -36,8 +37,17 @@ def write(folder: Path, rows: Rows, **columns: pa.Array) -> Manifest:
     return write_manifest(table, folder, rules=SMALL)
 
 
-def plain(changes: Changes) -> tuple[int, int, int]:
+def plain(changes: Changes | None) -> tuple[int, int, int]:
+    assert changes is not None
     return changes.added, changes.changed, changes.removed
+
+
+def files(manifest: Manifest) -> list[tuple[str, Path]]:
+    return [(path.name, path) for path in sorted(manifest.directory.iterdir())]
+
+
+def count(one: Manifest, other: Manifest, counter: PairCounter | None = None) -> Changes | None:
+    return (counter or PairCounter()).count_files(files(one), files(other), where="data/raw")
 
 
 def expected(before: Rows, after: Rows) -> tuple[int, int, int]:
@@ -62,8 +72,9 @@ def test_a_random_history_counts_like_a_dict_and_like_count_changes(tmp_path: Pa
             else:
                 rows[number] = rng.choice(values)
         after = write(tmp_path / str(step), rows)
-        assert plain(counter.count(manifest, after)) == expected(before, rows)
-        assert plain(counter.count(after, manifest)) == expected(rows, before)
+        if before and rows:  # a manifest without rows bears no mark of ours
+            assert plain(count(manifest, after, counter)) == expected(before, rows)
+            assert plain(count(after, manifest, counter)) == expected(rows, before)
         assert plain(count_changes(manifest, after)) == expected(before, rows)
         before, manifest = rows, after
 
@@ -77,34 +88,43 @@ def test_columns_that_come_go_and_change_their_type(tmp_path: Path) -> None:
     empty = write(tmp_path / "empty", rows, note=pa.nulls(20, pa.string()))
     for one in (plain_rows, wide, text, empty):
         for other in (plain_rows, wide, text, empty):
-            assert plain(PairCounter().count(one, other)) == plain(count_changes(one, other))
-    assert plain(PairCounter().count(plain_rows, wide)) == (0, 10, 0)
+            assert plain(count(one, other)) == plain(count_changes(one, other))
+    assert plain(count(plain_rows, wide)) == (0, 10, 0)
 
 
-def test_nothing_vectors_and_foreign_files_count_as_they_should(tmp_path: Path) -> None:
+def test_vectors_and_files_of_others_are_left_to_the_other_way_of_counting(tmp_path: Path) -> None:
     rows: Rows = dict.fromkeys(range(20), ("a", 1.0))
     here = write(tmp_path / "here", rows)
-    vectors = [
-        pa.array([[float(number), change] for number in range(20)], pa.list_(pa.float32(), 2)) for change in (0, 1)
-    ]
-    with_vectors = [write(tmp_path / f"vectors{n}", rows, vector=vector) for n, vector in enumerate(vectors)]
-    counter = PairCounter()
-    assert plain(counter.count(None, here)) == (20, 0, 0)
-    assert plain(counter.count(here, None)) == (0, 0, 20)
-    assert plain(counter.count(None, None)) == (0, 0, 0)
-    assert plain(counter.count(*with_vectors)) == (0, 20, 0)
+    vector = pa.array([[float(number), 1.0] for number in range(20)], pa.list_(pa.float32(), 2))
+    assert count(here, write(tmp_path / "vectors", rows, vector=vector)) is None
     (tmp_path / "foreign").mkdir()
     pq.write_table(here.to_table().slice(5), tmp_path / "foreign" / "part-00000.parquet")
-    assert plain(counter.count(here, Manifest.open(tmp_path / "foreign"))) == (0, 0, 5)
+    assert count(here, Manifest.open(tmp_path / "foreign")) is None
+    assert count(Manifest.open(tmp_path / "foreign"), here) is None
+    foreign = Manifest.open(tmp_path / "foreign")
+    assert plain(PairCounter().count(here, foreign)) == (0, 0, 5)
+    assert plain(PairCounter().count(None, foreign)) == (15, 0, 0)
+    assert plain(PairCounter().count(here, None)) == (0, 0, 20)
+    swapped = [(name, path) for (name, _), (_, path) in zip(files(here), reversed(files(here)), strict=True)]
+    assert PairCounter().count_files(files(here), swapped, where="data/raw") is None
+
+
+def test_versions_too_large_to_be_held_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: Rows = dict.fromkeys(range(60), ("a", 1.0))
+    versions = [write(tmp_path / "0", rows), write(tmp_path / "1", {**rows, 5: ("b", 1.0), 70: ("c", 1.0)})]
+    monkeypatch.setattr(pair_counts, "_MOST_HELD_ROWS", 10)
+    counter = PairCounter()
+    assert plain(count(versions[0], versions[1], counter)) == (1, 1, 0)
+    assert plain(count(versions[1], versions[0], counter)) == (0, 1, 1)
 
 
 def test_a_shard_that_lies_about_its_rows_is_damage(tmp_path: Path) -> None:
     here = write(tmp_path / "here", {1: ("a", 1.0)})
-    other = write(tmp_path / "other", {2: ("a", 1.0)})
+    other = write(tmp_path / "other", {1: ("b", 1.0)})
     path = other.shards[0].path
     assert path is not None
     data = bytearray(path.read_bytes())
-    data[10:60] = bytes(50)
+    data[10:30] = bytes(20)
     path.write_bytes(data)
     with pytest.raises(DamagedManifest):
-        PairCounter().count(here, other)
+        count(here, other)
