@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import http.client
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from servers.s3_server import S3Server
@@ -24,10 +26,12 @@ def odd_server(
     without: tuple[str, ...] = (),
     refuses: Refusal = lambda request: None,
     region: str = "us-east-1",
+    certificate: Path | None = None,
 ) -> Iterator[S3Server]:
     """`server` without the request headers `without`, and with the answers (status, code, headers) of `refuses`.
 
-    The server behind must not check signatures; `region` is where its buckets say they are.
+    The server behind must not check signatures; `region` is where its buckets say they are. It speaks TLS if there is
+    a file with a `certificate` and its key.
     """
     upstream = urlsplit(server.endpoint)
 
@@ -68,10 +72,15 @@ def odd_server(
 
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     listening.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        listening.socket = context.wrap_socket(listening.socket, server_side=True)
     thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
+    scheme = "http" if certificate is None else "https"
     try:
-        yield replace(server, name="odd", endpoint=f"http://127.0.0.1:{listening.server_port}")
+        yield replace(server, name="odd", endpoint=f"{scheme}://127.0.0.1:{listening.server_port}")
     finally:
         listening.shutdown()
         thread.join()

@@ -85,8 +85,8 @@ def iter_listing(wires: S3Wires, folder: str) -> Iterator[StoredObject]:
                     yield found
             return
         except S3Failure as failure:
-            if failure.is_elsewhere and wires.follow(asked):
-                wire, asked = wires.reading(), wires.region
+            if attempt + 1 < ATTEMPTS and wires.finds_a_way(failure, asked):
+                wire, asked, attempt = wires.reading(), wires.region, attempt + 1
                 continue
             if failure.code == failures.ODD_KEY and not isinstance(wire, BotoWire):
                 # A stranger's key that obstore refuses to name, for example one with "//".

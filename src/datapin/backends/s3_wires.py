@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from datapin.backends.s3_aws_files import read_aws_keys
 from datapin.backends.s3_boto import BotoWire, find_keys, find_region
-from datapin.backends.s3_failures import S3Failure
+from datapin.backends.s3_failures import BAD_CERTIFICATE, S3Failure
 from datapin.backends.s3_obstore import ObstoreWire
 from datapin.backends.s3_settings import S3Settings
 from datapin.backends.s3_wire import S3Wire
@@ -34,13 +34,14 @@ class S3Wires:
         self._obstore: ObstoreWire | None = None
         self._boto: BotoWire | None = None
         self._asked_for_region = False
+        self._by_boto = bool(settings.only_boto)
         self.region = settings.region or _FIRST_REGION
         self.has_bucket = False  # an answer has shown that the bucket exists
 
     def reading(self) -> S3Wire:
         """For everything but putting. Raises S3Failure if there are no credentials."""
         global _obstore_process
-        if self._settings.only_boto or _obstore_process not in (None, os.getpid()):
+        if self._by_boto or _obstore_process not in (None, os.getpid()):
             return self.boto()
         with self._lock:
             if self._obstore is None:
@@ -64,8 +65,14 @@ class S3Wires:
                 self._boto = BotoWire(self._settings, self.region, most_bytes_in_one_put=self._most_bytes_in_one_put)
             return self._boto
 
-    def follow(self, asked: str) -> bool:
-        """The server in region `asked` does not have the bucket: True if another one may be asked now."""
+    def finds_a_way(self, failure: S3Failure, asked: str) -> bool:
+        """True if it is worth asking again at once, because it will be asked otherwise than in the region `asked`."""
+        if failure.code == BAD_CERTIFICATE and isinstance(self._settings.ssl_verify, str):
+            # obstore takes no certificate that signs itself, which is what a laboratory's server often has.
+            self._by_boto = True
+            return True
+        if not failure.is_elsewhere:
+            return False
         with self._lock:
             if self.region != asked:
                 return True
@@ -79,12 +86,12 @@ class S3Wires:
             return True
 
     def following(self, action: Callable[[], _Answer]) -> _Answer:
-        """What `action` answers, in the region where the bucket turns out to be. Raises S3Failure."""
+        """What `action` answers, asked a second time if there is another way. Raises S3Failure."""
         asked = self.region
         try:
             return action()
         except S3Failure as failure:
-            if not failure.is_elsewhere or not self.follow(asked):
+            if not self.finds_a_way(failure, asked):
                 raise
         return action()
 

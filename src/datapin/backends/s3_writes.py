@@ -85,7 +85,7 @@ class S3Writes:
                 return may_be_ours and self._holds(key, source)
             if failure.code == failures.NOT_SUPPORTED and (if_absent or if_tag):
                 return self._write_to_a_simple_server(key, source, if_absent=if_absent)
-            if failure.is_elsewhere and self._wires.follow(asked):
+            if self._wires.finds_a_way(failure, asked):
                 continue
             if not failure.may_pass:
                 break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 
 import pytest
@@ -34,6 +36,42 @@ def test_a_put_cut_off_anywhere_shows_nothing_or_all(backend, point, action):
     assert found == ([("dir/key", 10)] if point == "backend.put.linked" else [])
     assert backend.put_if_absent("dir/key", b"0123456789") is (found == [])
     assert backend.get("dir/key") == b"0123456789"
+
+
+@pytest.mark.parametrize("point", ["backend.replace.written", "backend.replace.synced", "backend.replace.renamed"])
+@pytest.mark.parametrize("action", ["exit", "oserror=28"])
+def test_a_replacement_cut_off_anywhere_leaves_the_old_bytes_or_the_new(backend, point, action):
+    backend.put_if_absent("dir/key", b"old")
+    _, tag = backend.get_tagged("dir/key")
+    child = os.fork()
+    if child == 0:
+        failpoints._armed = f"{point}:1:{action}"
+        try:
+            backend.replace("dir/key", b"newer", tag)
+        except RemoteUnreachable as error:
+            os._exit(error.exit_code)
+        os._exit(0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code == (30 if action == "oserror=28" else failpoints.KILLED)
+    is_done = point == "backend.replace.renamed"
+    assert backend.get("dir/key") == (b"newer" if is_done else b"old")
+    assert [found.key for found in backend.iter_objects("")] == ["dir/key"]
+    assert backend.replace("dir/key", b"newer", tag) is not is_done
+
+
+def test_without_file_locks_nothing_is_promised_and_all_still_works(backend, monkeypatch):
+    def refuse(number, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    backend.put_if_absent("format", b"{}")
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    can = backend.abilities("format", b"{}")
+    assert (can.exclusive_put, can.replace, can.reason) == (False, False, "this file server has no file locks")
+    _, tag = backend.get_tagged("format")
+    assert backend.replace("format", b"[]", tag) is True
+    assert backend.replace("format", b"()", tag) is False
+    backend.delete("format")
+    assert backend.head("format") is None
 
 
 def test_temporary_and_strange_files_are_not_listed(backend, tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -65,6 +67,63 @@ def test_a_bucket_that_is_nowhere_else_is_one_error(moto_server):
         with pytest.raises(RemoteUnreachable, match="lies in another region") as caught:
             backend.get("a")
         assert "region REGION" in caught.value.hint
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate for this machine that signs itself, and its key, in one file."""
+    file = tmp_path_factory.mktemp("tls") / "both.pem"
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=lab -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run([*words.split(), "-keyout", file, "-out", f"{file}.crt"], check=True, capture_output=True)
+    file.write_bytes(file.read_bytes() + Path(f"{file}.crt").read_bytes())
+    return file
+
+
+@pytest.mark.parametrize("folder", ["team", "with blank"])
+def test_a_certificate_that_nobody_vouches_for_is_refused(moto_server, certificate, folder):
+    with odd_server(moto_server, certificate=certificate) as server:
+        backend = backend_at(server, moto_server.new_bucket(), folder)
+        for call in (lambda: backend.get("a"), lambda: backend.put_if_absent("a", b"x")):
+            with pytest.raises(RemoteUnreachable, match=r"certificate of https://.* is not trusted") as caught:
+                call()
+            assert "ssl_verify FILE" in caught.value.hint
+
+
+@pytest.mark.parametrize("folder", ["team", "with blank"])
+@pytest.mark.parametrize("how", ["named", "unchecked"])
+def test_a_certificate_of_ones_own_can_be_named_or_left_unchecked(moto_server, certificate, folder, how):
+    with odd_server(moto_server, certificate=certificate) as server:
+        verify = f"{certificate}.crt" if how == "named" else "false"
+        bucket = moto_server.new_bucket()
+        for call in (
+            lambda backend: backend.put_if_absent("a", b"x"),
+            lambda backend: backend.get("a") == b"x",
+            lambda backend: [found.key for found in backend.iter_objects("")] == ["a"],
+            lambda backend: backend.put_if_absent("large", b"x" * (5 << 20)),
+        ):
+            assert call(backend_at(server, bucket, folder, ssl_verify=verify))
+
+
+def test_a_key_of_the_users_own_goes_with_every_request(moto_server):
+    bucket = moto_server.new_bucket()
+    encoded = base64.b64encode(b"k" * 32).decode()
+
+    def without_it(request):
+        is_about_an_object = request.path.startswith(f"/{bucket}/team/")
+        given = request.headers.get("x-amz-server-side-encryption-customer-key")
+        return (400, "InvalidRequest", {}) if is_about_an_object and given != encoded else None
+
+    with odd_server(moto_server, refuses=without_it) as server:
+        backend = backend_at(server, bucket, sse_customer_key=encoded)
+        assert backend.put_if_absent("a", b"0123456789") is True
+        assert backend.get_ranges("a", [(1, 2)]) == [b"12"]
+        data, tag = backend.get_tagged("a")
+        assert data == b"0123456789"
+        assert backend.replace("a", b"new", tag) is True
+        assert b"".join(backend.iter_chunks("a")) == b"new"
+        assert backend.head("a") is not None
+        with pytest.raises(RemoteUnreachable, match="InvalidRequest"):
+            backend_at(server, bucket).get("a")
 
 
 def test_a_server_that_refuses_conditions_is_looked_at_before_each_put(moto_server):
