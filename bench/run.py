@@ -1,6 +1,6 @@
 """Measure datapin beside DVC, git-lfs, restic and raw tools, and write the results.
 
-    python bench/run.py [--size full|small] [--only ITEM]... [--results DIR] [--work DIR] [--render-only]
+    python bench/run.py [--size full|small] [--only ITEM]... [--rounds N] [--results DIR] [--work DIR] [--render-only]
 
 `full` writes to bench/results and takes about half an hour on two cores; `small` shows in a minute that all of it runs.
 """
@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from arena import open_arena
@@ -33,6 +33,8 @@ def main(arguments: list[str]) -> int:
     """Run the chosen items and render the page; exit 1 if datapin failed at one of them."""
     options = _parse(arguments)
     size = SIZES[options.size]
+    if options.rounds is not None:
+        size = replace(size, rounds=options.rounds)
     results = options.results or (HERE / "results" if size.name == "full" else options.work / "results-small")
     results.mkdir(parents=True, exist_ok=True)
     failed = False
@@ -59,6 +61,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", choices=sorted(SIZES), default="full")
     parser.add_argument("--only", choices=list(ITEMS), action="append", help="may be given more than once")
+    parser.add_argument("--rounds", type=int, help="how often each tool has its turn")
     parser.add_argument("--results", type=Path, help="folder for the results")
     parser.add_argument(
         "--work", type=Path, default=Path(tempfile.gettempdir()) / "datapin-bench", help="scratch folder"
