@@ -61,8 +61,8 @@ class TestS3BackendByBotocore(BackendSuite):
     objects_in_a_long_listing = 1010
 
     @pytest.fixture
-    def backend(self, s3_server: S3Server) -> Backend:
-        return s3_backend(s3_server, "ein Ordner mit Ümlaut+%20")
+    def backend(self, radosgw_server: S3Server) -> Backend:
+        return s3_backend(radosgw_server, "ein Ordner mit Ümlaut+%20")
 
 
 class TestS3BackendOnAServerThatIgnoresConditions(BackendSuite):
