@@ -9,6 +9,7 @@ from importlib.metadata import version
 from datapin.base.errors import DatapinError, RemoteUnreachable
 from datapin.base.findings import Finding
 from datapin.base.settings import FOLDER
+from datapin.githooks.drivers import drivers_state
 from datapin.githooks.install import hooks_state
 from datapin.verbs.place import remote_name, remote_place
 from datapin.verbs.reports import FindingsReport
@@ -24,7 +25,8 @@ _LOW_SPACE_BYTES = 1 << 30
 
 def doctor(workspace: Workspace) -> FindingsReport:
     """All findings about tools, settings, store and datasets; an error means that some command will fail."""
-    findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace), *hooks_state(workspace.root)]
+    findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace)]
+    findings += [*hooks_state(workspace.root), *drivers_state(workspace.root)]
     for dataset in workspace.datasets():
         findings += _dataset(workspace, dataset)
     return FindingsReport(findings)

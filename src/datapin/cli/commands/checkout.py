@@ -10,7 +10,7 @@ from datapin.verbs.checkout import checkout
 
 
 @click.command("checkout")
-@click.argument("selector", metavar="DATASET[@REV]")
+@click.argument("selector", metavar="DATASET[@VERSION]")
 @click.option("--into", "folder", metavar="DIR", required=True, help="The folder to write into.")
 @click.option("--where", metavar="SQL", help="Which rows (default: all).")
 @click.option("-f", "--force", is_flag=True, help="Overwrite files that were edited since.")

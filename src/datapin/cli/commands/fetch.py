@@ -10,7 +10,7 @@ from datapin.verbs.move import fetch
 
 
 @click.command("fetch")
-@click.argument("selectors", nargs=-1, metavar="[DATASET[@REV]...]")
+@click.argument("selectors", nargs=-1, metavar="[DATASET[@VERSION]...]")
 @click.option("-r", "--remote", metavar="NAME", help="DVC remote (default: settings, then DVC's default).")
 @click.option("--where", metavar="SQL", help="Only the assets of these rows.")
 @click.option("--all-versions", is_flag=True, help="Every version in Git's history, not only the work tree's.")

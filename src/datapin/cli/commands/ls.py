@@ -10,7 +10,7 @@ from datapin.verbs.read import list_rows
 
 
 @click.command("ls")
-@click.argument("selector", metavar="DATASET[@REV]")
+@click.argument("selector", metavar="DATASET[@VERSION]")
 @click.option("--where", metavar="SQL", help="Which rows, for example \"label = '7' AND split = 'val'\".")
 @click.option("--columns", metavar="A,B,…", help="Which columns (default: all but long vectors).")
 @click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N rows.")

@@ -10,7 +10,7 @@ from datapin.verbs.read import show
 
 
 @click.command("show")
-@click.argument("selector", metavar="DATASET[@REV]")
+@click.argument("selector", metavar="DATASET[@VERSION]")
 @common_options
 def command(selector: str, as_json: bool, quiet: bool) -> None:
     """Summarise a dataset."""

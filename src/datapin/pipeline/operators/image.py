@@ -7,6 +7,7 @@ depend on the processor. What Pillow makes of them is held by golden hashes in t
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -87,9 +88,9 @@ class Affine:
 class Geometric(ImageOperator):
     """An operator that moves pixels; all of them together are one resampling."""
 
+    @abstractmethod
     def affine(self, draw: Draw, width: int, height: int) -> Affine:
         """The sampling map of this copy."""
-        raise NotImplementedError
 
 
 class Flip(Geometric):
@@ -185,9 +186,9 @@ class Crop(Geometric):
 class Pointwise(ImageOperator):
     """An operator that changes values where they are."""
 
+    @abstractmethod
     def apply(self, image: Image.Image, draw: Draw, fill: int) -> Image.Image:
         """The changed image."""
-        raise NotImplementedError
 
 
 class Brightness(_Range, Pointwise):
