@@ -32,7 +32,7 @@ _SHOW = (
     '[ -n "$c" ] && grep -q datapin: "$1" && "$c" textconv "$1" 2>/dev/null || cat "$1"; }; f'
 )
 _MERGE = (
-    'f() {{ c=$(command -v git-datapin || :); '
+    "f() {{ c=$(command -v git-datapin || :); "
     'if [ -n "$c" ]; then "$c" {verb} "$@"; s=$?; [ $s -eq 2 ] || exit $s; fi; '
     'exec git merge-file -L ours -L base -L theirs "$2" "$1" "$3"; }}; f %O %A %B %P'
 )
