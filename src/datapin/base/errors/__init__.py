@@ -50,7 +50,6 @@ from datapin.base.errors.yours import (
     UnknownKey,
     UnknownVersion,
     UnsavedEdits,
-    UnsavedRows,
     Usage,
 )
 
@@ -97,7 +96,6 @@ __all__ = [
     "UnknownKey",
     "UnknownVersion",
     "UnsavedEdits",
-    "UnsavedRows",
     "Usage",
     "WorkersLost",
     "WorldError",
