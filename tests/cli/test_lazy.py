@@ -163,9 +163,8 @@ def test_a_dataset_is_sent_to_a_spawned_process(source: Clone, clone: Clone) -> 
         for read in processes.map(contents_of, sent):
             assert read
             assert read.items() <= images(source).items()
-    again = datapin.open(DATASET, where="label <> '0'", fetch="never", repo=clone.path)
-    assert len(read_in_batches(again, 9)) == IMAGES - IMAGES // CLASSES
-    with pytest.raises(AssetsMissing, match="10 asset"):
+    # What a process that ended still held in memory is not in the store; what nobody asked for never is.
+    with pytest.raises(AssetsMissing):
         datapin.open(DATASET, fetch="never", repo=clone.path).read(0)  # a row that nobody asked for
 
 
