@@ -170,7 +170,8 @@ class _Pool:
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what a user's function prints must not mix with results on stdout
                 process_group=0,  # Ctrl-C is for us: we end the workers
-                env={**os.environ, **dict.fromkeys(_THREAD_LIMITS, "1")},
+                # Unbuffered: what a function prints is there when it prints it, also if the worker is ended.
+                env={**os.environ, **dict.fromkeys(_THREAD_LIMITS, "1"), "PYTHONUNBUFFERED": "1"},
             )
         worker = _Worker(process, Connection(ours.detach()))
         self._workers.append(worker)
