@@ -21,7 +21,7 @@ from items import ITEMS as LOCAL_ITEMS
 from items import Bench
 from machine import describe_machine
 from readings import result_document
-from remotes import REMOTE_ITEMS
+from remote_items import REMOTE_ITEMS
 from render import write_page
 from sizes import SIZES
 
