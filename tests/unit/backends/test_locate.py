@@ -86,7 +86,8 @@ def test_a_remote_that_keeps_no_objects_by_hash_is_refused_with_a_reason(way, sa
 
 @pytest.mark.parametrize("said", ["false", "", False])
 def test_a_remote_that_only_names_such_a_way_is_not_refused(said):
-    locate_backend("lab", {"lab": {"url": "/disk", "version_aware": said}}, root=ROOT)
+    backend = locate_backend("lab", {"lab": {"url": "/disk", "version_aware": said}}, root=ROOT)
+    assert backend.url == "/disk"
 
 
 def test_finding_a_remote_loads_no_cloud_library():
