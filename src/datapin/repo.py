@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from datapin.base.progress import SILENT, Progress
 from datapin.dataset import Dataset, Fetch, open_dataset
+from datapin.manifest.merge import Side
 from datapin.pipeline.context import StageReport
 from datapin.store.store import RebuildReport
-from datapin.verbs import add, checkout, diff, doctor, edit, initialise, log, move, read, row_log, stages, status
+from datapin.verbs import (
+    add,
+    bring,
+    checkout,
+    diff,
+    doctor,
+    edit,
+    follow_trees,
+    initialise,
+    log,
+    move,
+    read,
+    resolve,
+    rollback,
+    row_log,
+    stages,
+    status,
+)
 from datapin.verbs.diff import DiffReport
 from datapin.verbs.log import LogEntry
 from datapin.verbs.reports import (
@@ -24,6 +42,8 @@ from datapin.verbs.reports import (
     StatusReport,
     UpdateReport,
 )
+from datapin.verbs.resolve import ResolveReport
+from datapin.verbs.rollback import RollbackReport
 from datapin.verbs.row_log import RowLogEntry
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport
@@ -141,6 +161,19 @@ class Repo:
         """Write the files of the rows that match into a folder; only what differs."""
         return checkout.checkout(self._workspace, selector, into=into, where=where, force=force)
 
+    def rollback(
+        self,
+        datasets: Sequence[str] = (),
+        *,
+        to: str,
+        every: bool = False,
+        dry_run: bool = False,
+        pin: bool = False,
+        force: bool = False,
+    ) -> RollbackReport:
+        """Bring datasets (`every`: all that DVC pins, and parameters) back as they were; the code stays."""
+        return rollback.rollback(self._workspace, datasets, to, every=every, dry_run=dry_run, pin=pin, force=force)
+
     def run(self, stage: str, *, params_file: str = "params.yaml") -> StageReport:
         """Run one pipeline stage."""
         return stages.run(self._workspace, stage, params_file)
@@ -152,6 +185,25 @@ class Repo:
     def push_pinned(self, pointers: Sequence[Pointer], *, remote: str | None = None) -> MoveReport:
         """Send these dataset versions, whichever commit pins them."""
         return move.push_pinned(self._workspace, pointers, remote=remote)
+
+    def bring_manifests(self, pointers: Sequence[Pointer]) -> None:
+        """The manifests that these pointers pin, into DVC's cache: from another worktree, else the remote."""
+        bring.bring(self._workspace, pointers)
+
+    def resolve(
+        self,
+        dataset: str,
+        *,
+        side: Side | None = None,
+        values: Mapping[str, str] | None = None,
+        where: str | None = None,
+    ) -> ResolveReport:
+        """Decide conflicts of a merge; without a side or values they are listed."""
+        return resolve.resolve(self._workspace, dataset, resolve.Choice(side, values or {}, where))
+
+    def follow_trees(self, datasets: Sequence[str]) -> None:
+        """Files that were checked out of these datasets become those of the work tree's rows."""
+        follow_trees.follow_trees(self._workspace, datasets)
 
     def fetch(
         self,

@@ -14,6 +14,7 @@ import pytest
 from clones import BIN, ENVIRONMENT, Clone, Ended, write_images
 
 HOOK = ".git/hooks/pre-push"
+FOLLOWING = [f".git/hooks/{name}" for name in ("post-checkout", "post-merge", "post-rewrite")]
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -110,7 +111,7 @@ def test_without_a_dvc_remote_the_ways_on_are_named(world: World) -> None:
     said = world.push("main", code=1).stderr
     assert "dvc remote add" in said
     assert "datapin init --no-hooks" in said
-    assert world.clone.json("init", "--no-hooks") == {"created": [], "changed": [HOOK]}
+    assert world.clone.json("init", "--no-hooks") == {"created": [], "changed": [HOOK, *FOLLOWING]}
     world.push("main")
 
 
@@ -167,7 +168,7 @@ def test_dvcs_hook_runs_after_ours_and_only_if_ours_agrees(world: World) -> None
     clone.datapin("init", "--no-hooks", "-q")
     clone.dvc("install")
     dvcs = (clone.path / HOOK).read_text()
-    assert clone.json("init", "--hooks") == {"created": [], "changed": [HOOK]}
+    assert clone.json("init", "--hooks") == {"created": FOLLOWING[1:], "changed": [HOOK, FOLLOWING[0]]}
     assert clone.json("init", "--hooks") == {"created": [], "changed": []}
     (clone.path / "model.bin").write_bytes(b"weights")
     clone.dvc("add", "-q", "model.bin")
@@ -266,7 +267,8 @@ def test_a_hooks_path_in_the_work_tree_and_a_linked_worktree_are_guarded(world: 
     clone = world.clone
     clone.datapin("init", "--no-hooks", "-q")
     clone.git("config", "core.hooksPath", "tools/hooks")
-    assert clone.json("init", "--hooks") == {"created": ["tools/hooks/pre-push"], "changed": []}
+    created = [f"tools/hooks/{name}" for name in ("pre-push", "post-checkout", "post-merge", "post-rewrite")]
+    assert clone.json("init", "--hooks") == {"created": created, "changed": []}
     clone.commit("hooks for everybody")
     clone.git("worktree", "add", "-q", "-b", "side", tmp_path / "linked")
     linked = Clone(tmp_path / "linked")
@@ -358,8 +360,7 @@ def test_doctor_knows_a_hook_that_git_no_longer_runs(world: World) -> None:
     assert (finding["severity"], finding["hint"]) == ("warning", "run `datapin init --hooks`")
     world.clone.git("config", "--unset", "core.hooksPath")
     world.clone.datapin("init", "--no-hooks", "-q")
-    (finding,) = findings()
-    assert finding["severity"] == "note"
+    assert [finding["severity"] for finding in findings()] == ["note", "note"]
 
 
 def test_by_hand_the_hook_says_who_calls_it_and_help_does_not_list_it(world: World) -> None:

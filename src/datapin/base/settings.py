@@ -40,6 +40,15 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckoutSettings:
+    """Whether files that were checked out of a dataset follow it when Git changes what its pointer pins."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    follow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `.datapin/config.toml` may say.
 
@@ -52,6 +61,7 @@ class Settings:
     remote: str | None = None
     jobs: Annotated[int, Ge(1), Le(256)] | None = None
     store: StoreSettings = field(default_factory=StoreSettings)
+    checkout: CheckoutSettings = field(default_factory=CheckoutSettings)
 
 
 def read_settings(root: Path) -> Settings:

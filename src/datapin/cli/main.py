@@ -29,6 +29,8 @@ VERBS: dict[str, str] = {
     "update": "Set columns of rows.",
     "remove": "Remove rows from a dataset.",
     "checkout": "Write a dataset's files into a folder.",
+    "resolve": "Decide conflicts of a merge, or list them.",
+    "rollback": "Bring datasets back as they were; the code stays.",
     "run": "Run a pipeline stage (what dvc.yaml calls).",
     "push": "Send missing assets and manifests to the remote.",
     "fetch": "Bring missing assets and manifests from the remote.",
@@ -36,7 +38,7 @@ VERBS: dict[str, str] = {
     "doctor": "Check the set-up and say how to fix it.",
 }
 # Called by other programs, not by people.
-HIDDEN = ("hook", "textconv")
+HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock")
 
 
 class Verbs(click.Group):

@@ -39,7 +39,19 @@ fi
 unset datapin_refs datapin_command
 {END}
 """
-HOOKS = {"pre-push": _PRE_PUSH}
+# Git's own work is done by now: whatever happens here must not make it look as if it had failed.
+_FOLLOW = f"""\
+{BEGIN} written by `datapin init --hooks`, taken out by `datapin init --no-hooks`
+# The manifests in the work tree follow the pointers that Git has put there.
+datapin_command=$(command -v git-datapin || :)
+if [ -n "$datapin_command" ]; then
+  "$datapin_command" hook {{hook}} "$@" </dev/null || :
+fi
+unset datapin_command
+{END}
+"""
+FOLLOWING = ("post-checkout", "post-merge", "post-rewrite")
+HOOKS = {"pre-push": _PRE_PUSH, **{hook: _FOLLOW.replace("{hook}", hook) for hook in FOLLOWING}}
 
 
 def block_of(hook: str, command: Path | None) -> str:

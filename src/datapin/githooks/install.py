@@ -10,15 +10,27 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapin.base.files import fsync_path, make_directory, publish_file, temporary_name
 from datapin.base.findings import Finding
-from datapin.githooks.block import HOOKS, block_of, has_block, is_current, is_shell, with_block, without_block
+from datapin.githooks.block import (
+    FOLLOWING,
+    HOOKS,
+    block_of,
+    has_block,
+    is_current,
+    is_shell,
+    with_block,
+    without_block,
+)
 from datapin.versions.git import hooks_directory
 
 _INSTALL = "run `datapin init --hooks`"
+_WITHOUT_PUSH = "no hook sees to it that pushed commits have their data on the remote"
+_WITHOUT_FOLLOWING = "no hook makes manifests follow `git checkout`, `git merge`, `git pull` and `git rebase`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,31 +90,36 @@ def remove_hooks(root: Path) -> HookChanges:
 
 
 def hooks_state(root: Path) -> list[Finding]:
-    """What is wrong with our hooks; a note if there are none."""
-    findings = []
-    active, *others = _folders(root)
+    """What is wrong with our hooks; a note if there are none. What is true of several is said of the first one."""
+    findings: dict[tuple[str, str], Finding] = {}
+    folders = _folders(root)
     for hook in HOOKS:
-        path = active / hook
-        text = _text(path)
-        where = _shown(root, path)
-        if text is not None and has_block(text):
-            if not os.access(path, os.X_OK):
-                message = "the hook is not executable, so Git does not run it"
-                findings.append(Finding("warning", "hooks", where, message, f"run `chmod +x {where}`"))
-            elif not is_current(text, hook):
-                message = "datapin's part of the hook is another version's, or not at its beginning"
-                findings.append(Finding("warning", "hooks", where, message, _INSTALL))
-            continue
-        for folder in others:
-            if has_block(_text(folder / hook) or ""):
-                message = f"Git looks for hooks in {_shown(root, active)}, datapin's is in {_shown(root, folder)}"
-                findings.append(Finding("warning", "hooks", where, message, _INSTALL))
-                break
-        else:
-            if not _runs_under_pre_commit(root, text or ""):
-                message = "no hook sees to it that pushed commits have their data on the remote"
-                findings.append(Finding("note", "hooks", where, message, _INSTALL))
-    return findings
+        found = _state_of(root, folders, hook)
+        if found is not None:
+            findings.setdefault((found.message, found.hint), found)
+    return list(findings.values())
+
+
+def _state_of(root: Path, folders: Sequence[Path], hook: str) -> Finding | None:
+    active, *others = folders
+    path = active / hook
+    text = _text(path)
+    where = _shown(root, path)
+    if text is not None and has_block(text):
+        if not os.access(path, os.X_OK):
+            message = "the hook is not executable, so Git does not run it"
+            return Finding("warning", "hooks", where, message, f"run `chmod +x {where}`")
+        if not is_current(text, hook):
+            message = "datapin's part of the hook is another version's, or not at its beginning"
+            return Finding("warning", "hooks", where, message, _INSTALL)
+        return None
+    for folder in others:
+        if has_block(_text(folder / hook) or ""):
+            message = f"Git looks for hooks in {_shown(root, active)}, datapin's is in {_shown(root, folder)}"
+            return Finding("warning", "hooks", where, message, _INSTALL)
+    if _runs_under_pre_commit(root, text or "", hook):
+        return None
+    return Finding("note", "hooks", where, _WITHOUT_FOLLOWING if hook in FOLLOWING else _WITHOUT_PUSH, _INSTALL)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -122,7 +139,8 @@ def _reason_to_leave(root: Path, path: Path, hook: str) -> LeftHook | None:
     if text is None:
         return None
     if not is_shell(text):
-        advice = f'let it call `git-datapin hook {hook} "$@"` with its own stdin first, and fail if that fails'
+        call = f'let it call `git-datapin hook {hook} "$@"`'
+        advice = call if hook in FOLLOWING else f"{call} with its own stdin first, and fail if that fails"
         return LeftHook(shown, "it is no shell script", advice)
     if not os.access(path, os.X_OK) and not has_block(text):
         # Making it executable would switch on what somebody has switched off.
@@ -130,10 +148,10 @@ def _reason_to_leave(root: Path, path: Path, hook: str) -> LeftHook | None:
     return None
 
 
-def _runs_under_pre_commit(root: Path, text: str) -> bool:
+def _runs_under_pre_commit(root: Path, text: str, hook: str) -> bool:
     """Whether the pre-commit tool runs our hook: it writes the file anew, and knows us by its own settings."""
     settings = _text(root / ".pre-commit-config.yaml") or ""
-    return "pre-commit" in text and "datapin-pre-push" in settings
+    return "pre-commit" in text and f"datapin-{hook}" in settings
 
 
 def _command(root: Path, path: Path) -> Path | None:

@@ -12,6 +12,7 @@ from datapin.verbs.presence import ensure_here
 from datapin.verbs.selector import select
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport, checkout_files
+from datapin.versions.rollback_trees import register_tree
 
 
 def checkout(workspace: Workspace, selector: str, *, into: str, where: str | None, force: bool) -> CheckoutReport:
@@ -25,17 +26,21 @@ def checkout(workspace: Workspace, selector: str, *, into: str, where: str | Non
             raise Usage(
                 f"--into {into}: {dataset} is a dataset, its folder holds manifest shards", "name another folder"
             )
-    manifest = select(workspace, selector).manifest
+    selected = select(workspace, selector)
+    manifest = selected.manifest
     table = manifest.to_table(columns=["key", "asset_id", "size"])
     if where is not None:
         table = table.take(select_rows(manifest, where))
     ensure_here(workspace, ids_from_hex(table["asset_id"]), what=f"checkout of {selector}", keys=table["key"])
-    return checkout_files(
+    state = workspace.cache / "checkout"
+    report = checkout_files(
         table,
         target,
         store=workspace.store,
-        state=workspace.cache / "checkout",
+        state=state,
         jobs=workspace.jobs,
         progress=workspace.progress,
         force=force,
     )
+    register_tree(state, target, selected.dataset, where, is_following=selected.version is None)
+    return report

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.errors import DatapinError, Refused, listed
-from datapin.base.settings import CONFIG, FOLDER
+from datapin.base.settings import CONFIG, FOLDER, read_settings
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import known_objects, remote_tips, tracked_files
 from datapin.versions.history import Pins, find_pins
@@ -41,6 +41,12 @@ def find_top(start: Path) -> Path | None:
     return next((folder for folder in (start, *start.parents) if (folder / ".git").exists()), None)
 
 
+def projects_of(top: Path) -> list[Path]:
+    """Folders of the work tree where datapin is set up: the top, and those that Git tracks settings of."""
+    tracked = [(top / name).parent.parent for name in tracked_files(top, f"{FOLDER}/{CONFIG}")]
+    return [root for root in dict.fromkeys((top, *tracked)) if (root / FOLDER / CONFIG).is_file()]
+
+
 def read_refs(lines: Iterable[str]) -> list[PushedRef]:
     """What Git tells a pre-push hook, `LOCAL-REF LOCAL-OID REMOTE-REF REMOTE-OID` a line; deletions left out."""
     refs = []
@@ -72,7 +78,7 @@ def pushed_versions(top: Path, remote: str, refs: Iterable[PushedRef]) -> list[P
     wanted = [ref.oid for ref in refs]
     there = known_objects(top, [ref.remote_oid for ref in refs if ref.remote_oid is not None])
     not_in = [*there, *remote_tips(top, remote)]
-    projects = _projects(top)
+    projects = projects_of(top)
     if not projects:
         ours = [pointer for pointer in find_pins(top, wanted, not_in).datasets if pointer.summary is not None]
         if ours:
@@ -83,17 +89,25 @@ def pushed_versions(top: Path, remote: str, refs: Iterable[PushedRef]) -> list[P
     return [one for one in found if one.versions or one.unknown]
 
 
+def commit_before(hook: str, words: Sequence[str], environment: Mapping[str, str]) -> str | None:
+    """What was checked out before Git called `hook` with `words`; None if nothing else was, or nobody says."""
+    if hook == "post-checkout":
+        before, after = (*words, "", "")[:2]
+        before = before or environment.get("PRE_COMMIT_FROM_REF", "")
+        return before if before and before != (after or environment.get("PRE_COMMIT_TO_REF", "")) else None
+    return None if hook == "post-rewrite" and tuple(words[:1]) != ("rebase",) else "ORIG_HEAD"
+
+
+def follows_tree(root: Path) -> bool:
+    """Whether the files of a dataset that were checked out follow its manifest."""
+    return read_settings(root).checkout.follow
+
+
 def refusal(error: DatapinError) -> Refused:
     """Why Git must not push: the error that kept data from the remote, and the ways on."""
     is_setup = error.kind == "bad-settings"
     ways = [error.hint, "`datapin init --no-hooks` takes the hook out" if is_setup else "", _WITHOUT]
     return Refused(f"push refused: {error.message}", "; or ".join(way for way in ways if way))
-
-
-def _projects(top: Path) -> list[Path]:
-    """Folders of the work tree where datapin is set up: the top, and those that Git tracks settings of."""
-    tracked = [(top / name).parent.parent for name in tracked_files(top, f"{FOLDER}/{CONFIG}")]
-    return [root for root in dict.fromkeys((top, *tracked)) if (root / FOLDER / CONFIG).is_file()]
 
 
 def _told_apart(root: Path, pins: Pins) -> PushedVersions:

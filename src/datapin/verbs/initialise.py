@@ -23,6 +23,9 @@ _CONFIG_TEXT = """\
 # dir = ".datapin/store"        # may be an absolute path on a disk that several clones share
 # large_asset = 4194304         # bytes; larger assets are files of their own
 # pack_size = 67108864          # bytes
+
+[checkout]
+# follow = false                # true: files checked out by `datapin checkout` follow `git checkout` too
 """
 _IGNORED = ("/store/", "/cache/", "/memo/", "/tmp/", f"/{CONFIG_LOCAL}")  # noqa: S108  # folders of ours, not /tmp
 _TEMPLATES = {"image": ("dvc.yaml", "params.yaml", "reports/.gitignore")}

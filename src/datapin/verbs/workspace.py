@@ -14,15 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from datapin.base.errors import NoRepository, UnknownDataset, Usage
-from datapin.base.files import finish_swap, lock, make_directory, swap_directory, sweep_temporaries, temporary_name
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
 from datapin.intake.statcache import StatCache
 from datapin.intake.walk import FoundFiles
 from datapin.store.store import Store
+from datapin.verbs import placing
 from datapin.versions.git import find_root
 from datapin.versions.pointer import find_datasets
+from datapin.versions.rollback_journal import TreeToWrite, finish_rollback, is_rollback_cut_off
+from datapin.versions.rollback_trees import write_tree
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,10 @@ class Workspace:
             raise NoRepository(path=str(start), lacks="datapin")
         settings = read_settings(root)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return cls(root=root, cwd=cwd, settings=settings, progress=progress, jobs=jobs or settings.jobs or cores)
+        workspace = cls(root=root, cwd=cwd, settings=settings, progress=progress, jobs=jobs or settings.jobs or cores)
+        if must_be_ready:
+            workspace.finish_rollback()
+        return workspace
 
     @cached_property
     def store(self) -> Store:
@@ -62,7 +67,7 @@ class Workspace:
     @property
     def scratch(self) -> Path:
         """Git-ignored place for staged directories, locks and journals."""
-        return self.root / FOLDER / "tmp"
+        return placing.scratch_of(self.root)
 
     @property
     def cache(self) -> Path:
@@ -97,35 +102,42 @@ class Workspace:
     @contextmanager
     def edit_lock(self, dataset: str) -> Iterator[None]:
         """Nobody else edits `dataset` meanwhile; a swap that a crash cut off is finished first."""
-        with lock(self.scratch / "locks" / _slug(dataset), what=f"dataset {dataset}"):
-            finish_swap(self._journal(dataset))
+        with placing.edit_lock(self.root, dataset):
+            self.finish_rollback()
             yield
 
     def staging(self, dataset: str) -> Path:
         """A name for a new manifest directory beside which `place` can rename it: on the same file system."""
-        make_directory(self.scratch)
-        sweep_temporaries(self.scratch)
-        target = self.dataset_path(dataset)
-        parent = next(p for p in (target.parent, *target.parents) if p.is_dir())
-        place = self.scratch if parent.stat().st_dev == self.scratch.stat().st_dev else parent
-        return place / temporary_name()
+        return placing.staging(self.root, dataset)
 
     def place(self, staged: Path, dataset: str) -> None:
         """Swap the staged manifest into the place of the dataset, whatever crashes."""
-        swap_directory(staged, self.dataset_path(dataset), self._journal(dataset))
+        placing.place(self.root, staged, dataset)
 
     def is_placing(self, dataset: str) -> bool:
         """True if a swap of this dataset has begun and not ended."""
-        return self._journal(dataset).exists()
+        return placing.is_placing(self.root, dataset)
 
     def recover(self, dataset: str) -> None:
         """Finish a swap that a crash cut off; wait for one that is under way."""
-        if self.is_placing(dataset):
+        if self.is_placing(dataset) or self.is_rollback_cut_off:
             with self.edit_lock(dataset):
                 pass
 
-    def _journal(self, dataset: str) -> Path:
-        return self.scratch / "journal" / f"{_slug(dataset)}.json"
+    @property
+    def is_rollback_cut_off(self) -> bool:
+        """Whether a rollback has begun to put things in place and has not ended; it may be under way."""
+        return is_rollback_cut_off(self.scratch)
+
+    def finish_rollback(self) -> None:
+        """Finish a rollback that a crash cut off; wait for one that is under way."""
+        for problem in finish_rollback(self.root, self.scratch, self.write_tree):
+            self.progress.note(f"while finishing a rollback that was cut off: {problem.message}; {problem.hint}")
+
+    def write_tree(self, tree: TreeToWrite) -> None:
+        """Write the files of a checked-out tree that follows its dataset."""
+        state = self.cache / "checkout"
+        write_tree(tree, store=self.store, state=state, jobs=self.jobs, progress=self.progress)
 
     def _relative(self, path: Path) -> str | None:
         normal = Path(os.path.normpath(path))
@@ -142,10 +154,6 @@ class Workspace:
         if name not in known:
             raise UnknownDataset(dataset=name, known=tuple(known))
         return name
-
-
-def _slug(dataset: str) -> str:
-    return hashlib.sha256(dataset.encode()).hexdigest()[:16]
 
 
 def stat_cache_path(workspace: Workspace, dataset: str, sources: list[str]) -> Path:

@@ -116,10 +116,7 @@ def load_yaml(text: str | bytes, file: str) -> dict[str, Any]:
     try:
         words = text.decode("utf-8") if isinstance(text, bytes) else text
         if _CONFLICT.search(words):
-            raise Refused(
-                f"{file} has unresolved merge conflicts",
-                f"choose a side with `git checkout --ours {file}` or `--theirs`, then run `dvc checkout {file}`",
-            )
+            raise Refused(f"{file} has unresolved merge conflicts", _ways_out(words, file))
         document = YAML(typ="safe", pure=True).load(words)
     except MarkedYAMLError as error:
         line = f" in line {error.problem_mark.line + 1}" if error.problem_mark is not None else ""
@@ -168,6 +165,12 @@ def _summary(out: dict[str, Any], md5: str) -> Mapping[str, Any] | None:
 def has_summary(text: bytes) -> bool:
     """Whether the text of a `.dvc` file may hold our summary, stale or not; quick, without parsing."""
     return SUMMARY.encode() in text
+
+
+def _ways_out(text: str, file: str) -> str:
+    ways = f"choose a side with `git checkout --ours {file}` or `--theirs`, then run `dvc checkout {file}`"
+    is_ours = file.endswith(".dvc") and SUMMARY in text
+    return f"run `datapin resolve {file.removesuffix('.dvc')}`; or {ways}" if is_ours else ways
 
 
 def _advice(file: str) -> str:

@@ -36,6 +36,12 @@ class PointerText:
             return False
         return _is_text_or_absent(self._document, "desc") and isinstance(outs[0], dict) and self._is_plain_out(outs[0])
 
+    def saying(self, document: Mapping[str, Any]) -> PointerText:
+        """The same form, to be filled with the notes of another plain pointer: those in `document`."""
+        other = PointerText(self._name)
+        other._text, other._document = self._text, dict(document)
+        return other
+
     def pinned(self, directory: CachedDirectory, summary: Mapping[str, Any]) -> str:
         """The text that pins `directory`, with `summary` in it."""
         before = self._document["outs"][0] if self._document else {}

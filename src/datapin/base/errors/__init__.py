@@ -50,6 +50,7 @@ from datapin.base.errors.yours import (
     UnknownKey,
     UnknownVersion,
     UnsavedEdits,
+    UnsavedRows,
     Usage,
 )
 
@@ -96,6 +97,7 @@ __all__ = [
     "UnknownKey",
     "UnknownVersion",
     "UnsavedEdits",
+    "UnsavedRows",
     "Usage",
     "WorkersLost",
     "WorldError",

@@ -278,6 +278,21 @@ class UnsavedEdits(YourError):
 
 
 @dataclass
+class UnsavedRows(YourError):
+    """What a rollback would lose: rows, files or texts of the work tree that nothing keeps."""
+
+    problems: tuple[str, ...]  # each names the thing, what is unsaved, and by which names
+
+    @property
+    def message(self) -> str:
+        return f"unsaved edits in the way: {'; '.join(self.problems)}"
+
+    @property
+    def hint(self) -> str:
+        return "save them (`datapin add` or `dvc add`, then `git commit`), or repeat with --force, which keeps a copy"
+
+
+@dataclass
 class Locked(YourError):
     """Somebody else holds the lock."""
 

@@ -9,33 +9,58 @@ from pathlib import Path
 import click
 
 import datapin
-from datapin.base.errors import DatapinError, Usage, listed
+from datapin.base.errors import DatapinError, ManifestMissing, Usage, listed
 from datapin.base.progress import Progress
 from datapin.cli.bars import terminal_progress
-from datapin.verbs.hooks import find_top, pushed_versions, read_refs, refs_from_pre_commit, refusal
+from datapin.cli.git_surroundings import forget_places
+from datapin.verbs.follow import FollowReport, follow, lines_about
+from datapin.verbs.hooks import (
+    commit_before,
+    find_top,
+    follows_tree,
+    projects_of,
+    pushed_versions,
+    read_refs,
+    refs_from_pre_commit,
+    refusal,
+)
+from datapin.verbs.placing import scratch_of
+from datapin.versions.rollback_journal import is_rollback_cut_off
 
-# By these Git tells its hooks where they are; commands that we run in other folders would take it for their place.
-_PLACES = (
-    "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE",
-)  # fmt: skip
+# A remote that does not answer must not hold a checkout up for a minute.
+_PATIENCE = {"DATAPIN_REMOTE_TIMEOUT_S": "10"}
 
 
 @click.command("hook", hidden=True)
-@click.argument("hook", type=click.Choice(["pre-push"]))
-@click.argument("words", nargs=-1, metavar="[REMOTE URL]")
+@click.argument("hook", type=click.Choice(["pre-push", "post-checkout", "post-merge", "post-rewrite"]))
+@click.argument("words", nargs=-1, metavar="[WORDS OF GIT]")
 def command(hook: str, words: tuple[str, ...]) -> None:
     """Run datapin's part of a Git hook."""
-    for name in _PLACES:
-        os.environ.pop(name, None)
+    forget_places()
+    progress = terminal_progress(quiet=False)
+    if hook == "pre-push":
+        _before_push(words, progress)
+        return
+    top = find_top(Path.cwd())
+    if top is None:
+        return
+    since = commit_before(hook, words, os.environ)
+    for root in projects_of(top):
+        # What goes wrong here is told; Git has done its work, and must not seem to have failed.
+        try:
+            _follow(root, since, progress)
+        except DatapinError as error:
+            progress.note(f"datapin: {error.message}; {error.hint}")
+
+
+def _before_push(words: tuple[str, ...], progress: Progress) -> None:
     if os.isatty(0):
-        raise Usage(f"hook {hook} reads from stdin what Git tells it", "run `git push`, which calls it")
+        raise Usage("hook pre-push reads from stdin what Git tells it", "run `git push`, which calls it")
     refs = read_refs(os.fsdecode(line) for line in sys.stdin.buffer) or refs_from_pre_commit(os.environ)
     remote = words[0] if words else os.environ.get("PRE_COMMIT_REMOTE_NAME", "")
     top = find_top(Path.cwd())
     if top is None:
         return
-    progress = terminal_progress(quiet=False)
     try:
         for project in pushed_versions(top, remote, refs):
             if project.unknown:
@@ -52,3 +77,30 @@ def command(hook: str, words: tuple[str, ...]) -> None:
 def _tell(progress: Progress, assets: int, packs: int) -> None:
     if assets:
         progress.note(f"datapin: sent {assets} assets in {packs} packs before the commits")
+
+
+def _follow(root: Path, since: str | None, progress: Progress) -> None:
+    if is_rollback_cut_off(scratch_of(root)):
+        datapin.Repo.find(root, progress=progress)  # which ends it
+    report = follow(root, since=since)
+    changed = list(report.changed)
+    reason = ""
+    if report.missing:
+        report, reason = _bring(root, report, progress)
+        changed += report.changed
+    if changed and follows_tree(root):
+        datapin.Repo.find(root, progress=progress).follow_trees(changed)
+    for line in lines_about(report, reason):
+        progress.note(line)
+
+
+def _bring(root: Path, report: FollowReport, progress: Progress) -> tuple[FollowReport, str]:
+    """Bring what is missing and go on; what is missing then, and why."""
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    reason = ""
+    try:
+        datapin.Repo.find(root, progress=progress).bring_manifests(report.missing)
+    except ManifestMissing as error:
+        reason = error.reason
+    return follow(root), reason

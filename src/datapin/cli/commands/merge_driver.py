@@ -1,0 +1,30 @@
+"""`datapin merge-driver`: how Git merges pointers. Not listed by `--help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from datapin.cli.bars import terminal_progress
+from datapin.cli.git_surroundings import forget_places
+from datapin.verbs.merge import merge_pointer
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("merge-driver", hidden=True)
+@click.argument("base", type=_FILE)
+@click.argument("ours", type=_FILE)
+@click.argument("theirs", type=_FILE)
+@click.argument("name")
+def command(base: Path, ours: Path, theirs: Path, name: str) -> None:
+    """Merge a pointer into the file OURS; exit 1 leaves it in conflict."""
+    forget_places()
+    top = Path.cwd()
+    progress = terminal_progress(quiet=False)
+    report = merge_pointer(top / base, top / ours, top / theirs, name, top=top, progress=progress)
+    for note in report.notes:
+        progress.note(note)
+    if report.left:
+        click.get_current_context().exit(1)

@@ -1,0 +1,29 @@
+"""`datapin merge-lock`: how Git merges `dvc.lock`. Not listed by `--help`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from datapin.cli.bars import terminal_progress
+from datapin.cli.git_surroundings import forget_places
+from datapin.verbs.merge import merge_lock
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("merge-lock", hidden=True)
+@click.argument("base", type=_FILE)
+@click.argument("ours", type=_FILE)
+@click.argument("theirs", type=_FILE)
+@click.argument("name")
+def command(base: Path, ours: Path, theirs: Path, name: str) -> None:
+    """Merge a `dvc.lock` into the file OURS, stage by stage; exit 1 leaves it in conflict."""
+    forget_places()
+    top = Path.cwd()
+    report = merge_lock(top / base, top / ours, top / theirs, name, top=top)
+    for note in report.notes:
+        terminal_progress(quiet=False).note(note)
+    if report.left:
+        click.get_current_context().exit(1)

@@ -1,0 +1,70 @@
+"""Where manifests are staged and swapped into the work tree. No import of Arrow: Git's hooks must not wait for it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from datapin.base import failpoints
+from datapin.base.files import finish_swap, lock, make_directory, swap_directory, sweep_temporaries, temporary_name
+from datapin.base.settings import FOLDER
+from datapin.versions.laying_out import stage_shards, tell_dvc
+
+
+def scratch_of(root: Path) -> Path:
+    """Git-ignored place for staged directories, locks and journals."""
+    return root / FOLDER / "tmp"
+
+
+@contextmanager
+def edit_lock(root: Path, dataset: str, *, timeout_s: float = 600.0) -> Iterator[None]:
+    """Nobody else edits `dataset` meanwhile; a swap that a crash cut off is finished first. Raises Locked."""
+    with lock(scratch_of(root) / "locks" / _slug(dataset), what=f"dataset {dataset}", timeout_s=timeout_s):
+        finish_swap(_journal(root, dataset))
+        yield
+
+
+def staging(root: Path, dataset: str) -> Path:
+    """A name for a new manifest directory beside which `place` can rename it: on the same file system."""
+    scratch = scratch_of(root)
+    make_directory(scratch)
+    sweep_temporaries(scratch)
+    target = root / dataset
+    parent = next(p for p in (target.parent, *target.parents) if p.is_dir())
+    home = scratch if parent.stat().st_dev == scratch.stat().st_dev else parent
+    return home / temporary_name()
+
+
+def place(root: Path, staged: Path, dataset: str) -> None:
+    """Swap the staged manifest into the place of the dataset, whatever crashes."""
+    swap_directory(staged, root / dataset, _journal(root, dataset))
+
+
+def replace_manifest(root: Path, dataset: str, shards: Sequence[tuple[str, Path]]) -> None:
+    """Lay out these cached shards in place of the manifest that is there, whole or not at all; under the edit lock."""
+    staged = staging(root, dataset)
+    try:
+        stage_shards(root, shards, staged)
+        failpoints.hit("follow.staged")
+        place(root, staged, dataset)
+        failpoints.hit("follow.placed")
+    finally:
+        if not is_placing(root, dataset):  # a swap that has begun needs it, and will be finished
+            shutil.rmtree(staged, ignore_errors=True)
+    tell_dvc(root, dataset)
+
+
+def is_placing(root: Path, dataset: str) -> bool:
+    """True if a swap of this dataset has begun and not ended."""
+    return _journal(root, dataset).exists()
+
+
+def _journal(root: Path, dataset: str) -> Path:
+    return scratch_of(root) / "journal" / f"{_slug(dataset)}.json"
+
+
+def _slug(dataset: str) -> str:
+    return hashlib.sha256(dataset.encode()).hexdigest()[:16]

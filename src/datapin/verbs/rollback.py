@@ -1,0 +1,295 @@
+"""`rollback`: datasets as they were, the code left alone; all of it or nothing.
+
+Everything is brought, verified and staged first; one rename commits (versions.rollback_journal).
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+
+from datapin.base import failpoints
+from datapin.base.errors import StorageFailed, Usage, listed
+from datapin.base.id_columns import ids_from_hex
+from datapin.manifest.diff import Changes
+from datapin.manifest.query import select_rows
+from datapin.verbs.presence import ensure_here
+from datapin.verbs.rollback_goals import Goals, goals_of_all, named_goals
+from datapin.verbs.rollback_rows import ReadyDataset, bring, count, make_sure_of_assets, ready
+from datapin.verbs.rollback_unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
+from datapin.verbs.workspace import Workspace
+from datapin.versions.dvc_cache import DvcCache
+from datapin.versions.dvc_settings import dvc_settings
+from datapin.versions.rollback_journal import RollbackPlan, TreeToWrite, commit_rollback
+from datapin.versions.rollback_outs import PinnedOut, check_cached, files_of
+from datapin.versions.rollback_staging import Staging
+from datapin.versions.rollback_trees import FollowingTree, TreeOutlook, look_at_tree, trees_of
+from datapin.versions.tracking_git import ignoring_patterns
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBack:
+    """One dataset: digests before (None: it was not there) and after, and how many rows came, went and changed."""
+
+    dataset: str
+    before: str | None
+    after: str
+    added: int
+    removed: int
+    changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackReport:
+    """What a rollback changed, or would.
+
+    `files` are what Git tracks and now differs from its index, unless `is_staged`; `left` did not exist then; `kept`
+    are copies of unsaved edits; `frozen` are stages that `dvc unfreeze` sets free.
+    """
+
+    datasets: list[RolledBack]
+    files: list[str]
+    outputs: list[str]
+    trees: list[str]
+    left: list[str]
+    kept: list[str]
+    frozen: list[str]
+    is_staged: bool
+    is_dry_run: bool
+    changes_anything: bool
+    notes: list[str] = field(default_factory=list)
+
+
+def rollback(
+    workspace: Workspace,
+    names: Sequence[str],
+    version: str,
+    *,
+    every: bool = False,
+    dry_run: bool = False,
+    pin: bool = False,
+    force: bool = False,
+) -> RollbackReport:
+    """Bring the named datasets back as `version`, what follows `@` in a selector, has them; `every`: all that DVC pins.
+
+    Raises UnknownDataset, UnknownVersion, UnsavedRows (unless `force`, which keeps copies), Refused for a stage's
+    output (unless `pin`), ManifestMissing, AssetsMissing, RemoteUnreachable, DamagedManifest, StorageFailed; nothing
+    has changed then.
+    """
+    if every == bool(names):
+        raise Usage("name the datasets to roll back, or --all", "for example `datapin rollback data/raw --to v1`")
+    if every and pin:
+        raise Usage("--pin is for named outputs of stages; --all takes the whole dvc.lock", "leave --pin out")
+
+    def find() -> Goals:
+        return goals_of_all(workspace, version) if every else named_goals(workspace, names, version, pin=pin)
+
+    goals = find()
+    if dry_run:
+        return _Rollback(workspace, goals, force=force, dry_run=True).run()
+    with ExitStack() as locks:
+        for dataset in sorted({one.dataset for one in goals.datasets}):
+            locks.enter_context(workspace.edit_lock(dataset))
+        # Again: somebody may have edited before we had the locks.
+        return _Rollback(workspace, find(), force=force, dry_run=False).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _MovingTree:
+    """A checked-out tree and the rows whose files it will hold."""
+
+    tree: FollowingTree
+    rows: pa.Table
+    outlook: TreeOutlook
+
+
+class _Rollback:
+    """One rollback under way."""
+
+    def __init__(self, workspace: Workspace, goals: Goals, *, force: bool, dry_run: bool) -> None:
+        self._workspace = workspace
+        self._root = workspace.root
+        self._goals = goals
+        self._force = force
+        self._dry_run = dry_run
+        self._cache = DvcCache(workspace.root)
+        self._state = workspace.cache / "checkout"
+
+    def run(self) -> RollbackReport:
+        goals, workspace = self._goals, self._workspace
+        texts = {path: text for path, text in goals.texts.items() if _differs(self._root / path, text)}
+        outs = [
+            one for one in goals.outs if one.wanted != one.current or not os.path.lexists(self._root / one.wanted.path)
+        ]
+        manifests = [PinnedOut(one.dataset, one.wanted.md5, one.wanted.file) for one in goals.datasets]
+        bring(workspace, [*manifests, *(one.wanted for one in outs)])
+        failpoints.hit("rollback.brought")
+        datasets = [ready(workspace, one) for one in goals.datasets]
+        check_cached([file for one in outs for file in files_of(self._cache, one.wanted) or ()])
+        moving = [one for one in datasets if not one.is_there]
+        trees = [tree for one in moving for tree in self._trees(one)]
+        unsaved = [*self._unsaved(datasets, texts), *self._edited(trees)]
+        if unsaved and not self._force:
+            refuse_or_keep(workspace, unsaved, force=False)
+        counts = [count(one) for one in datasets]
+        kept: list[str] = []
+        is_staged = str(dvc_settings(self._root).get("core", {}).get("autostage", False)).lower() == "true"
+        if not self._dry_run:
+            for dataset in moving:
+                make_sure_of_assets(workspace, dataset)
+            for tree in trees:
+                self._bring_files(tree)
+            kept = refuse_or_keep(workspace, unsaved, force=self._force)
+            texts = self._commit(moving, [one.wanted for one in outs], texts, trees, is_staged=is_staged)
+        return RollbackReport(
+            datasets=[_rolled_back(*one) for one in zip(datasets, counts, strict=True)],
+            files=sorted(texts),
+            outputs=[one.wanted.path for one in outs],
+            trees=[one.tree.target for one in trees],
+            left=goals.left,
+            kept=kept,
+            frozen=goals.frozen,
+            is_staged=is_staged,
+            is_dry_run=self._dry_run,
+            changes_anything=bool(moving or outs or texts),
+            notes=goals.notes,
+        )
+
+    def _unsaved(self, datasets: Sequence[ReadyDataset], texts: dict[str, bytes]) -> list[Unsaved]:
+        found: list[Unsaved | None] = []
+        for one in datasets:
+            goal = one.goal
+            if not one.is_there:
+                unsaved = unsaved_rows(
+                    self._workspace, goal.dataset, goal.current, is_pinned=one.is_pinned, dry_run=self._dry_run
+                )
+                found.append(unsaved)
+        for out in self._goals.outs:
+            if out.wanted != out.current:
+                found.append(unsaved_output(self._root, out.wanted, out.current))
+        pointers = {f"{one.goal.dataset}.dvc" for one in datasets}
+        for path, text in texts.items():
+            if path not in pointers and path not in self._goals.merged:
+                found.append(unsaved_text(self._root, path, text))
+        return [one for one in found if one is not None]
+
+    def _trees(self, dataset: ReadyDataset) -> list[_MovingTree]:
+        found = []
+        for tree in trees_of(self._state, dataset.goal.dataset):
+            rows = dataset.after.to_table(columns=["key", "asset_id", "size"])
+            if tree.where is not None:
+                rows = rows.take(select_rows(dataset.after, tree.where))
+            found.append(_MovingTree(tree, rows, look_at_tree(rows, Path(tree.target), self._state)))
+        return found
+
+    def _edited(self, trees: Sequence[_MovingTree]) -> list[Unsaved]:
+        return [
+            Unsaved(one.tree.target, f"edited: {listed(names, 5)}", Path(one.tree.target), tuple(names))
+            for one in trees
+            if (names := one.outlook.edited)
+        ]
+
+    def _bring_files(self, moving: _MovingTree) -> None:
+        """Assets of the tree, and room for them: what can fail must fail before the journal stands."""
+        ids = ids_from_hex(moving.rows["asset_id"])
+        what = f"files of {moving.tree.dataset} in {moving.tree.target}"
+        ensure_here(self._workspace, ids, what=what, keys=moving.rows["key"].combine_chunks())
+        place = os.statvfs(moving.tree.target)
+        free = place.f_bavail * place.f_frsize
+        if moving.outlook.new_bytes > free:
+            problem = f"its files need {moving.outlook.new_bytes} bytes, {free} are free"
+            raise StorageFailed("write", moving.tree.target, problem)
+
+    def _commit(
+        self,
+        moving: Sequence[ReadyDataset],
+        outs: Sequence[PinnedOut],
+        texts: dict[str, bytes],
+        trees: Sequence[_MovingTree],
+        *,
+        is_staged: bool,
+    ) -> dict[str, bytes]:
+        """Stage everything and put it in place; the texts that were written, `.gitignore` among them."""
+        if not moving and not outs and not texts:
+            return {}
+        texts = {**texts, **self._ignores([*(one.goal.dataset for one in moving), *(out.path for out in outs)])}
+        staging = Staging(self._root, self._workspace.scratch)
+        is_committed = False
+        try:
+            with _storage_errors(self._root):
+                self._stage(staging, moving, outs, texts)
+                to_write = [
+                    TreeToWrite(one.tree.target, str(staging.add_rows(one.rows)), bool(one.outlook.edited))
+                    for one in trees
+                ]
+            plan = RollbackPlan(
+                placements=tuple(staging.placements),
+                trees=tuple(to_write),
+                folders=tuple(one.goal.dataset for one in moving),
+                to_stage=tuple(sorted(texts)) if is_staged else (),
+            )
+            failpoints.hit("rollback.all-staged")
+            commit_rollback(self._root, self._workspace.scratch, plan, self._workspace.write_tree)
+            is_committed = True
+        finally:
+            # A journal that stands needs what is staged, and will be finished.
+            if not is_committed and not self._workspace.is_rollback_cut_off:
+                staging.discard()
+        return texts
+
+    def _stage(
+        self, staging: Staging, moving: Sequence[ReadyDataset], outs: Sequence[PinnedOut], texts: dict[str, bytes]
+    ) -> None:
+        for dataset in moving:
+            kept = dataset.kept if staging.makes_copies else {}
+            staging.add_folder(self._workspace.dataset_path(dataset.goal.dataset), dataset.files, kept)
+        for out in outs:
+            files = files_of(self._cache, out) or []
+            if out.is_folder:
+                staging.add_folder(self._root / out.path, files)
+            else:
+                staging.add_file(self._root / out.path, files[0][1], is_executable=out.is_executable)
+        # Manifests before pointers (protocols.md, publish order).
+        for path, text in sorted(texts.items()):
+            staging.add_text(self._root / path, text)
+
+    def _ignores(self, paths: Sequence[str]) -> dict[str, bytes]:
+        """`.gitignore` files with what Git must not take: an output that was deleted since has no line there."""
+        patterns = ignoring_patterns(self._root, paths)
+        texts: dict[str, bytes] = {}
+        for path, pattern in zip(paths, patterns or (), strict=False):
+            if not pattern:
+                file = posixpath.join(posixpath.dirname(path), ".gitignore")
+                here = self._root / file
+                text = texts.get(file, here.read_bytes() if here.is_file() else b"")
+                line_end = b"" if not text or text.endswith(b"\n") else b"\n"
+                texts[file] = text + line_end + f"/{PurePosixPath(path).name}\n".encode()
+        return texts
+
+
+def _rolled_back(dataset: ReadyDataset, changes: Changes) -> RolledBack:
+    before = None if dataset.before is None else dataset.before.digest
+    return RolledBack(
+        dataset.goal.dataset, before, dataset.after.digest, changes.added, changes.removed, changes.changed
+    )
+
+
+def _differs(path: Path, text: bytes) -> bool:
+    try:
+        return path.read_bytes() != text
+    except FileNotFoundError:
+        return True
+
+
+@contextmanager
+def _storage_errors(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageFailed("write", str(error.filename or root), error.strerror or str(error)) from None

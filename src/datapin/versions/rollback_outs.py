@@ -1,0 +1,193 @@
+"""Outputs of any kind, as a `.dvc` file or a `dvc.lock` pins them: read from its text, found in DVC's cache, brought.
+
+A dataset's manifest is one of them; a model file or a plain folder is another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datapin.backends.backend import Backend
+from datapin.base import failpoints
+from datapin.base.errors import DamagedManifest, ObjectMissing, Refused
+from datapin.base.files import fsync_directory, make_directory, temporary_name
+from datapin.versions.dvc_cache import DvcCache
+from datapin.versions.pointer_file import load_yaml
+
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
+_THREADS = 4
+_READINGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedOut:
+    """One output. `md5` ends with `.dir` for a folder; `stage` None: the `.dvc` file `file` pins it."""
+
+    path: str  # relative to the root
+    md5: str
+    file: str
+    stage: str | None = None
+    is_executable: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is one."""
+        return self.md5.endswith(".dir")
+
+
+def pointer_outs(text: bytes, file: str) -> list[PinnedOut]:
+    """The outputs of a `.dvc` file. Raises BadSettings, Refused."""
+    document = load_yaml(text, file)
+    folder = posixpath.join(posixpath.dirname(file), str(document.get("wdir") or "."))
+    return _outs(document.get("outs"), folder, file, None)
+
+
+def lock_outs(text: bytes, file: str, folders: Mapping[str, str]) -> list[PinnedOut]:
+    """The outputs of every stage in a `dvc.lock`; `folders` as in `read_lock`. Raises BadSettings, Refused."""
+    stages = load_yaml(text, file).get("stages")
+    found: list[PinnedOut] = []
+    for name, stage in stages.items() if isinstance(stages, dict) else ():
+        if isinstance(stage, dict):
+            folder = folders.get(str(name).split("@", 1)[0], posixpath.dirname(file))
+            found += _outs(stage.get("outs"), folder, file, str(name))
+    return found
+
+
+def files_of(cache: DvcCache, out: PinnedOut) -> list[tuple[str, Path]] | None:
+    """Name below the output, and cached file, of everything in it; None if the cache lacks any. One file has name "".
+
+    Raises DamagedManifest for a list that no DVC wrote.
+    """
+    entries = _entries(cache, out)
+    if entries is None:
+        return None
+    found = [(name, cache.find(md5)) for name, md5 in entries]
+    return None if any(path is None for _, path in found) else [(name, path) for name, path in found if path]
+
+
+def bring_outs(root: Path, remote: Backend, outs: Iterable[PinnedOut]) -> list[PinnedOut]:
+    """Copy these outputs from the DVC remote to the cache; those that the remote does not have whole.
+
+    Raises DamagedManifest if the remote's bytes are not those that the hash names, RemoteUnreachable.
+    """
+    cache = DvcCache(root)
+    absent = []
+    for out in outs:
+        try:
+            if cache.find(out.md5) is None:
+                _bring(cache, remote, out.md5)
+            missing = sorted({md5 for _, md5 in _entries(cache, out) or () if cache.find(md5) is None})
+            with ThreadPoolExecutor(_THREADS) as threads:
+                for _ in threads.map(partial(_bring, cache, remote), missing):
+                    failpoints.hit("rollback.brought")
+        except ObjectMissing:
+            absent.append(out)
+    return absent
+
+
+def check_cached(files: Sequence[tuple[str, Path]]) -> None:
+    """Read cached objects and compare them with their names. Raises DamagedManifest."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for (_, path), seen in zip(files, threads.map(md5_of_file, [path for _, path in files]), strict=True):
+            # DVC 2 named text files by their bytes with other line ends; it kept them one level higher.
+            if path.parent.parent.name == "md5" and seen != f"{path.parent.name}{path.name}".removesuffix(".dir"):
+                raise DamagedManifest(str(path), "does not hash to its name; DVC's cache is damaged")
+
+
+def md5_of_file(path: Path) -> str:
+    """The MD5 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
+def differs(root: Path, cache: DvcCache, out: PinnedOut) -> list[str]:
+    """Names of the files by which the work tree differs from `out`, which is there; [its path] if nobody can tell."""
+    top = root / out.path
+    if not out.is_folder:
+        return [] if top.is_file() and md5_of_file(top) == out.md5 else [out.path]
+    entries = _entries(cache, out)
+    if entries is None or not top.is_dir():
+        return [out.path]
+    wanted = dict(entries)
+    here = {path.relative_to(top).as_posix(): path for path in top.rglob("*") if not path.is_dir()}
+    names = sorted(wanted.keys() ^ here.keys())
+    both = sorted(wanted.keys() & here.keys())
+    with ThreadPoolExecutor(_THREADS) as threads:
+        seen = threads.map(md5_of_file, [here[name] for name in both])
+        return names + [name for name, md5 in zip(both, seen, strict=True) if md5 != wanted[name]]
+
+
+def _outs(said: object, folder: str, file: str, stage: str | None) -> list[PinnedOut]:
+    found = []
+    for out in said if isinstance(said, list) else ():
+        one = _out(out, folder, file, stage) if isinstance(out, dict) else None
+        if one is not None:
+            found.append(one)
+    return found
+
+
+def _out(out: dict[str, Any], folder: str, file: str, stage: str | None) -> PinnedOut | None:
+    """None for an output without an MD5 (never run, or kept by a cloud) or outside of the repository."""
+    path, md5 = out.get("path"), out.get("md5")
+    if not isinstance(path, str) or not isinstance(md5, str) or "://" in path:
+        return None
+    name = posixpath.normpath(posixpath.join(folder, path))
+    if name.startswith(("../", "/")) or name in ("..", "."):
+        return None
+    if not _MD5.match(md5) or any(part in (".git", ".dvc", ".datapin") for part in name.split("/")):
+        raise Refused(f"{file} pins {name} by {md5[:80]!r}, which no DVC writes", f"look at {file}")
+    return PinnedOut(name, md5, file, stage, out.get("isexec") is True)
+
+
+def _entries(cache: DvcCache, out: PinnedOut) -> list[tuple[str, str]] | None:
+    """Name and hash of each file in the output; None if its list is not cached."""
+    if not out.is_folder:
+        return [("", out.md5)]
+    path = cache.find(out.md5)
+    if path is None:
+        return None
+    try:
+        entries = [(entry["relpath"], entry["md5"]) for entry in json.loads(path.read_bytes())]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise DamagedManifest(str(path), "DVC's list of its files does not parse") from None
+    for name, md5 in entries:
+        is_safe = isinstance(name, str) and name == posixpath.normpath(name) and "\0" not in name
+        if not is_safe or name.startswith(("/", "../")) or name in ("..", "."):
+            raise DamagedManifest(str(path), f"holds the path {name!r}")
+        if not isinstance(md5, str) or not _MD5.match(md5) or md5.endswith(".dir"):
+            raise DamagedManifest(str(path), f"holds hash {md5!r} for {name}, expected 32 hex digits")
+    return sorted(entries)
+
+
+def _bring(cache: DvcCache, remote: Backend, md5: str) -> None:
+    target = cache.path_of(md5)
+    key = f"files/md5/{md5[:2]}/{md5[2:]}"
+    make_directory(target.parent)
+    for _ in range(_READINGS):
+        staged = target.parent / temporary_name()
+        try:
+            digest = hashlib.md5(usedforsecurity=False)
+            with staged.open("xb") as file:
+                for chunk in remote.iter_chunks(key):
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if digest.hexdigest() == md5.removesuffix(".dir"):
+                staged.chmod(0o444)  # as DVC protects what its cache holds
+                os.replace(staged, target)
+                fsync_directory(target.parent)
+                return
+        finally:
+            staged.unlink(missing_ok=True)
+    raise DamagedManifest(f"{remote.url}/{key}", "does not hash to its name")

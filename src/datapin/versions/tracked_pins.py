@@ -1,0 +1,121 @@
+"""What the pointers that Git tracks pin in the work tree: read quickly, for a hook that runs at every checkout.
+
+A pointer's text is parsed once; what it said is kept under its hash, since a YAML parser is slow to import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from datapin.base.errors import DatapinError, UnknownVersion
+from datapin.base.files import make_directory, publish_bytes
+from datapin.versions.git import ask_git, iter_blobs, resolve
+from datapin.versions.lock_text import read_lock_text
+from datapin.versions.pointer_file import Pointer, has_summary, read_pointer, stage_outputs
+
+_LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
+_PATTERNS = (":(glob)**/*.dvc", f":(glob)**/{_LOCK}")
+
+_Kept = dict[str, list[list[str | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedPin:
+    """A folder that a tracked pointer pins; `is_ours` if datapin wrote the pointer, else it may be any output."""
+
+    dataset: str
+    md5: str
+    file: str
+    stage: str | None
+    is_ours: bool
+
+    @property
+    def pointer(self) -> Pointer:
+        """As other modules know it, without a summary."""
+        return Pointer(self.dataset, self.file, self.md5, None, None, None, self.stage)
+
+
+def tracked_pins(root: Path, note: Path) -> list[TrackedPin]:
+    """Every folder that a tracked pointer below `root` pins; one that is in conflict, or no pointer, pins nothing.
+
+    `note` is a file that keeps what was parsed.
+    """
+    kept = _load(note)
+    seen: _Kept = {}
+    pins = []
+    for file in sorted({name.decode("utf-8", "surrogateescape") for name in _listed(root)}):
+        text = _text(root, file)
+        if text is None or posixpath.basename(file) == ".dvc" or (b".dir" not in text and not has_summary(text)):
+            continue
+        is_lock = posixpath.basename(file) == _LOCK
+        pipeline = (_text(root, _beside(file)) or b"") if is_lock else b""
+        name = hashlib.sha256(b"\0".join([file.encode("utf-8", "surrogateescape"), text, pipeline])).hexdigest()
+        found = kept.get(name)
+        if found is None:
+            found = [[one.dataset, one.md5, one.stage] for one in _parsed(file, text, pipeline)]
+        seen[name] = found
+        ours = not is_lock and has_summary(text)
+        pins += [TrackedPin(str(dataset), str(md5), file, stage, ours) for dataset, md5, stage in found]
+    if seen != kept:
+        with suppress(OSError):
+            make_directory(note.parent)
+            publish_bytes(note, json.dumps(seen).encode())
+    return pins
+
+
+def departed_datasets(root: Path, since: str) -> list[str]:
+    """Datasets whose `.dvc` file was there in the commit `since` and is not in HEAD or the work tree."""
+    try:
+        before = resolve(root, since)
+    except UnknownVersion:
+        return []  # the first checkout of a worktree, or a merge before any other
+    said = ask_git(
+        root, "diff", "--name-only", "-z", "--diff-filter=D", "--no-renames", "--relative", before, "HEAD", "--",
+        _PATTERNS[0],
+    )  # fmt: skip
+    files = [name.decode("utf-8", "surrogateescape") for name in said.split(b"\0") if name]
+    files = [file for file in files if not (root / file).exists() and "\n" not in file]
+    found = []
+    for file, text in zip(files, iter_blobs(root, [f"{before}:./{file}" for file in files]), strict=True):
+        if text is not None and has_summary(text):
+            found += [one.dataset for one in _parsed(file, text, b"")]
+    return found
+
+
+def _listed(root: Path) -> list[bytes]:
+    # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
+    return [name for name in ask_git(root, "ls-files", "-z", "--cached", "--", *_PATTERNS).split(b"\0") if name]
+
+
+def _parsed(file: str, text: bytes, pipeline: bytes) -> list[Pointer]:
+    try:
+        if posixpath.basename(file) != _LOCK:
+            return read_pointer(text, file)
+        folders = stage_outputs(pipeline, _beside(file))[0] if b"wdir" in pipeline else {}
+        return read_lock_text(text, file, folders)
+    except DatapinError:
+        return []
+
+
+def _beside(file: str) -> str:
+    return posixpath.join(posixpath.dirname(file), _PIPELINE)
+
+
+def _text(root: Path, file: str) -> bytes | None:
+    try:
+        return (root / file).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _load(note: Path) -> _Kept:
+    with suppress(OSError, ValueError):
+        said = json.loads(note.read_bytes())
+        if isinstance(said, dict):
+            return said
+    return {}
