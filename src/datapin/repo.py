@@ -29,6 +29,7 @@ from datapin.verbs import (
     row_log,
     stages,
     status,
+    verify,
 )
 from datapin.verbs.diff import DiffReport
 from datapin.verbs.log import LogEntry
@@ -45,6 +46,7 @@ from datapin.verbs.reports import (
 from datapin.verbs.resolve import ResolveReport
 from datapin.verbs.rollback import RollbackReport
 from datapin.verbs.row_log import RowLogEntry
+from datapin.verbs.verify import VerifyReport
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport
 from datapin.versions.pointer_file import Pointer
@@ -173,6 +175,19 @@ class Repo:
     ) -> RollbackReport:
         """Bring datasets (`every`: all that DVC pins, and parameters) back as they were; the code stays."""
         return rollback.rollback(self._workspace, datasets, to, every=every, dry_run=dry_run, pin=pin, force=force)
+
+    def verify(
+        self,
+        rev: str | None = None,
+        *,
+        checks: Sequence[str] = (),
+        remote: bool = False,
+        deep: bool = False,
+        repro: bool = False,
+        sample: int | None = None,
+    ) -> VerifyReport:
+        """Do the pins of the revision `rev`, or of the work tree, hold? `checks` are names of checks or groups."""
+        return verify.verify(self._workspace, rev, names=checks, remote=remote, deep=deep, repro=repro, sample=sample)
 
     def run(self, stage: str, *, params_file: str = "params.yaml") -> StageReport:
         """Run one pipeline stage."""

@@ -34,6 +34,7 @@ VERBS: dict[str, str] = {
     "run": "Run a pipeline stage (what dvc.yaml calls).",
     "push": "Send missing assets and manifests to the remote.",
     "fetch": "Bring missing assets and manifests from the remote.",
+    "verify": "Check that a commit's pins hold.",
     "rebuild-index": "Rebuild the local index from the packs.",
     "doctor": "Check the set-up and say how to fix it.",
 }

@@ -63,10 +63,7 @@ def validate_params(given: object, path: str, section: str, model: type[Params])
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The top-level mapping of a YAML file. No tags, no aliases, bounded size and depth, no name twice.
-
-    Raises BadSettings.
-    """
+    """The top-level mapping of a YAML file; see `parse_yaml`. Raises BadSettings."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
@@ -75,22 +72,30 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from None
     except OSError as error:
         raise BadSettings(path=path.name, where="", problem=f"cannot be read: {error.strerror}") from None
+    return parse_yaml(data, path.name)
+
+
+def parse_yaml(data: bytes, name: str) -> dict[str, Any]:
+    """The top-level mapping of YAML text. No tags, no aliases, bounded size and depth, no name twice.
+
+    Raises BadSettings.
+    """
     if len(data) > MAX_BYTES:
-        raise BadSettings(path=path.name, where="", problem=f"has {len(data)} bytes, at most {MAX_BYTES} are read")
+        raise BadSettings(path=name, where="", problem=f"has {len(data)} bytes, at most {MAX_BYTES} are read")
     try:
         text = data.decode("utf-8")
-        _check_shape(text, path.name)
+        _check_shape(text, name)
         loaded = YAML(typ="safe", pure=True).load(text)
     except UnicodeDecodeError as error:
-        raise BadSettings(path=path.name, where="", problem=f"is not UTF-8: {error}") from None
+        raise BadSettings(path=name, where="", problem=f"is not UTF-8: {error}") from None
     except YAMLError as error:
-        raise BadSettings(path=path.name, where="", problem=f"is not valid YAML: {_one_line(error)}") from None
+        raise BadSettings(path=name, where="", problem=f"is not valid YAML: {_one_line(error)}") from None
     except ValueError as error:  # ruamel lets these through for impossible dates and numbers
-        raise BadSettings(path=path.name, where="", problem=f"holds an impossible value: {error}") from None
+        raise BadSettings(path=name, where="", problem=f"holds an impossible value: {error}") from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
-        raise BadSettings(path=path.name, where="", problem="must be a mapping of stages to their parameters")
+        raise BadSettings(path=name, where="", problem="must be a mapping of stages to their parameters")
     return loaded
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "cache_directory",
     "default_remote",
     "find_datasets",
+    "find_outputs",
     "find_pointers",
     "is_stage_output",
     "manifest_shards_at",
@@ -44,8 +45,16 @@ def find_datasets(root: Path) -> list[str]:
 
 def find_pointers(root: Path, rev: str | None = None) -> list[Pointer]:
     """The pointers of all datasets in the work tree, or in the revision `rev`, sorted by dataset."""
+    return find_outputs(root, rev)[0]
+
+
+def find_outputs(root: Path, rev: str | None = None) -> tuple[list[Pointer], list[Pointer]]:
+    """The pointers of all datasets, and those of folders of which nobody here can tell whether they are datasets.
+
+    The latter are such whose list of files DVC's cache does not hold. Both sorted by name.
+    """
     cache = DvcCache(root)
-    found = []
+    found, unknown = [], []
     for file in files_named(root, "*.dvc", "dvc.lock", rev=rev):
         name = posixpath.basename(file)
         is_pointer = name == "dvc.lock" or (name.endswith(".dvc") and name != ".dvc")
@@ -57,8 +66,14 @@ def find_pointers(root: Path, rev: str | None = None) -> list[Pointer]:
         else:
             pointers = read_pointer(text, file) if has_summary(text) or b".dir" in text else []
         ours = name != "dvc.lock" and has_summary(text)
-        found += [pointer for pointer in pointers if ours or cache.holds_manifest(pointer, in_work_tree=rev is None)]
-    return sorted(found, key=lambda pointer: pointer.dataset)
+        for pointer in pointers:
+            if ours or cache.holds_manifest(pointer, in_work_tree=rev is None):
+                found.append(pointer)
+            elif cache.find(pointer.md5) is None:
+                unknown.append(pointer)
+    found.sort(key=lambda pointer: pointer.dataset)
+    unknown.sort(key=lambda pointer: pointer.dataset)
+    return found, unknown
 
 
 def read_dataset_pointer(root: Path, dataset: str, *, rev: str | None = None) -> Pointer | None:

@@ -51,6 +51,23 @@ class ManifestMissing(WorldError):
 
 
 @dataclass
+class OutputMissing(WorldError):
+    """The bytes of a single-file output (a model) that a pointer pins are nowhere."""
+
+    path: str
+    problem: str
+    exit_code = EXIT_MISSING
+
+    @property
+    def message(self) -> str:
+        return f"{self.path}: what its pointer pins is {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return f"run `dvc pull {self.path}`, or `dvc repro` to make it again"
+
+
+@dataclass
 class StorageFailed(WorldError):
     """The file system refused to read or write: disk full, read-only, I/O error."""
 

@@ -1,0 +1,28 @@
+"""Every check, in the order in which they run and are listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from datapin.base.errors import Usage
+from datapin.checks import deep, hygiene, pins, presence, repro
+from datapin.checks.check import GROUPS, Check
+
+CHECKS: tuple[Check, ...] = (*pins.CHECKS, *presence.CHECKS, *hygiene.CHECKS, *deep.CHECKS, *repro.CHECKS)
+
+
+def choose(names: Sequence[str], *, remote: bool, deep: bool, repro: bool) -> list[Check]:
+    """The checks that these names mean (a group's name means all of it); none given: pins and hygiene.
+
+    The groups presence, deep and repro come in by their flags or by name. Raises Usage for a name that is none.
+    """
+    known = {check.name for check in CHECKS} | set(GROUPS)
+    for name in names:
+        if name not in known:
+            close = ", ".join(sorted(one for one in known if one.split(".")[0] == name.split(".")[0])) or ", ".join(
+                GROUPS
+            )
+            raise Usage(f"no check {name!r}; there are {close}", "`datapin verify --list` lists the checks")
+    wanted = set(names) or {"pins", "hygiene"}
+    wanted |= {group for group, asked in (("presence", remote), ("deep", deep), ("repro", repro)) if asked}
+    return [check for check in CHECKS if check.name in wanted or check.group in wanted]

@@ -1,0 +1,63 @@
+"""What checks look at: one commit, or the work tree, of one repository, and the ways to read what it pins.
+
+Checks know no verbs: whatever needs the remote or the selectors comes in as a function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from datapin.backends.backend import Backend
+from datapin.base.id_columns import IdMatrix
+from datapin.base.progress import Progress
+from datapin.manifest.manifest import Manifest
+from datapin.pipeline.verify_params import VerifyParams
+from datapin.store.remote import RemoteStore
+from datapin.store.store import Store
+from datapin.versions.pointer_file import Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSide:
+    """The remote, read only: `root` is where DVC's objects lie (`files/md5/…`), `store` is ours below it."""
+
+    name: str
+    root: Backend
+    store: RemoteStore
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The commit `commit` (as `rev`), or the work tree if `rev` is None; `commit` is then HEAD, if there is one.
+
+    `pins` are the pointers of all datasets, by dataset name. The functions raise DatapinErrors, which the runner turns
+    into findings, so that no check passes on what it could not read:
+    `read(path)` gives the bytes of a file that Git tracks (of the work tree, or as of the commit), None if it is not
+    there; `manifest(dataset)` opens the manifest that stands for the dataset (the work tree's folder where there is
+    one, else the pinned one from DVC's cache or the remote); `pinned(dataset)` opens the one that the pointer names,
+    whatever lies in the work tree; `before(dataset)` opens the previous version, None if this is the first;
+    `out_bytes(path, md5)` finds the file with the bytes of a single-file output (a model): work tree, DVC's cache,
+    remote; `ensure(ids, what)` brings assets into the local store; `remote()` is the remote, None if none is set up.
+    """
+
+    root: Path
+    rev: str | None
+    commit: str | None
+    pins: Mapping[str, Pointer]
+    params: VerifyParams
+    store: Store
+    scratch: Path
+    cache: Path
+    jobs: int
+    progress: Progress
+    read: Callable[[str], bytes | None]
+    manifest: Callable[[str], Manifest]
+    pinned: Callable[[str], Manifest]
+    before: Callable[[str], Manifest | None]
+    out_bytes: Callable[[str, str], Path]
+    ensure: Callable[[IdMatrix, str], None]
+    remote: Callable[[], RemoteSide | None]
+    sample: int | None = None  # --sample N of --repro: that many rows instead of everything
+    notes: list[str] = field(default_factory=list)  # what a check wants said beside its findings

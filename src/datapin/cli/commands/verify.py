@@ -1,0 +1,74 @@
+"""`datapin verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from datapin.base.errors import EXIT_CHECK_FAILED
+from datapin.base.files import publish_bytes
+from datapin.checks.register import CHECKS
+from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.render import emit_json, table
+from datapin.cli.verify_formats import FORMATS, render
+from datapin.verbs.verify import verify
+
+
+@click.command("verify")
+@click.argument("rev", required=False)
+@click.option("--remote", is_flag=True, help="Also check that the remote has everything (group presence).")
+@click.option("-r", "--remote-name", metavar="NAME", help="DVC remote (default: settings, then DVC's default).")
+@click.option("--deep", is_flag=True, help="Also hash every byte again (group deep).")
+@click.option("--repro", is_flag=True, help="Also run the pipeline again in a clean clone (group repro).")
+@click.option("--sample", type=click.IntRange(min=1), metavar="N", help="With --repro: run again N rows by chance.")
+@click.option("--check", "names", multiple=True, metavar="NAME", help="Only this check or group; may be repeated.")
+@click.option("--list", "is_list", is_flag=True, help="List the checks and end.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to show it (default: text).")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there instead of stdout.")
+@jobs_option
+@common_options
+def command(
+    rev: str | None,
+    remote: bool,
+    remote_name: str | None,
+    deep: bool,
+    repro: bool,
+    sample: int | None,
+    names: tuple[str, ...],
+    is_list: bool,
+    form: str | None,
+    output: Path | None,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Check that a commit's pins hold.
+
+    Without REV the work tree is checked. Exits 1 if an error is found.
+    """
+    if is_list:
+        if as_json:
+            emit_json([{"check": check.name, "asks": check.asks} for check in CHECKS])
+        else:
+            table(["check", "asks"], [[check.name, check.asks] for check in CHECKS])
+        return
+    form = form or ("json" if as_json else "text")
+    workspace = open_workspace(as_json=form == "json", quiet=quiet, jobs=jobs)
+    report = verify(
+        workspace,
+        rev,
+        names=names,
+        remote=remote or remote_name is not None,
+        remote_name=remote_name,
+        deep=deep,
+        repro=repro or sample is not None,
+        sample=sample,
+    )
+    text = render(report, form)
+    if output is not None:
+        publish_bytes(output, text.encode())
+    elif text and not (quiet and form == "text" and report.ok):
+        click.echo(text.rstrip("\n"))
+    if not report.ok:
+        click.get_current_context().exit(EXIT_CHECK_FAILED)
