@@ -12,11 +12,8 @@ from clones import Clone, Ended, write_images
 Rows = dict[str, dict[str, Any]]
 
 
-@dataclass(frozen=True)
 class Member(Clone):
     """A clone, and what its user does every day."""
-
-    path: Path
 
     def rows(self, selector: str = "data/raw") -> Rows:
         return {row.pop("key"): row for row in self.json("ls", selector)}

@@ -63,7 +63,7 @@ def test_notes_of_both_sides_are_kept_and_those_that_differ_are_undecided() -> N
     text = three.text(three.theirs.directory, {"digest": "d", "rows": 1, "bytes": 2, "source": []}, notes)
     (found,) = read_pointer(text, FILE)
     assert (found.md5, found.digest) == ("c" * 32 + ".dir", "d")
-    for line in ("desc: theirs", "- x", "new: 3"):
+    for line in ("desc: theirs", "labels: [x]", "new: 3"):
         assert line in text
     assert "gone" not in text
 
