@@ -35,6 +35,8 @@ VERBS: dict[str, str] = {
     "push": "Send missing assets and manifests to the remote.",
     "fetch": "Bring missing assets and manifests from the remote.",
     "verify": "Check that a commit's pins hold.",
+    "trace": "Show which data made a model, or any other output.",
+    "uses": "Show which versions, splits and models used an asset.",
     "rebuild-index": "Rebuild the local index from the packs.",
     "doctor": "Check the set-up and say how to fix it.",
 }

@@ -146,6 +146,43 @@ class AmbiguousVersion(UnknownVersion):
 
 
 @dataclass
+class UnknownAsset(YourError):
+    """No version in history has this asset, or several assets begin with these digits."""
+
+    digits: str
+    candidates: tuple[str, ...] = ()
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        if self.candidates:
+            return f"{len(self.candidates)} assets begin with {self.digits}: {listed(self.candidates)}"
+        return f"no dataset version in Git's history has an asset {self.digits}"
+
+    @property
+    def hint(self) -> str:
+        return "give more digits" if self.candidates else "run `datapin ls DATASET` to see ids, or name DATASET:KEY"
+
+
+@dataclass
+class UnknownOutput(YourError):
+    """Neither a dataset nor an output of any stage."""
+
+    path: str
+    known: tuple[str, ...] = ()
+    exit_code = EXIT_SETUP
+
+    @property
+    def message(self) -> str:
+        known = f"; known: {listed(self.known)}" if self.known else "; no pointer or dvc.lock names any"
+        return f"{self.path!r} is neither a dataset nor an output of a stage{known}"
+
+    @property
+    def hint(self) -> str:
+        return "run `dvc repro` if its stage never ran, or name a revision that has it: PATH@REV"
+
+
+@dataclass
 class UnknownKey(YourError):
     """No row of this key in any version that was looked at."""
 
@@ -267,6 +304,7 @@ class UnsavedEdits(YourError):
 
     where: str
     names: tuple[str, ...]
+    advice: str = ""
 
     @property
     def message(self) -> str:
@@ -274,7 +312,7 @@ class UnsavedEdits(YourError):
 
     @property
     def hint(self) -> str:
-        return "save them with `datapin add`, or repeat with --force to give them up"
+        return self.advice or "save them with `datapin add`, or repeat with --force to give them up"
 
 
 @dataclass

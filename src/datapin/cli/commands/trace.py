@@ -1,0 +1,30 @@
+"""`datapin trace`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import click
+
+from datapin.cli.graph_formats import FORMATS, dot, mermaid, text
+from datapin.cli.options import common_options, open_workspace
+from datapin.cli.render import emit_json
+from datapin.verbs.trace import trace
+
+
+@click.command("trace")
+@click.argument("selector", metavar="PATH[@REV]")
+@click.option("--rows", "with_rows", is_flag=True, help="Also the source row and asset of every row.")
+@click.option("--format", "form", type=click.Choice(FORMATS), help="How to show it (default: text).")
+@common_options
+def command(selector: str, with_rows: bool, form: str | None, as_json: bool, quiet: bool) -> None:
+    """Show which data made a model, or any other output.
+
+    PATH is an output of a stage, a dataset, or DATASET:KEY for a single row.
+    """
+    form = form or ("json" if as_json else "text")
+    report = trace(open_workspace(as_json=form == "json", quiet=quiet), selector, with_rows=with_rows)
+    if form == "json":
+        emit_json(dataclasses.asdict(report))
+    else:
+        click.echo({"text": text, "mermaid": mermaid, "dot": dot}[form](report))

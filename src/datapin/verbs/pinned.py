@@ -1,0 +1,73 @@
+"""What a commit, or the work tree, pins: every dataset's pointer and every stage as it ran last."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from functools import cached_property
+
+from datapin.base.errors import ManifestMissing
+from datapin.base.files import make_directory
+from datapin.manifest.manifest import Manifest
+from datapin.verbs.bring import bring
+from datapin.verbs.workspace import Workspace
+from datapin.versions.git import blob_at, files_named, resolve
+from datapin.versions.lock_stages import LockedStage, read_stages
+from datapin.versions.pointer import Pointer, find_outputs, materialise_pointer
+from datapin.versions.pointer_file import stage_outputs
+
+_LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
+
+
+def open_pinned(workspace: Workspace, pointer: Pointer) -> Manifest:
+    """The manifest that `pointer` names, from DVC's cache, else brought from the remote.
+
+    Raises ManifestMissing, DamagedManifest, RemoteUnreachable.
+    """
+    make_directory(workspace.cache)
+    versions = workspace.cache / "versions"
+    try:
+        directory = materialise_pointer(workspace.root, pointer, versions)
+    except ManifestMissing:
+        bring(workspace, [pointer])
+        directory = materialise_pointer(workspace.root, pointer, versions)
+    return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
+
+
+@dataclass
+class Pinned:
+    """The pins of the revision `rev`, or of the work tree if it is None."""
+
+    workspace: Workspace
+    rev: str | None
+
+    @cached_property
+    def commit(self) -> str | None:
+        """The commit's id; None for the work tree."""
+        return None if self.rev is None else resolve(self.workspace.root, self.rev)
+
+    @cached_property
+    def datasets(self) -> dict[str, Pointer]:
+        """The pointer of each dataset; folders of which nobody here can tell what they are count as datasets."""
+        known, unknown = find_outputs(self.workspace.root, self.commit)
+        return {pointer.dataset: pointer for pointer in (*known, *unknown)}
+
+    @cached_property
+    def stages(self) -> list[LockedStage]:
+        """Every stage of every `dvc.lock`. Raises BadSettings or Refused for one that cannot be read."""
+        found: list[LockedStage] = []
+        for file in files_named(self.workspace.root, _LOCK, rev=self.commit):
+            if posixpath.basename(file) == _LOCK:
+                pipeline = self.read(posixpath.join(posixpath.dirname(file), _PIPELINE)) or b""
+                folders = stage_outputs(pipeline, _PIPELINE)[0] if b"wdir" in pipeline else {}
+                found += read_stages(self.read(file) or b"", file, folders)
+        return found
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a file that Git tracks, None if there is none."""
+        if self.commit is not None:
+            return blob_at(self.workspace.root, self.commit, path)
+        try:
+            return (self.workspace.root / path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
