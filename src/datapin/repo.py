@@ -159,9 +159,23 @@ class Repo:
         """The versions that changed one row, newest first: who, when, from what to what."""
         return row_log.row_log(self._workspace, selector, key, limit=limit)
 
-    def checkout(self, selector: str, *, into: str, where: str | None = None, force: bool = False) -> CheckoutReport:
-        """Write the files of the rows that match into a folder; only what differs."""
-        return checkout.checkout(self._workspace, selector, into=into, where=where, force=force)
+    def checkout(
+        self,
+        selector: str,
+        *,
+        into: str,
+        where: str | None = None,
+        force: bool = False,
+        link: bool | None = None,
+        layout: str | None = None,
+    ) -> CheckoutReport:
+        """Write the files of the rows that match into a folder; only what differs.
+
+        `layout` is `key`, `class` or `split-class`, `link` makes links of large files; None: as the last time there.
+        """
+        return checkout.checkout(
+            self._workspace, selector, into=into, where=where, force=force, link=link, layout=layout
+        )
 
     def rollback(
         self,

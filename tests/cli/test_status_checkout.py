@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from clones import Clone
+from clones import Clone, write_images
 
 NOTHING = {"added": 0, "changed": 0, "removed": 0}
 
@@ -44,7 +44,7 @@ def test_status_of_an_empty_repository(repo: Clone) -> None:
 def test_checkout_writes_only_what_differs(filled: Clone) -> None:
     total = sum(len(content) for content in filled.files("img").values())
     assert filled.json("checkout", "data/raw", "--into", "out") == {
-        "written": 12, "removed": 0, "unchanged": 0, "bytes": total,
+        "written": 12, "removed": 0, "unchanged": 0, "bytes": total, "linked": 0,
     }  # fmt: skip
     assert filled.files("out") == filled.files("img")
     assert filled.json("checkout", "data/raw", "--into", "out")["unchanged"] == 12
@@ -89,6 +89,80 @@ def test_checkout_of_an_earlier_version(filled: Clone) -> None:
     filled.commit("v2")
     filled.datapin("checkout", "data/raw@HEAD~1", "--into", "old")
     assert filled.files("old") == filled.files("img")
+
+
+def test_checkout_by_class_is_remembered_for_the_folder(filled: Clone) -> None:
+    filled.datapin("update", "data/raw", "--set", "label = 'z'", "--where", "key = 'a/00.bin'")
+    filled.commit("v2")
+    assert filled.json("checkout", "data/raw", "--into", "out", "--layout", "class")["written"] == 12
+    assert sorted(filled.files("out")) == sorted({*filled.files("img"), "z/00.bin"} - {"a/00.bin"})
+    report = filled.json("checkout", "data/raw@HEAD~1", "--into", "out")
+    assert (report["written"], report["removed"], report["unchanged"]) == (1, 1, 11)
+    assert filled.files("out") == filled.files("img")
+    (filled.path / "out" / "a" / "01.bin").write_bytes(b"my own work")
+    message, hint = filled.refusal("checkout", "data/raw", "--into", "out", "--layout", "key", code=40)
+    assert "a/01.bin" in message
+    assert "datapin add" not in hint, "its path is not its key"
+
+
+def test_checkout_by_split_and_class_needs_both(filled: Clone) -> None:
+    message, hint = filled.refusal("checkout", "data/raw", "--into", "out", "--layout", "split-class", code=40)
+    assert "12 row(s) without a split, first 'a/00.bin'" in message
+    assert "datapin update" in hint
+    assert not (filled.path / "out").exists()
+    filled.datapin("update", "data/raw", "--set", "split = CASE WHEN key LIKE '%/00.bin' THEN 'val' ELSE 'train' END")
+    filled.datapin("checkout", "data/raw", "--into", "out", "--layout", "split-class")
+    expected = {
+        f"{'val' if key.endswith('/00.bin') else 'train'}/{key}": data for key, data in filled.files("img").items()
+    }
+    assert filled.files("out") == dict(sorted(expected.items()))
+    filled.datapin("update", "data/raw", "--set", "label = '../up'", "--where", "key = 'b/03.bin'")
+    message, _ = filled.refusal("checkout", "data/raw", "--into", "out", code=40)
+    assert "'../up'" in message
+    assert filled.files("out") == dict(sorted(expected.items()))
+
+
+def test_a_rollback_keeps_the_layout_and_the_links_of_a_checked_out_tree(repo: Clone) -> None:
+    config = repo.path / ".datapin" / "config.toml"
+    config.write_text(config.read_text().replace("[store]\n", "[store]\nlarge_asset = 4096\n"))
+    write_images(repo.path / "img")
+    (repo.path / "img" / "a" / "big.bin").write_bytes(bytes(5000))
+    repo.datapin("add", "img", "--to", "data/raw", "--label", "parent")
+    repo.commit("v1")
+    report = repo.json("checkout", "data/raw", "--into", "out", "--layout", "class", "--link")
+    assert (report["written"], report["linked"]) == (13, 1)
+    assert "1 of them linked" in repo.datapin("checkout", "data/raw", "--into", "two", "--link").stdout
+    repo.datapin("update", "data/raw", "--set", "label = 'z'", "--where", "key IN ('a/00.bin', 'a/big.bin')")
+    repo.commit("v2")
+    repo.datapin("checkout", "data/raw", "--into", "out")
+    assert {"z/00.bin", "z/big.bin"} <= set(repo.files("out"))
+    repo.datapin("rollback", "data/raw", "--to", "~1")
+    assert repo.files("out") == repo.files("img")
+    assert (repo.path / "out" / "a" / "big.bin").stat().st_mode & 0o222 == 0
+    # A linked file is a file like others for `add`.
+    again = repo.json("add", "two", "--to", "data/raw", "--label", "parent")
+    assert (again["added"], again["changed"], again["unchanged"], again["new_assets"]) == (0, 0, 13, 0)
+
+
+def test_an_edit_through_a_link_is_damage_that_is_named_and_healed(repo: Clone) -> None:
+    write_images(repo.path / "img", per_class=1)
+    (repo.path / "img" / "a" / "big.bin").write_bytes(bytes(5 << 20))
+    repo.datapin("add", "img", "--to", "data/raw")
+    assert repo.json("checkout", "data/raw", "--into", "out", "--link")["linked"] == 1
+    victim = repo.path / "out" / "a" / "big.bin"
+    victim.chmod(0o644)
+    with victim.open("r+b") as file:
+        file.write(b"EDIT")
+    message, _ = repo.refusal("checkout", "data/raw", "--into", "out", code=40)
+    assert "a/big.bin" in message
+    message, _ = repo.refusal("checkout", "data/raw", "--into", "fresh", code=21)
+    assert "is damaged" in message
+    assert "a/big.bin" not in repo.files("fresh")
+    (repo.path / "img" / "a" / "big.bin").touch()
+    repo.datapin("add", "img", "--to", "data/raw")
+    repo.datapin("checkout", "data/raw", "--into", "fresh")
+    assert repo.files("fresh") == repo.files("img")
+    assert victim.read_bytes()[:5] == b"EDIT\0"
 
 
 def test_the_early_walk_of_a_large_tree_is_only_a_shortcut(repo: Clone) -> None:

@@ -18,12 +18,13 @@ from datapin.base import failpoints
 from datapin.base.errors import StorageFailed, Usage, listed
 from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.diff import Changes
-from datapin.manifest.query import select_rows
+from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_goals import Goals, goals_of_all, named_goals
 from datapin.verbs.rollback_rows import ReadyDataset, bring, count, make_sure_of_assets, ready
 from datapin.verbs.rollback_unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
 from datapin.verbs.workspace import Workspace
+from datapin.versions.checkout_state import arrangement_of
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.dvc_settings import dvc_settings
 from datapin.versions.rollback_journal import RollbackPlan, TreeToWrite, commit_rollback
@@ -182,9 +183,8 @@ class _Rollback:
     def _trees(self, dataset: ReadyDataset) -> list[_MovingTree]:
         found = []
         for tree in trees_of(self._state, dataset.goal.dataset):
-            rows = dataset.after.to_table(columns=["key", "asset_id", "size"])
-            if tree.where is not None:
-                rows = rows.take(select_rows(dataset.after, tree.where))
+            layout = arrangement_of(self._state, Path(tree.target)).layout
+            rows = files_of_rows(dataset.after, tree.where, layout, name=f"the files in {tree.target}")
             found.append(_MovingTree(tree, rows, look_at_tree(rows, Path(tree.target), self._state)))
         return found
 

@@ -19,8 +19,10 @@ from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.progress import SILENT, Progress
 from datapin.manifest.keys import check_keys
+from datapin.store.index import IN_LOOSE_FILE
 from datapin.store.store import Reader, Store
-from datapin.versions.checkout_state import CheckoutState
+from datapin.versions.checkout_layout import BY_KEY
+from datapin.versions.checkout_state import Arrangement, CheckoutState, arrangement_of
 from datapin.versions.checkout_survey import Present, holds_only, survey
 from datapin.versions.checkout_write import NewFiles, write_files
 from datapin.versions.safe_tree import Obstructed, SafeTree
@@ -28,12 +30,13 @@ from datapin.versions.safe_tree import Obstructed, SafeTree
 
 @dataclass(frozen=True, slots=True)
 class CheckoutReport:
-    """What a checkout did, in files; `bytes` were written."""
+    """What a checkout did, in files; `bytes` were written, and `linked` files share the store's instead."""
 
     written: int
     removed: int
     unchanged: int
     bytes: int
+    linked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +80,12 @@ def checkout_files(
     jobs: int = 1,
     progress: Progress = SILENT,
     force: bool = False,
+    arrangement: Arrangement | None = None,
 ) -> CheckoutReport:
     """Make the folder `target` hold the files of `table` (key, asset_id, size); `state` keeps what was written where.
 
+    With links in the `arrangement` (None: as the last time), large assets of the store get a second name instead of a
+    copy, and both are read-only; where that cannot be done they are copied. The caller has laid the keys out.
     Files that an earlier checkout wrote there and that are not wanted any more are removed; other files stay. Nothing
     is written if anything is refused. Cut off, it leaves whole files only, and a second run finishes. Files are not
     fsynced: they can be written again. Raises BadKeys, AssetsMissing, UnsavedEdits (unless `force`), Refused,
@@ -90,30 +96,39 @@ def checkout_files(
     sizes = table["size"].to_numpy()
     if target.exists() and not target.is_dir():
         raise Usage(f"{target} is not a folder", "name a folder, for example --into out")
+    arrangement = arrangement or arrangement_of(state, target)
     with _storage_errors(target):
         make_directory(target)
     with CheckoutState.hold(state, target) as known, _storage_errors(target), closing(SafeTree(target)) as tree:
         present = survey(tree, known, keys, force=force)
         plan = plan_checkout(ids, present, _ours(known, present), force=force)
-        _refuse(tree, target, plan, present)
+        _refuse(tree, target, plan, present, known.arrangement)
         reader = _reader(store, keys, ids, plan.writes)
+        known.arrange(arrangement)
         stats = np.full((len(keys), 4), -1, np.int64)  # -1: not vouched for, hashed the next time
         kept = (present.rows >= 0) & present.is_settled
         stats[present.rows[kept]] = present.stats[kept]
+        linkable = _linkable(store, ids[plan.writes], arrangement)
+        is_linked = np.zeros(len(plan.writes), np.bool_)
         if len(plan.writes) or plan.removals:
             new_keys = keys.take(pa.array(plan.writes))
             known.intend(new_keys, ids[plan.writes])
             failpoints.hit("checkout.intended")
             _remove(tree, plan.removals)
-            files = NewFiles(new_keys.to_pylist(), sizes[plan.writes], reader, store)
-            stats[plan.writes] = write_files(tree, files, jobs=jobs, progress=progress)
+            files = NewFiles(new_keys.to_pylist(), sizes[plan.writes], linkable, reader, store)
+            written = write_files(tree, files, jobs=jobs, progress=progress)
+            stats[plan.writes], is_linked = written.stats, written.is_linked
         failpoints.hit("checkout.finished")
         known.save(keys, stats, ids)
+    copied = int(linkable.sum() - is_linked.sum())
+    if copied:
+        progress.note(f"{target}: {copied} file(s) were copied, as links into the store cannot be made there")
     return CheckoutReport(
         written=len(plan.writes),
         removed=len(plan.removals),
         unchanged=len(plan.unchanged),
-        bytes=int(sizes[plan.writes].sum()),
+        bytes=int(sizes[plan.writes][~is_linked].sum()),
+        linked=int(is_linked.sum()),
     )
 
 
@@ -145,10 +160,20 @@ def _ours(known: CheckoutState, present: Present) -> set[tuple[str, bytes]]:
     return pairs
 
 
-def _refuse(tree: SafeTree, target: Path, plan: CheckoutPlan, present: Present) -> None:
+def _linkable(store: Store, ids: IdMatrix, arrangement: Arrangement) -> npt.NDArray[np.bool_]:
+    """Which of the assets may become links: those that are files of their own in the store."""
+    if not arrangement.is_linked or not len(ids):
+        return np.zeros(len(ids), np.bool_)
+    is_loose: npt.NDArray[np.bool_] = store.locate(ids).pack == IN_LOOSE_FILE
+    return is_loose
+
+
+def _refuse(tree: SafeTree, target: Path, plan: CheckoutPlan, present: Present, arrangement: Arrangement) -> None:
     """Raises UnsavedEdits or Refused if the plan cannot be carried out as a whole."""
     if plan.edited:
-        raise UnsavedEdits(where=str(target), names=tuple(plan.edited))
+        # What is added from folders of another layout would get other keys.
+        advice = "" if arrangement.layout == BY_KEY else "move them away, or repeat with --force to give them up"
+        raise UnsavedEdits(where=str(target), names=tuple(plan.edited), advice=advice)
     going = set(plan.removals)
     in_the_way = [
         f"{path} is {what}"

@@ -7,21 +7,49 @@ after a crash a file whose bytes match an intent is known to be ours.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from datapin.base.files import lock, make_directory
+from datapin.base.files import lock, make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix
 from datapin.base.stat_records import StatMatrix, StatRecords, read_stat_records, write_stat_records
+from datapin.versions.checkout_layout import BY_KEY, LAYOUTS
 
+_ARRANGED = ".json"
 TICK_NS = 50_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How files lie in a folder: at the paths of which layout, and whether large ones are links into the store."""
+
+    layout: str = BY_KEY
+    is_linked: bool = False
+
+
+def arrangement_of(state: Path, target: Path) -> Arrangement:
+    """How the last checkout into `target` arranged its files, or began to; a folder that is gone starts anew."""
+    return _noted(_path(state, target)) if target.is_dir() else Arrangement()
+
+
+def _noted(path: Path) -> Arrangement:
+    with suppress(OSError, ValueError, TypeError):
+        said = Arrangement(**json.loads(path.with_suffix(_ARRANGED).read_bytes()))
+        if said.layout in LAYOUTS and isinstance(said.is_linked, bool):
+            return said
+    return Arrangement()
+
+
+def _path(state: Path, target: Path) -> Path:
+    return state / hashlib.sha256(os.fsencode(os.path.realpath(target))).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +64,8 @@ class CheckoutState:
     @contextmanager
     def hold(cls, state: Path, target: Path) -> Iterator[CheckoutState]:
         """Nobody else checks out into `target` meanwhile."""
-        name = hashlib.sha256(os.fsencode(os.path.realpath(target))).hexdigest()[:24]
         make_directory(state)
-        path = state / name
+        path = _path(state, target)
         with lock(path.with_suffix(".lock"), what=f"folder {target}"):
             intents = read_stat_records(path.with_suffix(".intent"))
             yield cls(path, read_stat_records(path), intents)
@@ -47,6 +74,18 @@ class CheckoutState:
     def was_cut_off(self) -> bool:
         """Whether the last checkout here did not come to its end."""
         return len(self.intents) > 0
+
+    @property
+    def arrangement(self) -> Arrangement:
+        """How files are arranged by now."""
+        return _noted(self.path)
+
+    def arrange(self, arrangement: Arrangement) -> None:
+        """Note how files are arranged from now on."""
+        if arrangement == self.arrangement:
+            return
+        said = json.dumps(asdict(arrangement)).encode()
+        publish_bytes(self.path.with_suffix(_ARRANGED), said, failpoint="checkout.arranged")
 
     def intend(self, keys: pa.StringArray, ids: IdMatrix) -> None:
         """Note that these files are about to be written; earlier intents stay, their files may be there too."""

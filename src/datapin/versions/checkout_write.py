@@ -20,7 +20,7 @@ from datapin.base.ids import AssetId
 from datapin.base.progress import Bar, Progress
 from datapin.base.stat_records import StatMatrix
 from datapin.store.store import Reader, Store
-from datapin.versions.safe_tree import SafeTree
+from datapin.versions.safe_tree import SafeTree, StatRow
 
 _BATCH_FILES = 64
 _BATCH_BYTES = 8 << 20
@@ -33,16 +33,28 @@ _OPEN_FOLDERS = "/proc/self/fd"
 
 @dataclass(frozen=True, slots=True)
 class NewFiles:
-    """Files to write: keys and sizes, and the reader of their assets, aligned."""
+    """Files to write: keys and sizes, and the reader of their assets, aligned.
+
+    `linkable` are those that may become links to loose assets of the store.
+    """
 
     keys: list[str]
     sizes: npt.NDArray[np.int64]
+    linkable: npt.NDArray[np.bool_]
     reader: Reader
     store: Store
 
 
-def write_files(tree: SafeTree, files: NewFiles, *, jobs: int, progress: Progress) -> StatMatrix:
-    """Write every file; their stats. Bytes are hashed before a file gets its name.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Of every file its stat, and whether it is a link."""
+
+    stats: StatMatrix
+    is_linked: npt.NDArray[np.bool_]
+
+
+def write_files(tree: SafeTree, files: NewFiles, *, jobs: int, progress: Progress) -> Written:
+    """Write every file. Bytes are hashed before a file gets its name; what cannot be linked is copied.
 
     The first error ends all threads after their batch. Raises Obstructed, DamagedAsset, OSError.
     """
@@ -53,7 +65,7 @@ def write_files(tree: SafeTree, files: NewFiles, *, jobs: int, progress: Progres
             writing = _Writing(files, bar, threading.Event())
             for first, last in runs:
                 stats[first:last] = writing.write(tree, first, last)
-            return stats
+            return Written(stats, writing.is_linked)
         stop = threading.Event()
         writing = _Writing(files, bar, stop)
         with ThreadPoolExecutor(max_workers=jobs) as threads:
@@ -64,7 +76,7 @@ def write_files(tree: SafeTree, files: NewFiles, *, jobs: int, progress: Progres
                     stats[places[future] : places[future] + len(written)] = written
             finally:
                 stop.set()
-    return stats
+    return Written(stats, writing.is_linked)
 
 
 class _Writing:
@@ -75,6 +87,7 @@ class _Writing:
         self._bar = bar
         self._bar_lock = threading.Lock()
         self._stop = stop
+        self.is_linked = np.zeros(len(files.keys), np.bool_)
 
     def write_beside(self, tree: SafeTree, first: int, last: int) -> StatMatrix:
         """`write` for a thread: `tree` only says which tree it is."""
@@ -84,11 +97,13 @@ class _Writing:
     def write(self, tree: SafeTree, first: int, last: int) -> StatMatrix:
         """Write these files, batch by batch; the stats of those that were written when somebody said stop."""
         files, stats = self._files, array("q")
-        for begin, end in _cut_batches(files.sizes[first:last]):
+        for begin, end in _cut_batches(files.sizes[first:last], files.linkable[first:last]):
             if self._stop.is_set():
                 break
             start = first + begin
-            if end - begin == 1 and files.sizes[start] >= _STREAM_FROM_BYTES and os.path.isdir(_OPEN_FOLDERS):
+            if linked := self._link(tree, start):
+                stats.extend(linked)
+            elif end - begin == 1 and files.sizes[start] >= _STREAM_FROM_BYTES and os.path.isdir(_OPEN_FOLDERS):
                 stats.extend(self._stream(tree, start))
             else:
                 for number, data in enumerate(files.reader.read_batch(range(start, first + end)), start):
@@ -99,7 +114,18 @@ class _Writing:
                 self._bar.advance(end - begin)
         return np.frombuffer(stats, np.int64).reshape(-1, 4)
 
-    def _stream(self, tree: SafeTree, number: int) -> tuple[int, int, int, int]:
+    def _link(self, tree: SafeTree, number: int) -> StatRow | None:
+        """The stat of the link that was made, None if file `number` is to be copied."""
+        files = self._files
+        if not files.linkable[number]:
+            return None
+        folder, _, name = files.keys[number].rpartition("/")
+        raw_id = files.reader.raw_id(number)
+        stat = tree.link(folder, name, files.store.loose_path(raw_id), raw_id)
+        self.is_linked[number] = stat is not None
+        return stat
+
+    def _stream(self, tree: SafeTree, number: int) -> StatRow:
         asset_id = AssetId(self._files.reader.raw_id(number).hex())
         key = self._files.keys[number]
         folder, _, name = key.rpartition("/")
@@ -132,13 +158,14 @@ def _cut_runs(keys: list[str], sizes: npt.NDArray[np.int64]) -> Iterator[tuple[i
         yield first, len(keys)
 
 
-def _cut_batches(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of rows to read at once: bounded in files and bytes, a big file alone."""
-    first, held = 0, 0
-    for number, size in enumerate(sizes.tolist()):
-        if number > first and (number - first >= _BATCH_FILES or held + size > _BATCH_BYTES):
+def _cut_batches(sizes: npt.NDArray[np.int64], alone: npt.NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """Ranges of rows to read at once: bounded in files and bytes, a big file or one to be linked alone."""
+    first, held, ends = 0, 0, False
+    for number, (size, is_alone) in enumerate(zip(sizes.tolist(), alone.tolist(), strict=True)):
+        if number > first and (number - first >= _BATCH_FILES or held + size > _BATCH_BYTES or is_alone or ends):
             yield first, number
             first, held = number, 0
         held += size
+        ends = is_alone
     if first < len(sizes):
         yield first, len(sizes)

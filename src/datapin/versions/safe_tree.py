@@ -23,6 +23,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
+_MAY_WRITE = stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH
 
 StatRow = tuple[int, int, int, int]  # size, mtime_ns, ctime_ns, inode
 
@@ -106,10 +107,7 @@ class SafeTree:
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
                 return None
-            digest = hashlib.sha256()
-            while chunk := os.read(file, _CHUNK_BYTES):
-                digest.update(chunk)
-            return digest.digest()
+            return _hash(file)
         finally:
             os.close(file)
 
@@ -150,6 +148,31 @@ class SafeTree:
             with suppress(OSError):
                 os.unlink(temporary, dir_fd=number)
             raise
+
+    def link(self, folder: str, name: str, source: Path, raw_id: bytes) -> StatRow | None:
+        """Put a second name of the file `source` there; None if it cannot be linked, or if its bytes are not `raw_id`.
+
+        Nobody may write to the file any more, under either name. Raises Obstructed, OSError.
+        """
+        number = self.enter(folder, create=True)
+        assert number is not None
+        temporary = self._temporary_name()
+        try:
+            file = _open_link(source, temporary, number)
+            if file is None:
+                return None
+            try:
+                if _hash(file) != raw_id:
+                    return None
+                failpoints.hit("checkout.file.linked")
+                os.replace(temporary, name, src_dir_fd=number, dst_dir_fd=number)
+                return stat_row(os.fstat(file))
+            finally:
+                os.close(file)
+        finally:
+            # Also when all went well: between two names of one file a replacement does nothing.
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=number)
 
     def remove(self, folder: str, name: str) -> None:
         """Remove a file, if it is there. Raises Obstructed, OSError."""
@@ -202,6 +225,34 @@ class SafeTree:
                     what = kind_name(os.stat(part, dir_fd=above, follow_symlinks=False))
                     raise Obstructed("/".join([*self._names, part]), what) from None
                 raise
+
+
+def _open_link(source: Path, name: str, folder: int) -> int | None:
+    """Link `source` as `name` into the open folder, read-only, and open it; None if one of these cannot be done."""
+    try:
+        # Refused between file systems, where there are no links or too many, and for other people's files.
+        os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return None
+    with suppress(OSError):
+        file = os.open(name, _READ_FILE, dir_fd=folder)
+        try:
+            seen = os.fstat(file)
+            if stat.S_ISREG(seen.st_mode):
+                os.fchmod(file, stat.S_IMODE(seen.st_mode) & ~_MAY_WRITE)
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+    return None
+
+
+def _hash(file: int) -> bytes:
+    digest = hashlib.sha256()
+    while chunk := os.read(file, _CHUNK_BYTES):
+        digest.update(chunk)
+    return digest.digest()
 
 
 def stat_row(seen: os.stat_result) -> StatRow:

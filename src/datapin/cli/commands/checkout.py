@@ -7,29 +7,47 @@ import click
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, size
 from datapin.verbs.checkout import checkout
+from datapin.versions.checkout_layout import LAYOUTS
 
 
 @click.command("checkout")
 @click.argument("selector", metavar="DATASET[@VERSION]")
 @click.option("--into", "folder", metavar="DIR", required=True, help="The folder to write into.")
 @click.option("--where", metavar="SQL", help="Which rows (default: all).")
+@click.option(
+    "--link/--no-link", default=None, help="Large files as read-only hard links into the store, instead of copies."
+)
+@click.option(
+    "--layout",
+    type=click.Choice(LAYOUTS),
+    help="Paths: the keys, LABEL/NAME or SPLIT/LABEL/NAME (default: as the last time in DIR, else key).",
+)
 @click.option("-f", "--force", is_flag=True, help="Overwrite files that were edited since.")
 @jobs_option
 @common_options
 def command(
-    selector: str, folder: str, where: str | None, force: bool, jobs: int | None, as_json: bool, quiet: bool
+    selector: str,
+    folder: str,
+    where: str | None,
+    link: bool | None,
+    layout: str | None,
+    force: bool,
+    jobs: int | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Write a dataset's files into a folder.
 
-    Only what differs is written; files that were edited since are left alone and named, unless --force.
+    Only what differs is written; files that were edited since are left alone and named, unless --force. The next
+    checkout into the folder keeps its layout and its links.
     """
-    report = checkout(
-        open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), selector, into=folder, where=where, force=force
-    )
+    workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
+    report = checkout(workspace, selector, into=folder, where=where, force=force, link=link, layout=layout)
     if as_json:
         emit_json(report)
     elif not quiet:
+        links = f", {report.linked} of them linked" if report.linked else ""
         click.echo(
-            f"{folder}: {report.written} written ({size(report.bytes)}), {report.removed} removed, "
+            f"{folder}: {report.written} written ({size(report.bytes)}{links}), {report.removed} removed, "
             f"{report.unchanged} unchanged"
         )
