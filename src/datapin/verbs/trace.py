@@ -150,7 +150,9 @@ class _Tracer:
             facts = {"file": stage.file, "command": stage.command, "params": stage.params, "commit": self.commit}
             facts |= {"run": self._record(stage)}
             self.nodes[name] = TraceNode(name, "stage", stage.name, (), facts)
-            below = tuple(self._add(dep) for dep in stage.deps)
+            # Data first: a lock lists files and folders by name.
+            deps = sorted(stage.deps, key=lambda dep: not self._knows(dep.path))
+            below = tuple(self._add(dep) for dep in deps)
             self.nodes[name] = TraceNode(name, "stage", stage.name, below, facts)
         return name
 
