@@ -6,7 +6,6 @@ this module, so it stays light.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,11 +13,9 @@ from pathlib import Path
 
 from datapin.base import failpoints
 from datapin.base.files import write_all
+from datapin.pack.blocks import BlockWriter
 from datapin.pack.codec import encode
 from datapin.pack.format import MAGIC, RECORD, RECORD_BYTES, encode_trailer
-
-_BUFFER_BYTES = 1 << 20
-_MOST_BUFFERS = 1000  # one `writev` takes 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +38,11 @@ class PackWriter:
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
-        self._hash = hashlib.sha256(MAGIC)
-        self._waiting: list[bytes] = [MAGIC]
-        self._waiting_bytes = len(MAGIC)
         self._records: list[bytes] = []
         self._offset = len(MAGIC)
         self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        self._blocks = BlockWriter(self._file)
+        self._blocks.append(MAGIC)
 
     @property
     def size_bytes(self) -> int:
@@ -70,26 +66,22 @@ class PackWriter:
         """Add an asset that is already encoded, as another pack holds it; its offset. Raises OSError."""
         offset, length = self._offset, len(stored)
         self._records.append(RECORD.pack(raw_id, offset, length, raw_length, codec))
-        self._hash.update(stored)
-        self._waiting.append(stored)
+        self._blocks.append(stored)
         self._offset = offset + length
-        self._waiting_bytes += length
-        if self._waiting_bytes >= _BUFFER_BYTES or len(self._waiting) >= _MOST_BUFFERS:
-            self._flush()
         return offset
 
     def finish(self) -> SealedPack:
         """Write table and trailer; the file is whole but not durable yet: call `make_durable` next. Raises OSError."""
         table = b"".join(self._records)
         trailer = encode_trailer(table, self._offset)
-        self._flush()
-        self._hash.update(table)
-        self._hash.update(trailer)
+        digest = self._blocks.finish()
+        digest.update(table)
+        digest.update(trailer)
         write_all(self._file, failpoints.torn("store.pack.written", table + trailer))
         failpoints.hit("store.pack.written")
         return SealedPack(
             path=self.path,
-            pack_id=self._hash.hexdigest(),
+            pack_id=digest.hexdigest(),
             size_bytes=self._offset + len(table) + len(trailer),
             table=table,
         )
@@ -117,15 +109,8 @@ class PackWriter:
         with suppress(OSError):
             os.unlink(self.path)
 
-    def _flush(self) -> None:
-        waiting, total = self._waiting, self._waiting_bytes
-        self._waiting, self._waiting_bytes = [], 0
-        if waiting:
-            written = os.writev(self._file, waiting)
-            if written != total:
-                write_all(self._file, memoryview(b"".join(waiting))[written:])
-
     def _close(self) -> None:
         if self._file >= 0:
+            self._blocks.give_up()  # a thread that still writes must not find another file under this number
             number, self._file = self._file, -1
             os.close(number)
