@@ -38,41 +38,41 @@ Journey = Callable[[Bench, Tool, Place, RunRecord], None]
 def measure_small_files(bench: Bench) -> list[RunRecord]:
     """Many small files: add, then add after 3 % changed."""
     tools = [TOOLS[name] for name in ("datapin", "dvc", "git-lfs", "restic", "tar")]
-    return _rounds(bench, tools, _small_files_journey)
+    return make_rounds(bench, tools, _small_files_journey)
 
 
 def measure_unchanged(bench: Bench) -> list[RunRecord]:
     """Many small files that were added and did not change: status and add again, in close turns."""
-    return _rounds(bench, [TOOLS[name] for name in ("datapin", "dvc", "tar")], _unchanged_journey)
+    return make_rounds(bench, [TOOLS[name] for name in ("datapin", "dvc", "tar")], _unchanged_journey)
 
 
 def measure_big_files(bench: Bench) -> list[RunRecord]:
     """Few big files: add, then add after one changed."""
-    return _rounds(bench, [TOOLS[name] for name in ("datapin", "dvc", "git-lfs", "cp")], _big_files_journey)
+    return make_rounds(bench, [TOOLS[name] for name in ("datapin", "dvc", "git-lfs", "cp")], _big_files_journey)
 
 
 def measure_memory(bench: Bench) -> list[RunRecord]:
     """Peak memory of adding the small files, summed over the processes of each tool; one round, untimed."""
     once = replace(bench, size=replace(bench.size, rounds=1))
-    return _rounds(once, [TOOLS[name] for name in ("datapin", "dvc", "git-lfs", "restic")], _memory_journey)
+    return make_rounds(once, [TOOLS[name] for name in ("datapin", "dvc", "git-lfs", "restic")], _memory_journey)
 
 
 def measure_million(bench: Bench) -> list[RunRecord]:
     """A dataset of a million tiny files: memory of its add, opening, looking up, inserting one row. datapin only."""
     once = replace(bench, size=replace(bench.size, rounds=1))
-    return _rounds(once, [TOOLS["datapin"]], _million_journey, inodes=TINY_INODES)
+    return make_rounds(once, [TOOLS["datapin"]], _million_journey, inodes=TINY_INODES)
 
 
 def measure_reads(bench: Bench) -> list[RunRecord]:
     """Random reads of 10 KiB assets in one process, verified and not."""
     once = replace(bench, size=replace(bench.size, rounds=1))
-    return _rounds(once, [TOOLS["datapin"]], _reads_journey)
+    return make_rounds(once, [TOOLS["datapin"]], _reads_journey)
 
 
 def measure_rows(bench: Bench) -> list[RunRecord]:
     """Rows alone, without assets: write a manifest, open it, insert one row, compare the two."""
     once = replace(bench, size=replace(bench.size, rounds=1))
-    return _rounds(once, [TOOLS["datapin"]], _rows_journey)
+    return make_rounds(once, [TOOLS["datapin"]], _rows_journey)
 
 
 def measure_startup(bench: Bench) -> list[RunRecord]:
@@ -111,7 +111,7 @@ ITEMS: dict[str, Callable[[Bench], list[RunRecord]]] = {
 }
 
 
-def _rounds(bench: Bench, tools: Sequence[Tool], journey: Journey, *, inodes: int = 1_000_000) -> list[RunRecord]:
+def make_rounds(bench: Bench, tools: Sequence[Tool], journey: Journey, *, inodes: int = 1_000_000) -> list[RunRecord]:
     runs = []
     for number in range(bench.size.rounds):
         for tool in tools:

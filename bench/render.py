@@ -39,6 +39,9 @@ ITEM_TITLES = {
     "directory": "To a directory remote and back, many small files",
     "remote-memory": "Peak memory beside S3, many small files",
     "lazy": "Random reads of 10 KiB from S3",
+    "versions": "Two versions, 3 % apart",
+    "history": "A long history: 1,000 commits, 100 versions of 100,000 rows",
+    "million-versions": "Versions of a million rows, 1,000 changed",
 }
 FULL = asdict(SIZES["full"])
 PLOTTED = {
@@ -47,6 +50,7 @@ PLOTTED = {
     "big-files": ("add", "add one changed"),
     "s3": ("push", "push again", "fetch", "fetch + files", "one folder of 100", "push 3 % changed"),
     "directory": ("push", "push again", "fetch + files"),
+    "versions": ("diff", "rollback", "rollback with files", "switch"),
 }
 
 
@@ -188,6 +192,9 @@ def _what(document: Document) -> str:
         "directory": f"{size['small_files']:,} files of 2–20 KiB; DVC one round",
         "remote-memory": f"{size['small_files']:,} files of 2–20 KiB, sum over all processes",
         "lazy": f"5,000 of {size['even_files']:,} assets",
+        "versions": f"{size['small_files']:,} files of 2–20 KiB",
+        "history": "rows only, without assets",
+        "million-versions": f"{size['tiny_files']:,} files of 64–256 bytes",
     }[document["item"]]
 
 

@@ -24,9 +24,10 @@ from readings import result_document
 from remote_items import REMOTE_ITEMS
 from render import write_page
 from sizes import SIZES
+from version_items import VERSION_ITEMS
 
 HERE = Path(__file__).resolve().parent
-ITEMS = {**LOCAL_ITEMS, **REMOTE_ITEMS}
+ITEMS = {**LOCAL_ITEMS, **REMOTE_ITEMS, **VERSION_ITEMS}
 
 
 def main(arguments: list[str]) -> int:

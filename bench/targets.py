@@ -52,6 +52,7 @@ BIG = "{big_files} files of {big_mib} MiB"
 ROWS = "{tiny_files:,} rows"
 INSERTED = "insert one row, shards written"
 FETCH = "fetch"
+ROLLED_FILES = "rollback with files"
 FILES_TOO = "fetch + files"
 
 TARGETS = (
@@ -106,6 +107,20 @@ TARGETS = (
     Target(
         "random reads of 10 KiB from S3", "lazy", "random reads", Rule.TIMES_THE_RATE, 2.5, "boto3", unit=PER_SECOND
     ),
+    Target("diff of two versions, 3 % apart", "versions", "diff", Rule.TIMES_FASTER, 10.0, "dvc"),
+    Target("rollback of the dataset", "versions", "rollback", Rule.TIMES_FASTER, 10.0, "dvc", other_step=ROLLED_FILES),
+    Target("rollback with its files", "versions", ROLLED_FILES, Rule.TIMES_FASTER, 4.0, "dvc"),
+    Target("rollback with its files", "versions", ROLLED_FILES, Rule.TIMES_AS_LONG, 1.0, "git-lfs"),
+    Target("post-checkout hook, nothing to do", "versions", "hook, nothing to do", Rule.AT_MOST, 0.15),
+    Target(f"verify, {FILES}", "versions", "verify", Rule.AT_MOST, 2.0),
+    Target("log of 100 versions, first time", "history", "log, first time", Rule.AT_MOST, 2.0),
+    Target("log of 100 versions, again", "history", "log again", Rule.AT_MOST, 0.8),
+    Target("uses of one asset in 100 versions", "history", "uses of one row", Rule.AT_MOST, 3.0),
+    Target("trace of a dataset of 100 versions", "history", "trace", Rule.AT_MOST, 3.0),
+    Target(f"diff, {ROWS}, 1,000 changed", "million-versions", "diff", Rule.AT_MOST, 1.0),
+    Target(f"rollback, {ROWS}, 1,000 changed", "million-versions", "rollback", Rule.AT_MOST, 1.0),
+    Target(f"merge, {ROWS}, 1,000 changed on each side", "million-versions", "merge", Rule.AT_MOST, 5.0),
+    Target(f"memory of that merge, {ROWS}", "million-versions", "merge, memory", Rule.AT_MOST, 700e6, unit=BYTES),
     Target("datapin --help", "startup", "help", Rule.AT_MOST, 0.15),
 )
 
