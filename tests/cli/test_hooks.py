@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from clones import BIN, ENVIRONMENT, Clone, Ended, write_images
+from datapin.githooks.block import HOOKS
 
 HOOK = ".git/hooks/pre-push"
-FOLLOWING = [f".git/hooks/{name}" for name in ("post-checkout", "post-merge", "post-rewrite")]
+FOLLOWING = [f".git/hooks/{name}" for name in HOOKS if name != "pre-push"]
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -267,7 +268,7 @@ def test_a_hooks_path_in_the_work_tree_and_a_linked_worktree_are_guarded(world: 
     clone = world.clone
     clone.datapin("init", "--no-hooks", "-q")
     clone.git("config", "core.hooksPath", "tools/hooks")
-    created = [f"tools/hooks/{name}" for name in ("pre-push", "post-checkout", "post-merge", "post-rewrite")]
+    created = [f"tools/hooks/{name}" for name in HOOKS]
     assert clone.json("init", "--hooks") == {"created": created, "changed": []}
     clone.commit("hooks for everybody")
     clone.git("worktree", "add", "-q", "-b", "side", tmp_path / "linked")

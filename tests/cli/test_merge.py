@@ -129,7 +129,7 @@ def test_an_edit_against_a_removal_is_a_conflict_of_the_whole_row(team: Team, si
     bob.commit("bob")
     bob.git("fetch", "-q")
     said = bob.merge("origin/main", code=1).stderr
-    assert "1 conflict (edited here, removed there 1)" in said
+    assert "1 conflict (edit against removal 1)" in said
     (conflict,) = bob.json("resolve", "data/raw")["conflicts"]
     assert (conflict["key"], conflict["column"], conflict["ours"]) == ("a/03.bin", "", None)
     assert (conflict["base"]["label"], conflict["theirs"]["label"]) == ("a", "x")

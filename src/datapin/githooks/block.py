@@ -50,8 +50,28 @@ fi
 unset datapin_command
 {END}
 """
-FOLLOWING = ("post-checkout", "post-merge", "post-rewrite")
-HOOKS = {"pre-push": _PRE_PUSH, **{hook: _FOLLOW.replace("{hook}", hook) for hook in FOLLOWING}}
+# Git calls this hook at every write of its index, so the shell itself finds out whether pointers were written: the
+# index says when each was.
+_FOLLOW_INDEX = f"""\
+{BEGIN} written by `datapin init --hooks`, taken out by `datapin init --no-hooks`
+# The manifests follow the pointers after `git reset`, `stash`, `cherry-pick` and `revert`, which call no other hook.
+if [ "$1" = 1 ]; then
+  datapin_note=$(git rev-parse --git-path datapin-followed)
+  datapin_seen=$(git ls-files --debug --stage -- ':(glob)**/?*.dvc' ':(glob)**/dvc.lock' | cksum)
+  datapin_command=$(command -v git-datapin || :)
+  if [ -n "$datapin_command" ] && [ "$datapin_seen" != "$(cat "$datapin_note" 2>/dev/null)" ]; then
+    "$datapin_command" hook post-index-change "$@" </dev/null && echo "$datapin_seen" >"$datapin_note" || :
+  fi
+  unset datapin_note datapin_seen datapin_command
+fi
+{END}
+"""
+FOLLOWING = ("post-checkout", "post-merge", "post-rewrite", "post-index-change")
+HOOKS = {
+    "pre-push": _PRE_PUSH,
+    **{hook: _FOLLOW.replace("{hook}", hook) for hook in FOLLOWING},
+    "post-index-change": _FOLLOW_INDEX,
+}
 
 
 def block_of(hook: str, command: Path | None) -> str:

@@ -36,12 +36,19 @@ _MERGE = (
     'if [ -n "$c" ]; then "$c" {verb} "$@"; s=$?; [ $s -eq 2 ] || exit $s; fi; '
     'exec git merge-file -L ours -L base -L theirs "$2" "$1" "$3"; }}; f %O %A %B %P'
 )
+# Where histories cross, Git first merges their common versions among themselves, by the driver that `recursive` names.
 _SETTINGS = {
     "diff.datapin.textconv": _SHOW,
     "merge.datapin.name": "rows of datasets, by key and column",
     "merge.datapin.driver": _MERGE.format(verb="merge-driver"),
+    "merge.datapin.recursive": "datapin-inner",
+    "merge.datapin-inner.name": "rows of datasets, of two common versions",
+    "merge.datapin-inner.driver": _MERGE.format(verb="merge-driver --inner"),
     "merge.datapin-lock.name": "stages of dvc.lock",
     "merge.datapin-lock.driver": _MERGE.format(verb="merge-lock"),
+    "merge.datapin-lock.recursive": "datapin-lock-inner",
+    "merge.datapin-lock-inner.name": "stages of dvc.lock, of two common versions",
+    "merge.datapin-lock-inner.driver": _MERGE.format(verb="merge-lock --inner"),
 }
 _FALLBACK = re.compile(r"command -v git-datapin \|\| command -v .*? \|\| :\)")
 _WITHOUT_FALLBACK = "command -v git-datapin || :)"

@@ -30,7 +30,7 @@ from datapin.versions.git import hooks_directory
 
 _INSTALL = "run `datapin init --hooks`"
 _WITHOUT_PUSH = "no hook sees to it that pushed commits have their data on the remote"
-_WITHOUT_FOLLOWING = "no hook makes manifests follow `git checkout`, `git merge`, `git pull` and `git rebase`"
+_WITHOUT_FOLLOWING = "no hook makes manifests follow `git checkout`, `merge`, `pull`, `rebase` and `reset`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,16 @@ named.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, listed
-from datapin.base.files import fsync_directory
+from datapin.base.files import fsync_directory, make_directory
 from datapin.base.settings import FOLDER
 from datapin.verbs.placing import edit_lock, replace_manifest, staging
 from datapin.versions.dvc_cache import DvcCache
@@ -108,6 +110,24 @@ def _remove(root: Path, dataset: str, held: HeldManifests, cache: DvcCache, repo
         fsync_directory((root / dataset).parent)
         shutil.rmtree(aside, ignore_errors=True)
         report.removed.append(dataset)
+
+
+def tell_once(root: Path, report: FollowReport, *, is_first: bool) -> bool:
+    """Whether the user has yet to hear of what stayed behind: of two hooks that one command calls, the first tells it.
+
+    `is_first` for a hook that others may follow.
+    """
+    note = root / FOLDER / "cache" / "follow" / "told.json"
+    left = json.dumps([report.edited, [[pointer.dataset, pointer.md5] for pointer in report.missing]])
+    told = ""
+    with suppress(OSError):
+        told = note.read_text()
+        note.unlink()
+    if is_first and (report.edited or report.missing):
+        with suppress(OSError):
+            make_directory(note.parent)
+            note.write_text(left)
+    return is_first or told != left
 
 
 def lines_about(report: FollowReport, reason: str) -> list[str]:

@@ -95,7 +95,8 @@ def commit_before(hook: str, words: Sequence[str], environment: Mapping[str, str
         before, after = (*words, "", "")[:2]
         before = before or environment.get("PRE_COMMIT_FROM_REF", "")
         return before if before and before != (after or environment.get("PRE_COMMIT_TO_REF", "")) else None
-    return None if hook == "post-rewrite" and tuple(words[:1]) != ("rebase",) else "ORIG_HEAD"
+    is_moved = hook == "post-merge" or (hook == "post-rewrite" and tuple(words[:1]) == ("rebase",))
+    return "ORIG_HEAD" if is_moved else None
 
 
 def follows_tree(root: Path) -> bool:

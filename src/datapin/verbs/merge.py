@@ -72,11 +72,14 @@ class MergedPointer:
     pointer: Pointer
 
 
-def merge_pointer(base: Path, ours: Path, theirs: Path, name: str, *, top: Path, progress: Progress) -> MergeReport:
+def merge_pointer(
+    base: Path, ours: Path, theirs: Path, name: str, *, top: Path, progress: Progress, is_inner: bool = False
+) -> MergeReport:
     """Merge three versions of the pointer `name` (relative to the work tree's `top`) into the file `ours`.
 
-    A `.dvc` file that is no dataset's is left to DVC's driver or to Git. Raises Refused, with the conflict left, where
-    the rows cannot be compared.
+    A `.dvc` file that is no dataset's is left to DVC's driver or to Git. `is_inner`: the sides are common versions of
+    two histories, and their conflicts are nobody's to settle. Raises Refused, with the conflict left, where the rows
+    cannot be compared.
     """
     texts = [path.read_bytes() for path in (base, ours, theirs)]
     root = _ready_root(top / name)
@@ -91,14 +94,16 @@ def merge_pointer(base: Path, ours: Path, theirs: Path, name: str, *, top: Path,
         workspace = Workspace.find(root, progress=progress)
         planned = plan_pointer_merge(workspace, sides, {})
         if planned.conflicts:
-            save_report(root, sides, planned.conflicts, Decisions())
+            if not is_inner:
+                save_report(root, sides, planned.conflicts, Decisions())
             return MergeReport(name, (f"datapin: {told(sides.dataset, planned.conflicts)}",))
         merged = write_rows(workspace, planned, {})
-    except (BadRows, DamagedManifest) as error:
-        way = f"take one side with `git checkout --ours {name}` or `--theirs`, then run `dvc checkout`"
-        raise Refused(f"{file} is left in conflict: {error.message}", way) from None
     except DatapinError as error:
+        if is_inner:
+            return MergeReport(name)
         way = f"`datapin resolve {sides.dataset}` tries again"
+        if isinstance(error, BadRows | DamagedManifest):
+            way = f"take one side with `git checkout --ours {name}` or `--theirs`, then run `dvc checkout`"
         raise Refused(f"{file} is left in conflict: {error.message}", way) from None
     ours.write_bytes(merged.text.encode())
     return MergeReport("")
@@ -234,7 +239,7 @@ def told(dataset: str, conflicts: Sequence[Conflict]) -> str:
     counts = Counter(one.column if one.key else f"note {one.column}" for one in conflicts)
     removed = counts.pop(WHOLE_ROW, 0)
     parts = [f"{name} {count}" for name, count in counts.items()]
-    parts += [f"edited here, removed there {removed}"] if removed else []
+    parts += [f"edit against removal {removed}"] if removed else []
     what = "conflict" if len(conflicts) == 1 else "conflicts"
     return f"{dataset}: {len(conflicts)} {what} ({', '.join(parts)}): run `datapin resolve {dataset}`"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from datapin.versions.tracking_pointer import PointerText
 
 # What a conflict that we left looks like; Git may hand it back as the common version, when histories cross.
 _BASE = re.compile(rb"^\|{7} [^\n]*\n(.*?)^={7}$", re.MULTILINE | re.DOTALL)
+_PATH = re.compile(rb"^([- ] +path: +)(\S.*)$", re.MULTILINE)
 _MARKS = re.compile(rb"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
 _NOTES, _NOTES_OF_OUT = ("desc",), ("desc", "type", "labels", "remote")
 
@@ -72,16 +74,26 @@ class PointerSides:
 def read_sides(base: bytes, ours: bytes, theirs: bytes, file: str) -> PointerSides | None:
     """The three versions of the pointer `file` (relative to the root); `base` is empty if there was none.
 
+    Where one side renamed the folder, all are read by its new name: Git calls the file by the old one, or by the new.
     None if they are not plain pointers of one folder each: what else a `.dvc` file may say is not for us to merge.
     """
-    sides = [_read(text, file) for text in (ours, theirs)]
-    one, other = sides
-    if one is None or other is None or one.pointer.dataset != other.pointer.dataset:
+    before = common_text(base)
+    old, mine, other = (_PATH.search(text) for text in (before, ours, theirs))
+    if old is not None and mine is not None and other is not None and mine[2] != other[2]:
+        new = other if mine[2] == old[2] else mine
+        if old[2] not in (mine[2], other[2]):
+            return None
+        before, ours, theirs = (
+            _PATH.sub(lambda found: found[1] + new[2], text, count=1) for text in (before, ours, theirs)
+        )
+        file = posixpath.join(posixpath.dirname(file), f"{new[2].decode('utf-8', 'replace').strip()}.dvc")
+    one, another = (_read(text, file) for text in (ours, theirs))
+    if one is None or another is None or one.pointer.dataset != another.pointer.dataset:
         return None
-    before = _read(common_text(base), file)
-    if before is not None and before.pointer.dataset != one.pointer.dataset:
-        before = None
-    return PointerSides(file, before, one, other)
+    common = _read(before, file)
+    return PointerSides(
+        file, common if common and common.pointer.dataset == one.pointer.dataset else None, one, another
+    )
 
 
 def common_text(base: bytes) -> bytes:

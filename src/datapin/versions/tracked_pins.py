@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import posixpath
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from datapin.versions.lock_text import read_lock_text
 from datapin.versions.pointer_file import Pointer, has_summary, read_pointer, stage_outputs
 
 _LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
-_PATTERNS = (":(glob)**/*.dvc", f":(glob)**/{_LOCK}")
+_PROJECT = ".dvc/config"
+_POINTERS, _PROJECTS = ":(glob)**/?*.dvc", f":(glob)**/*/{_PROJECT}"
 
 _Kept = dict[str, list[list[str | None]]]
 
@@ -48,7 +50,7 @@ def tracked_pins(root: Path, note: Path) -> list[TrackedPin]:
     kept = _load(note)
     seen: _Kept = {}
     pins = []
-    for file in sorted({name.decode("utf-8", "surrogateescape") for name in _listed(root)}):
+    for file in _listed(root):
         text = _text(root, file)
         if text is None or posixpath.basename(file) == ".dvc" or (b".dir" not in text and not has_summary(text)):
             continue
@@ -76,10 +78,9 @@ def departed_datasets(root: Path, since: str) -> list[str]:
         return []  # the first checkout of a worktree, or a merge before any other
     said = ask_git(
         root, "diff", "--name-only", "-z", "--diff-filter=D", "--no-renames", "--relative", before, "HEAD", "--",
-        _PATTERNS[0],
+        _POINTERS, _PROJECTS,
     )  # fmt: skip
-    files = [name.decode("utf-8", "surrogateescape") for name in said.split(b"\0") if name]
-    files = [file for file in files if not (root / file).exists() and "\n" not in file]
+    files = [file for file in _outside(_names(said)) if not (root / file).exists() and "\n" not in file]
     found = []
     for file, text in zip(files, iter_blobs(root, [f"{before}:./{file}" for file in files]), strict=True):
         if text is not None and has_summary(text):
@@ -87,9 +88,21 @@ def departed_datasets(root: Path, since: str) -> list[str]:
     return found
 
 
-def _listed(root: Path) -> list[bytes]:
+def _listed(root: Path) -> list[str]:
     # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
-    return [name for name in ask_git(root, "ls-files", "-z", "--cached", "--", *_PATTERNS).split(b"\0") if name]
+    said = ask_git(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{_LOCK}", _PROJECTS)
+    return sorted(set(_outside(_names(said))))
+
+
+def _names(said: bytes) -> list[str]:
+    return [name.decode("utf-8", "surrogateescape") for name in said.split(b"\0") if name]
+
+
+def _outside(files: Sequence[str]) -> list[str]:
+    """The pointers among `files` that are not those of another project further down."""
+    inner = tuple(file.removesuffix(_PROJECT) for file in files if file.endswith(f"/{_PROJECT}"))
+    names = [file for file in files if not file.startswith(inner)]
+    return [file for file in names if file.endswith(".dvc") or posixpath.basename(file) == _LOCK]
 
 
 def _parsed(file: str, text: bytes, pipeline: bytes) -> list[Pointer]:

@@ -80,6 +80,19 @@ def test_a_conflict_is_refused_by_readers_and_gives_back_its_common_version() ->
     assert sides(text, ours, theirs).base == sides(base, ours, theirs).base
 
 
+def test_a_side_that_renamed_the_folder_names_it_for_all() -> None:
+    base, ours, theirs = pointer("a"), pointer("b").replace(b"path: raw", b"path: new"), pointer("c")
+    for one, other in ((ours, theirs), (theirs, ours)):
+        for file in (FILE, "data/new.dvc"):
+            found = read_sides(base, one, other, file)
+            assert found is not None
+            assert (found.dataset, found.file) == ("data/new", "data/new.dvc")
+            assert found.base is not None
+            assert "path: new" in found.text(found.ours.directory, {}, {})
+    assert read_sides(base, ours, theirs.replace(b"path: raw", b"path: other"), FILE) is None
+    assert read_sides(b"", ours, theirs, FILE) is None
+
+
 @pytest.mark.parametrize(
     "text",
     [

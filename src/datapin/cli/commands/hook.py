@@ -13,7 +13,8 @@ from datapin.base.errors import DatapinError, ManifestMissing, Usage, listed
 from datapin.base.progress import Progress
 from datapin.cli.bars import terminal_progress
 from datapin.cli.git_surroundings import forget_places
-from datapin.verbs.follow import FollowReport, follow, lines_about
+from datapin.githooks.block import HOOKS
+from datapin.verbs.follow import FollowReport, follow, lines_about, tell_once
 from datapin.verbs.hooks import (
     commit_before,
     find_top,
@@ -32,7 +33,7 @@ _PATIENCE = {"DATAPIN_REMOTE_TIMEOUT_S": "10"}
 
 
 @click.command("hook", hidden=True)
-@click.argument("hook", type=click.Choice(["pre-push", "post-checkout", "post-merge", "post-rewrite"]))
+@click.argument("hook", type=click.Choice(sorted(HOOKS)))
 @click.argument("words", nargs=-1, metavar="[WORDS OF GIT]")
 def command(hook: str, words: tuple[str, ...]) -> None:
     """Run datapin's part of a Git hook."""
@@ -48,7 +49,7 @@ def command(hook: str, words: tuple[str, ...]) -> None:
     for root in projects_of(top):
         # What goes wrong here is told; Git has done its work, and must not seem to have failed.
         try:
-            _follow(root, since, progress)
+            _follow(root, hook, since, progress)
         except DatapinError as error:
             progress.note(f"datapin: {error.message}; {error.hint}")
 
@@ -79,18 +80,19 @@ def _tell(progress: Progress, assets: int, packs: int) -> None:
         progress.note(f"datapin: sent {assets} assets in {packs} packs before the commits")
 
 
-def _follow(root: Path, since: str | None, progress: Progress) -> None:
+def _follow(root: Path, hook: str, since: str | None, progress: Progress) -> None:
     if is_rollback_cut_off(scratch_of(root)):
         datapin.Repo.find(root, progress=progress)  # which ends it
     report = follow(root, since=since)
     changed = list(report.changed)
     reason = ""
-    if report.missing:
+    is_news = tell_once(root, report, is_first=hook == "post-index-change")
+    if report.missing and is_news:
         report, reason = _bring(root, report, progress)
         changed += report.changed
     if changed and follows_tree(root):
         datapin.Repo.find(root, progress=progress).follow_trees(changed)
-    for line in lines_about(report, reason):
+    for line in lines_about(report, reason) if is_news else ():
         progress.note(line)
 
 

@@ -18,13 +18,14 @@ _FILE = click.Path(path_type=Path)
 @click.argument("ours", type=_FILE)
 @click.argument("theirs", type=_FILE)
 @click.argument("name")
-def command(base: Path, ours: Path, theirs: Path, name: str) -> None:
+@click.option("--inner", is_flag=True, help="These are common versions of two histories: nobody is told.")
+def command(base: Path, ours: Path, theirs: Path, name: str, inner: bool) -> None:
     """Merge a pointer into the file OURS; exit 1 leaves it in conflict."""
     forget_places()
     top = Path.cwd()
     progress = terminal_progress(quiet=False)
-    report = merge_pointer(top / base, top / ours, top / theirs, name, top=top, progress=progress)
-    for note in report.notes:
+    report = merge_pointer(top / base, top / ours, top / theirs, name, top=top, progress=progress, is_inner=inner)
+    for note in () if inner else report.notes:
         progress.note(note)
     if report.left:
         click.get_current_context().exit(1)

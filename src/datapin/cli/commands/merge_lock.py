@@ -18,12 +18,13 @@ _FILE = click.Path(path_type=Path)
 @click.argument("ours", type=_FILE)
 @click.argument("theirs", type=_FILE)
 @click.argument("name")
-def command(base: Path, ours: Path, theirs: Path, name: str) -> None:
+@click.option("--inner", is_flag=True, help="These are common versions of two histories: nobody is told.")
+def command(base: Path, ours: Path, theirs: Path, name: str, inner: bool) -> None:
     """Merge a `dvc.lock` into the file OURS, stage by stage; exit 1 leaves it in conflict."""
     forget_places()
     top = Path.cwd()
     report = merge_lock(top / base, top / ours, top / theirs, name, top=top)
-    for note in report.notes:
+    for note in () if inner else report.notes:
         terminal_progress(quiet=False).note(note)
     if report.left:
         click.get_current_context().exit(1)
