@@ -92,7 +92,8 @@ def _facts(node: TraceNode) -> list[str]:
         lines += [f"{name}: {_short(value)}" for name, value in _flat(params)]
         run = facts["run"]
         if run is not None:
-            scores = ", ".join(f"{name} {_short(value)}" for name, value in _flat(run["metrics"])[:8])
+            figures = [(name, value) for name, value in _flat(run["metrics"]) if not isinstance(value, list)]
+            scores = ", ".join(f"{name} {_short(value)}" for name, value in figures[:8])
             lines.append(f"run: seed {run['seed']}{', ' + scores if scores else ''}")
         return lines
     if node.kind == "output":

@@ -194,8 +194,13 @@ class _Tracer:
             facts |= {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes}
             facts |= {"assets": _distinct_assets(manifest), "splits": _splits(manifest)}
         except DatapinError as error:
-            facts["problem"] = error.message
+            facts |= {"digest": facts["digest"] or self._recorded(pointer.dataset), "problem": error.message}
         return facts
+
+    def _recorded(self, dataset: str) -> str | None:
+        """The digest that a run record gives for a dataset that is nowhere."""
+        records = (self._record(stage) for stage in self.pinned.stages)
+        return next((record["inputs"].get(dataset) for record in records if record is not None), None)
 
     def _since(self, pointer: Pointer) -> dict[str, str] | None:
         """The commit that made this version of the dataset; None if none did yet."""
