@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from datapin.base.errors import DatapinError
 from datapin.base.findings import Finding
 from datapin.checks.subject import Subject
 
 Group = Literal["pins", "presence", "hygiene", "deep", "repro"]
+READABLE = "pins.readable"  # always runs: no other check may pass for want of something to look at
+MOST_LISTED = 20
 GROUPS: tuple[Group, ...] = ("pins", "presence", "hygiene", "deep", "repro")
 
 
@@ -29,3 +32,19 @@ class Check:
     def group(self) -> str:
         """The part of the name before the dot."""
         return self.name.partition(".")[0]
+
+
+def unread(subject: Subject, check: str, where: str, error: DatapinError) -> Finding:
+    """What a check says of a thing that it cannot read: an error, or a note where `pins.readable` is red for it."""
+    known = any(finding.where == where and finding.severity == "error" for finding in subject.unreadable)
+    message = f"could not be checked: {error.message}"
+    return Finding("note" if known else "error", check, where, message, "" if known else error.hint)
+
+
+def capped(findings: Sequence[Finding], what: str) -> Iterator[Finding]:
+    """The first findings of one check on one thing; beyond MOST_LISTED the last one says how many more `what` are."""
+    yield from findings[:MOST_LISTED]
+    if len(findings) > MOST_LISTED:
+        first = findings[0]
+        more = f"and {len(findings) - MOST_LISTED} more {what}"
+        yield Finding(first.severity, first.check, first.where.partition(":")[0], more, first.hint)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from datapin.base.errors import Usage
 from datapin.checks import deep, hygiene, pins, presence, repro
-from datapin.checks.check import GROUPS, Check
+from datapin.checks.check import GROUPS, READABLE, Check
 
 CHECKS: tuple[Check, ...] = (*pins.CHECKS, *presence.CHECKS, *hygiene.CHECKS, *deep.CHECKS, *repro.CHECKS)
 
@@ -23,6 +23,7 @@ def choose(names: Sequence[str], *, remote: bool, deep: bool, repro: bool) -> li
                 GROUPS
             )
             raise Usage(f"no check {name!r}; there are {close}", "`datapin verify --list` lists the checks")
-    wanted = set(names) or {"pins", "hygiene"}
+    # pins.readable: whatever is asked, a thing that nobody can read must not look well.
+    wanted = {READABLE, *(names or ("pins", "hygiene"))}
     wanted |= {group for group, asked in (("presence", remote), ("deep", deep), ("repro", repro)) if asked}
     return [check for check in CHECKS if check.name in wanted or check.group in wanted]

@@ -5,18 +5,23 @@ Checks know no verbs: whatever needs the remote or the selectors comes in as a f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from datapin.backends.backend import Backend
+from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import Progress
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.verify_params import VerifyParams
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
+from datapin.versions.lock_entries import LockEntry
+from datapin.versions.pipelines import Pipelines
 from datapin.versions.pointer_file import Pointer
+from datapin.versions.rollback_outs import PinnedOut
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,17 @@ class RemoteSide:
 class Subject:
     """The commit `commit` (as `rev`), or the work tree if `rev` is None; `commit` is then HEAD, if there is one.
 
-    `pins` are the pointers of all datasets, by dataset name. The functions raise DatapinErrors, which the runner turns
-    into findings, so that no check passes on what it could not read:
+    `pins` are the pointers of all datasets, by dataset name; `outs` is every pinned output, of any kind; `unreadable`
+    are findings of `pins.readable`: pointers, pipelines and manifests that nobody can read.
+
+    The functions raise DatapinErrors, which the runner turns into findings, so that no check passes on what it could
+    not read:
     `read(path)` gives the bytes of a file that Git tracks (of the work tree, or as of the commit), None if it is not
     there; `manifest(dataset)` opens the manifest that stands for the dataset (the work tree's folder where there is
     one, else the pinned one from DVC's cache or the remote); `pinned(dataset)` opens the one that the pointer names,
-    whatever lies in the work tree; `before(dataset)` opens the previous version, None if this is the first;
+    whatever lies in the work tree; `held(dataset)` is the hash that DVC would give the work tree's folder, None if
+    there is none; `before(dataset)` opens the previous version, None if this is the first;
+    `stages()` are the stages that pipelines declare; `entries()` those of each `dvc.lock`, by its path, as they ran;
     `out_bytes(path, md5)` finds the file with the bytes of a single-file output (a model): work tree, DVC's cache,
     remote; `ensure(ids, what)` brings assets into the local store; `remote()` is the remote, None if none is set up.
     """
@@ -46,18 +56,24 @@ class Subject:
     rev: str | None
     commit: str | None
     pins: Mapping[str, Pointer]
+    outs: Sequence[PinnedOut]
+    unreadable: Sequence[Finding]
     params: VerifyParams
     store: Store
     scratch: Path
     cache: Path
     jobs: int
     progress: Progress
+    stages: Callable[[], Pipelines]
+    entries: Callable[[], Mapping[str, Mapping[str, LockEntry]]]
     read: Callable[[str], bytes | None]
     manifest: Callable[[str], Manifest]
     pinned: Callable[[str], Manifest]
+    held: Callable[[str], str | None]
     before: Callable[[str], Manifest | None]
     out_bytes: Callable[[str, str], Path]
     ensure: Callable[[IdMatrix, str], None]
     remote: Callable[[], RemoteSide | None]
     sample: int | None = None  # --sample N of --repro: that many rows instead of everything
     notes: list[str] = field(default_factory=list)  # what a check wants said beside its findings
+    shared: dict[str, Any] = field(default_factory=dict)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from datapin.base.findings import Finding
-from datapin.checks.register import choose
+from datapin.checks.register import CHECKS, choose
 from datapin.checks.runner import CheckResult, run_checks
 from datapin.checks.waivers import FILE, Waived, apply_waivers
 from datapin.verbs.verify_subject import subject_of
@@ -48,10 +48,16 @@ def verify(
     finding.
     """
     chosen = choose(names, remote=remote, deep=deep, repro=repro)
-    subject, unreadable = subject_of(workspace, rev, remote_name=remote_name, sample=sample)
+    subject = subject_of(workspace, rev, remote_name=remote_name, sample=sample)
     results = run_checks(subject, chosen)
-    seen = [*unreadable, *(finding for result in results for finding in result.findings)]
-    findings, waived = apply_waivers(subject.read(FILE), seen, datetime.now(UTC).date())
+    seen = [finding for result in results for finding in result.findings]
+    findings, waived = apply_waivers(
+        subject.read(FILE),
+        seen,
+        datetime.now(UTC).date(),
+        known={check.name for check in CHECKS},
+        ran={check.name for check in chosen},
+    )
     return VerifyReport(
         rev=rev,
         commit=subject.commit,

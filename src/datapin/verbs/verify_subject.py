@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -12,6 +13,7 @@ from datapin.base.errors import Damage, DatapinError, ManifestMissing
 from datapin.base.files import make_directory
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
+from datapin.checks.check import READABLE
 from datapin.checks.subject import RemoteSide, Subject
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.params import parse_yaml, validate_params
@@ -20,20 +22,22 @@ from datapin.verbs.bring import bring
 from datapin.verbs.place import RemotePlace, remote_name, remote_place
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.workspace import Workspace
+from datapin.versions.commit_pins import CommitPins, read_pins
 from datapin.versions.git import blob_at, has_commit, resolve
+from datapin.versions.held_manifests import HeldManifests
+from datapin.versions.lock_entries import LockEntry, read_lock_entries
 from datapin.versions.pins import is_same_version
-from datapin.versions.pointer import Pointer, find_outputs, materialise_pointer
+from datapin.versions.pipelines import Pipelines, read_pipelines
+from datapin.versions.pointer import materialise_pointer
+from datapin.versions.pointer_file import Pointer
 from datapin.versions.single_files import find_file
 from datapin.versions.version_history import VersionHistory
 
 _PARAMS = "params.yaml"
-_CHECK = "pins.readable"
 
 
-def subject_of(
-    workspace: Workspace, rev: str | None, *, remote_name: str | None, sample: int | None
-) -> tuple[Subject, list[Finding]]:
-    """The subject of the checks, and findings for what of it could not be read at all.
+def subject_of(workspace: Workspace, rev: str | None, *, remote_name: str | None, sample: int | None) -> Subject:
+    """The subject of the checks.
 
     Raises UnknownVersion if there is no such revision.
     """
@@ -42,29 +46,33 @@ def subject_of(
     else:
         commit = resolve(workspace.root, "HEAD") if has_commit(workspace.root) else None
     source = _Source(workspace, commit if rev is not None else None, commit, remote_name)
-    pins, findings = source.pins()
+    pins, findings = source.datasets()
     params, problem = source.params()
-    subject = Subject(
+    return Subject(
         root=workspace.root,
         rev=rev,
         commit=commit,
         pins=pins,
+        outs=tuple(source.pins.outs),
+        unreadable=(*findings, *problem),
         params=params,
         store=workspace.store,
         scratch=workspace.scratch,
         cache=workspace.cache,
         jobs=workspace.jobs,
         progress=workspace.progress,
+        stages=lambda: source.stages,
+        entries=lambda: source.entries,
         read=source.read,
         manifest=source.manifest,
         pinned=source.pinned,
+        held=source.held,
         before=source.before,
         out_bytes=source.out_bytes,
         ensure=source.ensure,
         remote=source.remote,
         sample=sample,
     )
-    return subject, [*findings, *problem]
 
 
 @dataclass
@@ -76,25 +84,44 @@ class _Source:
     commit: str | None
     wanted_remote: str | None
     _pins: dict[str, Pointer] = field(default_factory=dict)
-    _opened: dict[str, Manifest] = field(default_factory=dict)
+    _opened: dict[tuple[str, str], Manifest] = field(default_factory=dict)
+    _failed: dict[tuple[str, str], DatapinError] = field(default_factory=dict)
 
-    def pins(self) -> tuple[dict[str, Pointer], list[Finding]]:
-        """Every dataset's pointer; folders of which nobody can tell what they are count as datasets."""
-        findings = []
-        try:
-            known, unknown = find_outputs(self.workspace.root, self.at)
-        except DatapinError as error:
-            return {}, [self._unreadable("pointers", error)]
-        for pointer in unknown:
+    @cached_property
+    def pins(self) -> CommitPins:
+        """Everything that is pinned."""
+        return read_pins(self.workspace.root, self.at, self._folders)
+
+    @cached_property
+    def stages(self) -> Pipelines:
+        """What the pipelines declare."""
+        return self._pipelines(sorted(self.pins.pipelines), [out.path for out in self.pins.outs if out.stage is None])
+
+    @cached_property
+    def entries(self) -> Mapping[str, Mapping[str, LockEntry]]:
+        """What each `dvc.lock` says, those left out that cannot be read."""
+        known = {file: text for file, text in self.pins.locks.items() if file not in self.pins.unreadable}
+        return {file: read_lock_entries(text, file) for file, text in known.items()}
+
+    def datasets(self) -> tuple[dict[str, Pointer], list[Finding]]:
+        """Every dataset's pointer, and findings on what cannot be read; an unknown folder counts as a dataset."""
+        findings = [self._unreadable(file, error) for file, error in sorted(self.pins.unreadable.items())]
+        known = list(self.pins.datasets)
+        for pointer in self.pins.unknown:
             try:
                 bring(self.workspace, [pointer])
             except Damage:
                 continue  # DVC's list of other files than a manifest's: a folder that DVC tracks
-            except DatapinError as error:
-                findings.append(self._unreadable(pointer.dataset, error))
-                continue
+            except DatapinError:
+                pass  # told where it is opened
             known.append(pointer)
         self._pins = {pointer.dataset: pointer for pointer in sorted(known, key=lambda one: one.dataset)}
+        for dataset in self._pins:
+            try:
+                self.pinned(dataset)
+                self.manifest(dataset)
+            except DatapinError as error:
+                findings.append(self._unreadable(dataset, error))
         return self._pins, findings
 
     def params(self) -> tuple[VerifyParams, list[Finding]]:
@@ -117,20 +144,24 @@ class _Source:
 
     def manifest(self, dataset: str) -> Manifest:
         """The work tree's manifest where there is one, else the pinned one."""
-        if dataset not in self._opened:
-            directory = self.workspace.dataset_path(dataset)
-            if self.at is None and directory.is_dir():
-                self.workspace.recover(dataset)
-                self._opened[dataset] = Manifest.open(directory, name=dataset)
-            else:
-                self._opened[dataset] = self.pinned(dataset)
-        return self._opened[dataset]
+        directory = self.workspace.dataset_path(dataset)
+        if self.at is not None or not directory.is_dir():
+            return self.pinned(dataset)
+        self.workspace.recover(dataset)
+        return self._remembered(("work tree", dataset), lambda: Manifest.open(directory, name=dataset))
 
     def pinned(self, dataset: str) -> Manifest:
         """The manifest that the pointer names."""
-        if dataset not in self._pins:
+        pointer = self._pins.get(dataset)
+        if pointer is None:
             raise ManifestMissing(dataset, "a pointer that names it")
-        return self._open(self._pins[dataset])
+        return self._remembered((pointer.md5, dataset), lambda: self._open(pointer))
+
+    def held(self, dataset: str) -> str | None:
+        """The hash that DVC would give the work tree's folder; it is hashed again only if its files changed."""
+        md5 = self._held.find(dataset)
+        self._held.save()
+        return md5
 
     def before(self, dataset: str) -> Manifest | None:
         """The version before the one that is pinned, None if there is none."""
@@ -165,15 +196,40 @@ class _Source:
     def _objects(self) -> Backend:
         return self._place.root
 
+    @cached_property
+    def _held(self) -> HeldManifests:
+        return HeldManifests(self.workspace.root, self.workspace.cache / "verify" / "held.json")
+
     def _open(self, pointer: Pointer) -> Manifest:
         make_directory(self.workspace.cache)
         link = partial(materialise_pointer, self.workspace.root, pointer, self.workspace.cache / "versions")
         try:
             directory = link()
         except ManifestMissing:
+            if self.held(pointer.dataset) == pointer.md5:
+                # DVC's cache lost it, and the work tree still has it.
+                return Manifest.open(self.workspace.dataset_path(pointer.dataset), name=pointer.dataset)
             bring(self.workspace, [pointer])
             directory = link()
         return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
 
+    def _remembered(self, key: tuple[str, str], opening: Callable[[], Manifest]) -> Manifest:
+        """What was opened once, or failed to open, is not asked for again."""
+        if key in self._failed:
+            raise self._failed[key]
+        if key not in self._opened:
+            try:
+                self._opened[key] = opening()
+            except DatapinError as error:
+                self._failed[key] = error
+                raise
+        return self._opened[key]
+
+    def _folders(self, pipeline: str) -> Mapping[str, str]:
+        return {stage.name: stage.folder for stage in self._pipelines([pipeline], ()).stages}
+
+    def _pipelines(self, files: Sequence[str], pinned: Sequence[str]) -> Pipelines:
+        return read_pipelines(self.workspace.root, self.at, files, pinned)
+
     def _unreadable(self, where: str, error: DatapinError) -> Finding:
-        return Finding("error", _CHECK, where, f"could not be checked: {error.message}", error.hint)
+        return Finding("error", READABLE, where, f"could not be read: {error.message}", error.hint)

@@ -1,8 +1,9 @@
-"""Outputs that are single files, a model for example: their bytes by DVC's hash, wherever they are."""
+"""Outputs of other kinds than manifests, a model for example: their bytes by DVC's hash, wherever they are."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ def find_file(root: Path, path: str, md5: str, remote: Callable[[], Backend], sc
     if not _MD5.match(md5):
         raise DamagedManifest(path, f"is pinned as {md5[:80]!r}, expected 32 hex digits")
     for place in (root / path, DvcCache(root).find(md5), scratch / md5):
-        if place is not None and place.is_file() and _md5_of(place) == md5:
+        if place is not None and place.is_file() and md5_of_file(place) == md5:
             return place
     backend = remote()
     key = f"files/md5/{md5[:2]}/{md5[2:]}"
@@ -46,7 +47,28 @@ def find_file(root: Path, path: str, md5: str, remote: Callable[[], Backend], sc
         copy.unlink(missing_ok=True)
 
 
-def _md5_of(path: Path) -> str:
+def listed_files(root: Path, path: str, md5: str) -> dict[str, str]:
+    """Name, below the output `path` that is pinned as `md5`, and MD5 of each file in it; a single file has name "".
+
+    Raises OutputMissing if DVC's cache lacks the list of a folder, DamagedManifest if that is not one.
+    """
+    if not md5.endswith(".dir"):
+        return {"": md5}
+    place = DvcCache(root).find(md5)
+    if place is None:
+        raise OutputMissing(path, "a folder whose list of files is not in DVC's cache")
+    data = place.read_bytes()
+    try:
+        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+            raise DamagedManifest(str(place), "does not hash to its name; DVC's cache is damaged")
+        entries = {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(data)}
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise DamagedManifest(str(place), "DVC's list of its files does not parse") from None
+    return entries
+
+
+def md5_of_file(path: Path) -> str:
+    """The MD5 of a file's bytes."""
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb", buffering=0) as file:
         while chunk := file.read(_CHUNK_BYTES):

@@ -1,0 +1,195 @@
+"""Whether `dvc.lock` is what the pipelines, the params, the code and the data of the commit say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from datapin.base.errors import DatapinError, listed
+from datapin.base.findings import Finding, Severity
+from datapin.checks.check import Check, capped, unread
+from datapin.checks.ran_stages import RanStage, ran_stages, repro_of
+from datapin.checks.subject import Subject
+from datapin.versions.commit_pins import LOCK, PIPELINE
+from datapin.versions.pipelines import DeclaredDep, DeclaredParams, DeclaredStage, list_hash
+from datapin.versions.single_files import listed_files
+
+_PIPELINE, _PARAMS, _CODE, _DATA = "pins.stale-pipeline", "pins.stale-params", "pins.stale-code", "pins.stale-data"
+_SHOWN = 60
+
+
+def _check_pipeline(subject: Subject) -> Iterator[Finding]:
+    yield from _unread(subject, _PIPELINE)
+    entries, problems = subject.entries(), subject.stages().problems
+    for stage in subject.stages().stages:
+        lock = _lock_of(stage)
+        is_known = lock in entries or not any(finding.where == lock for finding in subject.unreadable)
+        if is_known and stage.name not in entries.get(lock, {}):
+            message = f"the stage never ran: {lock} has no entry of it"
+            yield Finding("error", _PIPELINE, _where(stage), message, repro_of(lock, stage.name))
+    for ran in ran_stages(subject):
+        if ran.declared is not None:
+            yield from _compare(ran, ran.declared)
+        elif not any(one in problems for one in (ran.where, ran.where.rpartition(":")[0])):
+            message = f"{ran.lock} has an entry of a stage that no pipeline has"
+            hint = f"put the stage back, or take its entry out of {ran.lock}"
+            yield Finding("error", _PIPELINE, ran.where, message, hint)
+
+
+def _compare(ran: RanStage, stage: DeclaredStage) -> Iterator[Finding]:
+    if stage.is_frozen:
+        message = (
+            "the stage is frozen: its outputs stay as they are, whatever its command, params, code and data are now"
+        )
+        hint = f"`dvc unfreeze {stage.address}` lets it run again"
+        yield Finding("note", _PIPELINE, ran.where, message, hint)
+        return
+    entry = ran.entry
+    if stage.command != entry.command:
+        message = f"its command is {_shown(stage.command)}, the one that ran {_shown(entry.command)}"
+        yield Finding("error", _PIPELINE, ran.where, message, ran.repro)
+    wanted = {one.name: one.names for one in stage.params}
+    values = {(file, name) for file, names in entry.params.items() for name in names}
+    new = [f"{name} of {file}" for file, names in wanted.items() for name in names if (file, name) not in values]
+    new += [file for file, names in wanted.items() if not names and file not in entry.params]
+    old = [f"{name} of {file}" for file, name in sorted(values) if not _is_wanted(wanted, file, name)]
+    yield from _lists(ran, "dependency", {one.name for one in stage.deps}, set(entry.deps))
+    yield from _lists(ran, "output", {one.name for one in stage.outs}, set(entry.outs))
+    yield from _lists(ran, "parameter", set(new), set(old))
+
+
+def _is_wanted(wanted: Mapping[str, tuple[str, ...]], file: str, name: str) -> bool:
+    return file in wanted and (not wanted[file] or name in wanted[file])
+
+
+def _lists(ran: RanStage, what: str, declared: set[str], locked: set[str]) -> Iterator[Finding]:
+    if new := sorted(declared - locked):
+        message = f"has a new {what} since it ran: {listed(new, 5)}"
+        yield Finding("error", _PIPELINE, ran.where, message, ran.repro)
+    if old := sorted(locked - declared):
+        # DVC does not run a stage again that only lost an input: its lock stays as it is until somebody commits it.
+        message = f"{ran.lock} has the {what} {listed(old, 5)}, which the stage does not have"
+        severity: Severity = "error" if what == "output" else "warning"
+        hint = f"run `dvc commit --force {ran.declared.address if ran.declared else ran.name}`, or {ran.repro[4:]}"
+        yield Finding(severity, _PIPELINE, ran.where, message, hint)
+
+
+def _check_params(subject: Subject) -> Iterator[Finding]:
+    yield from _unread(subject, _PARAMS)
+    for ran, stage in _comparable(subject):
+        for params in stage.params:
+            yield from capped(_changed_params(ran, params), "parameters")
+
+
+def _changed_params(ran: RanStage, params: DeclaredParams) -> list[Finding]:
+    locked = ran.entry.params.get(params.name, {})
+    if params.values is None:
+        return [Finding("error", _PARAMS, ran.where, f"there is no {params.name}, which its params are in", ran.repro)]
+    found = []
+    for name in params.names or tuple(dict.fromkeys([*params.values, *locked])):
+        if name not in params.values:
+            message = f"{name} is not in {params.name}"
+        elif name not in locked:
+            continue  # a new parameter of the stage, which pins.stale-pipeline tells
+        elif _plain(params.values[name]) != _plain(locked[name]):
+            message = f"{name} of {params.name} is {_shown(params.values[name])}, it ran with {_shown(locked[name])}"
+        else:
+            continue
+        found.append(Finding("error", _PARAMS, ran.where, message, ran.repro))
+    return found
+
+
+def _check_code(subject: Subject) -> Iterator[Finding]:
+    yield from _unread(subject, _CODE)
+    for ran, stage in _comparable(subject):
+        found: list[Finding] = []
+        for dep in stage.deps:
+            if dep.path is None:
+                subject.notes.append(f"{ran.where}: {dep.name} lies outside of this repository and was not looked at")
+            elif not dep.is_pinned and dep.name in ran.entry.deps:
+                found += _differing(_CODE, ran, dep, dep.md5, "is not in Git" if subject.rev else "is not there")
+        yield from capped(found, "dependencies")
+
+
+def _check_data(subject: Subject) -> Iterator[Finding]:
+    yield from _unread(subject, _DATA)
+    pinned = {out.path: out.md5 for out in subject.outs}
+    for ran, stage in _comparable(subject):
+        found: list[Finding] = []
+        for dep in stage.deps:
+            if dep.is_pinned and dep.name in ran.entry.deps:
+                try:
+                    found += _differing(_DATA, ran, dep, _pinned_hash(subject, dep, pinned), "is pinned by nothing")
+                except DatapinError as error:
+                    found.append(unread(subject, _DATA, ran.where, error))
+        yield from capped(found, "dependencies")
+
+
+def _differing(check: str, ran: RanStage, dep: DeclaredDep, now: str | None, absent: str) -> Iterable[Finding]:
+    locked = ran.entry.deps[dep.name]
+    if now is None:
+        yield Finding("error", check, ran.where, f"its dependency {dep.name} {absent}", ran.repro)
+    elif now != locked:
+        read = f"it read {locked}" if locked else f"{ran.lock} has no hash of it"
+        yield Finding("error", check, ran.where, f"its dependency {dep.name} is {now}, {read}", ran.repro)
+
+
+def _pinned_hash(subject: Subject, dep: DeclaredDep, pinned: Mapping[str, str]) -> str | None:
+    """The hash that DVC would give the dependency if every pinned output lay in its place."""
+    path = dep.path or ""
+    if path in pinned:
+        return pinned[path]
+    files = dict(dep.files)
+    for out in subject.outs:
+        if path.startswith(f"{out.path}/"):
+            inner = {f"{out.path}/{name}": md5 for name, md5 in listed_files(subject.root, out.path, out.md5).items()}
+            if path in inner:
+                return inner[path]
+            files |= {name.removeprefix(f"{path}/"): md5 for name, md5 in inner.items() if name.startswith(f"{path}/")}
+        elif out.path.startswith(f"{path}/") or path == ".":
+            below = out.path if path == "." else out.path.removeprefix(f"{path}/")
+            inner = listed_files(subject.root, out.path, out.md5)
+            files |= {f"{below}/{name}".rstrip("/"): md5 for name, md5 in inner.items()}
+    return list_hash(files) if files else None
+
+
+def _comparable(subject: Subject) -> Iterator[tuple[RanStage, DeclaredStage]]:
+    """Stages that ran, are declared and not frozen."""
+    for ran in ran_stages(subject):
+        if ran.declared is not None and not ran.declared.is_frozen:
+            yield ran, ran.declared
+
+
+def _unread(subject: Subject, check: str) -> Iterator[Finding]:
+    for where, error in subject.stages().problems.items():
+        yield unread(subject, check, where, error)
+
+
+def _plain(value: Any) -> Any:
+    """As YAML keeps it: a tuple, which only a params file in Python has, is a list."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _lock_of(stage: DeclaredStage) -> str:
+    return stage.file.removesuffix(PIPELINE) + LOCK
+
+
+def _where(stage: DeclaredStage) -> str:
+    return f"{stage.file}:{stage.name}"
+
+
+def _shown(value: object) -> str:
+    text = " ".join(str(value).split())
+    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
+
+
+CHECKS = (
+    Check(
+        _PIPELINE,
+        "Does each `dvc.lock` list the stages, commands, inputs and outputs of its `dvc.yaml`?",
+        _check_pipeline,
+    ),
+    Check(_PARAMS, "Did every stage run with the params that are there now?", _check_params),
+    Check(_CODE, "Did every stage run with the code, and other files, that are there now?", _check_code),
+    Check(_DATA, "Did every stage run on the data that is pinned now?", _check_data),
+)
