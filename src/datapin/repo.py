@@ -14,6 +14,7 @@ from datapin.pipeline.context import StageReport
 from datapin.store.store import RebuildReport
 from datapin.verbs import (
     add,
+    ask_remote,
     bring,
     checkout,
     diff,
@@ -147,8 +148,10 @@ class Repo:
         """Rows added, removed and changed from version `a` (HEAD) to version `b` (the work tree)."""
         return diff.diff(self._workspace, dataset, a, b, where=where, limit=limit, html=html)
 
-    def status(self, datasets: Sequence[str] = ()) -> StatusReport:
-        """Source tree against manifest, manifest against HEAD, assets missing here and on the remote."""
+    def status(self, datasets: Sequence[str] = (), *, ask: bool = False) -> StatusReport:
+        """Source tree against manifest, against HEAD, what is missing here and on the remote (`ask`: asked now)."""
+        if ask:
+            ask_remote.ask_remote(self._workspace, datasets)
         return status.status(self._workspace, datasets)
 
     def log(self, selector: str, *, limit: int | None = None) -> list[LogEntry]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from clones import Clone, write_images
+from clones import BIN, Clone, write_images
 
 NOTHING = {"added": 0, "changed": 0, "removed": 0}
 
@@ -32,6 +32,83 @@ def test_status_says_what_is_not_here(filled: Clone) -> None:
     one = filled.json("status")["datasets"][0]
     assert one["digest"] is None
     assert "datapin fetch" in " ".join(one["notes"])
+
+
+def test_status_knows_what_the_remote_held_when_it_was_last_spoken_to(filled: Clone) -> None:
+    def remote() -> tuple[int | None, bool | None]:
+        one = filled.json("status")["datasets"][0]
+        return one["not_pushed"], one["pushed"]
+
+    _, hint = filled.refusal("status", "-r", code=10)
+    assert "dvc remote add" in hint
+    assert remote() == (None, None)
+    filled.dvc("remote", "add", "-q", "-d", "lab", filled.path.parent / "lab")
+    assert remote() == (None, None), "nobody has asked yet"
+    assert filled.json("status", "-r")["datasets"][0]["not_pushed"] == 12
+    assert "not pushed: 12 assets" in filled.datapin("status").stdout
+    filled.datapin("push")
+    assert remote() == (0, True)
+    assert "not pushed" not in filled.datapin("status", "--remote").stdout
+    # Other rows of the same assets are not on the remote either.
+    filled.datapin("update", "data/raw", "--set", "label = 'z'", "--where", "key = 'a/00.bin'")
+    assert remote() == (0, False)
+    assert "not pushed: these rows, as far as is known here" in filled.datapin("status").stdout
+    assert "not pushed: these rows  (datapin push)" in filled.datapin("status", "-r").stdout
+    filled.datapin("push")
+    assert remote() == (0, True)
+
+
+def test_status_asks_the_remote_what_others_did_to_it(filled: Clone) -> None:
+    lab = filled.path.parent / "lab"
+    filled.dvc("remote", "add", "-q", "-d", "lab", lab)
+    filled.commit("a remote")
+    other = Clone(filled.path.parent / "other")
+    shutil.copytree(filled.path, other.path, symlinks=True)
+    filled.json("status", "-r")
+    other.datapin("push")
+    assert filled.json("status")["datasets"][0]["not_pushed"] == 12, "we have not asked again"
+    one = filled.json("status", "-r", "data/raw")["datasets"][0]
+    assert (one["not_pushed"], one["pushed"]) == (0, True)
+    for shard in (lab / "files").rglob("*"):
+        if shard.is_file() and shard.suffix != ".dir":
+            shard.chmod(0o644)
+            shard.unlink()
+    one = filled.json("status", "-r")["datasets"][0]
+    assert (one["not_pushed"], one["pushed"]) == (0, False), "DVC's list of shards is not the shards"
+    for pack in (lab / "datapin" / "packs").rglob("*.pack"):
+        pack.unlink()
+    one = filled.json("status", "-r")["datasets"][0]
+    assert (one["not_pushed"], one["pushed"]) == (12, False), "an index entry without its pack is nothing"
+    shutil.rmtree(lab)
+    assert filled.json("status", "-r")["datasets"][0]["not_pushed"] == 12
+
+
+def test_a_push_that_finds_everything_there_is_known_to_status(filled: Clone) -> None:
+    filled.dvc("remote", "add", "-q", "-d", "lab", filled.path.parent / "lab")
+    other = Clone(filled.path.parent / "other")
+    shutil.copytree(filled.path, other.path, symlinks=True)
+    filled.json("status", "-r")
+    other.datapin("push")
+    assert filled.json("push")["assets"] == 0
+    one = filled.json("status")["datasets"][0]
+    assert (one["not_pushed"], one["pushed"]) == (0, True)
+    shutil.rmtree(other.path / ".datapin" / "store")
+    shutil.rmtree(other.path / ".datapin" / "cache")
+    shutil.rmtree(other.path / ".dvc" / "cache")
+    shutil.rmtree(other.path / "data" / "raw")
+    other.datapin("fetch")
+    one = other.json("status")["datasets"][0]
+    assert (one["not_pushed"], one["pushed"]) == (0, True), "what came from there is there"
+
+
+def test_status_counts_assets_of_every_column_that_names_some(filled: Clone) -> None:
+    write = (
+        "import datapin, pyarrow as pa; table = datapin.open('data/raw').to_arrow(); "
+        "mask = pa.field('mask', pa.string(), metadata={'datapin.asset': 'true'}); "
+        "datapin.write('data/raw', table.append_column(mask, pa.array(['f' * 64] * len(table))))"
+    )
+    filled.run(BIN / "python", "-c", write)
+    assert filled.json("status")["datasets"][0]["missing_local"] == 1
 
 
 def test_status_of_an_empty_repository(repo: Clone) -> None:

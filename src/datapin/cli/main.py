@@ -40,8 +40,8 @@ VERBS: dict[str, str] = {
     "rebuild-index": "Rebuild the local index from the packs.",
     "doctor": "Check the set-up and say how to fix it.",
 }
-# Called by other programs, not by people.
-HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock")
+# Called by other programs, or by other verbs.
+HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock", "ask-remote")
 
 
 class Verbs(click.Group):

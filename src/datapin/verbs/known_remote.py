@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,37 @@ from datapin.base.ids import RAW_ID_BYTES
 from datapin.verbs.workspace import Workspace
 from datapin.versions.pointer import default_remote
 
+_VERSIONS = ".versions.json"
+
 
 def remember(workspace: Workspace, remote: str, ids: IdMatrix) -> None:
     """Keep the ids of the assets that `remote` holds."""
     path = _path(workspace, remote)
     make_directory(path.parent)
     publish_bytes(path, np.ascontiguousarray(ids).tobytes())
+
+
+def remember_versions(workspace: Workspace, remote: str, md5s: Collection[str], *, asked: Collection[str] = ()) -> None:
+    """Keep that `remote` holds the manifests of these pointers, and no others of those `asked` for."""
+    known = _versions(workspace, remote)
+    now = sorted((known - set(asked)) | set(md5s))
+    if now != sorted(known):
+        path = _path(workspace, remote).with_suffix(_VERSIONS)
+        make_directory(path.parent)
+        publish_bytes(path, json.dumps(now).encode())
+
+
+def knows_versions(workspace: Workspace, remote: str, md5s: Collection[str]) -> bool:
+    """Whether all of these pointers' manifests are known to be on `remote`."""
+    return _versions(workspace, remote).issuperset(md5s)
+
+
+def is_pushed(workspace: Workspace, md5: str) -> bool | None:
+    """Whether the pointer's manifest is known to be on the remote; None without one, or if we never spoke to it."""
+    remote = workspace.settings.remote or default_remote(workspace.root)
+    if remote is None or not is_known(workspace, remote):
+        return None
+    return knows_versions(workspace, remote, [md5])
 
 
 def is_known(workspace: Workspace, remote: str) -> bool:
@@ -50,6 +78,12 @@ def not_pushed(workspace: Workspace, ids: IdMatrix) -> int | None:
     if len(raw) % RAW_ID_BYTES:
         return None
     return len(np.setdiff1d(_whole(ids), _whole(ids_from_raw(raw))))
+
+
+def _versions(workspace: Workspace, remote: str) -> set[str]:
+    with suppress(OSError, ValueError, TypeError):
+        return set(json.loads(_path(workspace, remote).with_suffix(_VERSIONS).read_bytes()))
+    return set()
 
 
 def _whole(ids: IdMatrix) -> np.ndarray[tuple[int], np.dtype[np.bytes_]]:

@@ -20,11 +20,12 @@ from datapin.manifest.schema import asset_columns
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import PushVersion, push_versions
 from datapin.transfer.report import TransferReport
-from datapin.verbs.known_remote import is_known, remember
+from datapin.verbs.known_remote import is_known, knows_versions, remember, remember_versions
 from datapin.verbs.place import RemotePlace, remote_place
 from datapin.verbs.reports import MoveReport
 from datapin.verbs.selector import name_version, work_tree_manifest
 from datapin.verbs.workspace import Workspace
+from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import author
 from datapin.versions.history import pinned_versions
 from datapin.versions.objects import bring_manifests, lay_out, send_manifests
@@ -92,7 +93,9 @@ def fetch(
             for pointer in pinned_versions(workspace.root)
             if (pointer.dataset, pointer.md5) not in seen and (not selectors or pointer.dataset in datasets)
         ]
-    absent = set(bring_manifests(workspace.root, place.root, sorted({one.pointer.md5 for one in wanted})))
+    cache = DvcCache(workspace.root)
+    not_here = {one.pointer.md5 for one in wanted if not cache.is_whole(one.pointer.md5)}
+    absent = set(bring_manifests(workspace.root, place.root, sorted(not_here)))
     found: list[_Wanted] = []
     ids: list[IdMatrix] = [np.empty((0, 32), np.uint8)]
     there = place.store.index() if place.store.check_format() else None
@@ -116,6 +119,7 @@ def fetch(
     )
     if there is not None:
         remember(workspace, place.name, there.entries.ids)
+        remember_versions(workspace, place.name, not_here - absent)
     return _report(report, place, dry_run, [one.pointer for one in found])
 
 
@@ -136,8 +140,11 @@ def _push(
         dry_run=dry_run,
         actor=author(workspace.root),
     )
-    if not dry_run and (report.assets or not is_known(workspace, place.name)):
-        remember(workspace, place.name, place.store.index().entries.ids)
+    md5s = {pointer.md5 for pointer, _ in pinned}
+    if not dry_run:
+        if report.assets or not is_known(workspace, place.name) or not knows_versions(workspace, place.name, md5s):
+            remember(workspace, place.name, place.store.index().entries.ids)
+        remember_versions(workspace, place.name, md5s)
     return _report(report, place, dry_run, [pointer for pointer, _ in pinned])
 
 

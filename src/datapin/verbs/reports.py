@@ -83,7 +83,10 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class DatasetStatus:
-    """How one dataset stands: None where the question has no answer here (no source tree, no commit, no remote)."""
+    """How one dataset stands: None where the question has no answer here (no source tree, no commit, no remote).
+
+    `not_pushed` counts assets; `pushed` says whether the version as a whole is known to be on the remote.
+    """
 
     dataset: str
     tree: Changes | None
@@ -92,6 +95,7 @@ class DatasetStatus:
     not_pushed: int | None
     digest: str | None
     notes: list[str] = field(default_factory=list)
+    pushed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

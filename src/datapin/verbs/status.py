@@ -21,11 +21,15 @@ from datapin.intake.statcache import StatCache
 from datapin.intake.walk import FoundFiles, walk
 from datapin.manifest.diff import count_changes
 from datapin.manifest.manifest import Manifest
-from datapin.verbs.known_remote import known_state, not_pushed
+from datapin.manifest.schema import asset_columns
+from datapin.verbs.follow import is_saved
+from datapin.verbs.known_remote import is_pushed, known_state, not_pushed
 from datapin.verbs.reports import Changes, DatasetStatus, StatusReport
 from datapin.verbs.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
+from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import has_commit
+from datapin.versions.held_manifests import HeldManifests
 from datapin.versions.pointer import Pointer, read_dataset_pointer
 
 _WORTH_AN_EARLY_WALK = 5_000  # files
@@ -34,11 +38,12 @@ _WORTH_AN_EARLY_WALK = 5_000  # files
 def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk | None = None) -> StatusReport:
     """How the named datasets stand; all of them if none is named. Changes nothing but caches.
 
-    `started` is a walk that began earlier; it serves the dataset whose source trees it walks, if there is one.
+    What is on the remote is what `ask_remote`, a push or a fetch saw last. `started` is a walk that began earlier; it
+    serves the dataset whose source trees it walks, if there is one.
     """
     walks = _Walks(workspace, started)
-    datasets = [workspace.dataset_name(name) for name in names] if names else workspace.datasets()
     try:
+        datasets = [workspace.dataset_name(name) for name in names] if names else workspace.datasets()
         return StatusReport([_one(workspace, dataset, walks) for dataset in datasets])
     finally:
         walks.close()
@@ -95,6 +100,7 @@ def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
         not_pushed=unsent,
         digest=manifest.digest,
         notes=notes,
+        pushed=_is_pushed(workspace, manifest, pointer, unsent),
     )
 
 
@@ -110,13 +116,22 @@ def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tupl
         noted = json.loads(note.read_bytes())
         if noted["state"] == state:
             return int(noted["missing_local"]), noted["not_pushed"]
-    ids = ids_from_hex(manifest.to_table(columns=["asset_id"])["asset_id"])
+    columns = manifest.to_table(columns=asset_columns(manifest.schema)).columns
+    ids = np.concatenate([ids_from_hex(column.drop_null()) for column in columns])
     missing_local, unsent = _distinct(ids[workspace.store.missing(ids)]), not_pushed(workspace, ids)
     with suppress(OSError):
         make_directory(note.parent)
         found = {"state": state, "missing_local": missing_local, "not_pushed": unsent}
         publish_bytes(note, json.dumps(found).encode())
     return missing_local, unsent
+
+
+def _is_pushed(workspace: Workspace, manifest: Manifest, pointer: Pointer | None, unsent: int | None) -> bool | None:
+    """Whether rows and assets are known to be on the remote; rows that no pointer pins cannot be."""
+    if unsent is None or pointer is None:
+        return None
+    is_pinned = pointer.digest is None or pointer.digest == manifest.digest
+    return is_pinned and not unsent and is_pushed(workspace, pointer.md5)
 
 
 def _distinct(ids: IdMatrix) -> int:
@@ -128,7 +143,7 @@ def _head(
 ) -> Changes | None:
     """Rows of the work tree against those that HEAD pins; everything is added where HEAD has no such dataset."""
     if pointer is not None and pointer.digest is not None and pointer.digest != manifest.digest:
-        notes.append(f"{dataset} was changed without datapin; run `datapin add` or `dvc add {dataset}`")
+        notes.append(_about_other_rows(workspace, dataset, pointer.file))
     if not has_commit(workspace.root):
         return None
     at_head = read_dataset_pointer(workspace.root, dataset, rev="HEAD")
@@ -143,6 +158,15 @@ def _head(
         return None
     changes = count_changes(before, manifest)
     return Changes(changes.added, changes.changed, changes.removed)
+
+
+def _about_other_rows(workspace: Workspace, dataset: str, file: str) -> str:
+    """What to do about a manifest that is not the one its pointer pins: a saved one has been left behind by Git."""
+    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    if is_saved(DvcCache(workspace.root), here):
+        ways = f"`dvc checkout {file}` brings that one, `dvc add {dataset}` pins this one"
+        return f"{dataset} holds another version than {file} pins; {ways}"
+    return f"{dataset} was changed without datapin; run `datapin add` or `dvc add {dataset}`"
 
 
 def _tree(
