@@ -196,18 +196,52 @@ def test_assets_that_are_nowhere_stop_it_before_anything_changes(versions: Clone
     assert state(versions) == before
 
 
-def test_what_is_not_here_is_fetched_first(versions: Clone, tmp_path: Path) -> None:
+@pytest.fixture
+def elsewhere(versions: Clone, tmp_path: Path) -> Clone:
+    """The two versions on a remote, and nothing of them here but the work tree's manifest."""
     versions.dvc("remote", "add", "--local", "--default", "lab", str(tmp_path / "remote"))
-    for version in ("v1", "v2"):
-        versions.datapin("rollback", "data/raw", "--to", version)
-        versions.datapin("push", "-q")
-    shutil.rmtree(versions.path / ".datapin" / "store")
-    shutil.rmtree(versions.path / ".dvc" / "cache")
-    versions.datapin("rollback", "data/raw", "--to", "v1")
-    assert labels(versions, "data/raw") == labels(versions, "data/raw@v1")
-    # What came back is here, what stayed lazy is left on the remote.
-    assert versions.json("status", "data/raw")["datasets"][0]["missing_local"] == 10
-    assert "up to date" in versions.dvc("status").stdout
+    versions.datapin("push", "--all-versions", "-q")
+    for place in (".datapin/store", ".dvc/cache/files"):
+        shutil.rmtree(versions.path / place)
+    return versions
+
+
+def remote_packs(clone: Clone) -> list[Path]:
+    return sorted((clone.path.parent / "remote" / "datapin" / "packs").rglob("*.pack"))
+
+
+def test_what_is_not_here_is_fetched_first(elsewhere: Clone) -> None:
+    assert elsewhere.json("rollback", "data/raw", "--to", "v1")["fetched"] == 12
+    (elsewhere.path.parent / "remote").rename(elsewhere.path.parent / "away")
+    assert labels(elsewhere, "data/raw") == labels(elsewhere, "data/raw@v1")
+    elsewhere.datapin("checkout", "data/raw", "--into", "out")
+    assert elsewhere.files("out") == elsewhere.files("img")
+    assert "data/raw" not in elsewhere.dvc("status").stdout
+
+
+def test_a_lazy_rollback_leaves_assets_on_the_remote_which_must_have_them(elsewhere: Clone) -> None:
+    assert elsewhere.json("rollback", "data/raw", "--to", "v1", "--lazy")["fetched"] == 0
+    assert elsewhere.json("status", "data/raw")["datasets"][0]["missing_local"] == 12
+    for pack in remote_packs(elsewhere):
+        pack.unlink()
+    before = state(elsewhere)
+    message, _ = elsewhere.refusal("rollback", "data/raw", "--to", "v2", "--lazy", code=20)
+    assert "13 asset(s)" in message
+    assert state(elsewhere) == before
+
+
+def test_if_the_remote_lacks_one_asset_nothing_changes(elsewhere: Clone) -> None:
+    elsewhere.datapin("rollback", "data/raw", "--to", "v1", "--lazy")
+    before = state(elsewhere)
+    packs = remote_packs(elsewhere)
+    assert len(packs) == 2  # v2 needs both
+    for pack in packs:
+        aside = pack.rename(pack.with_suffix(".aside"))
+        assert "asset(s) are not in" in elsewhere.datapin("rollback", "data/raw", "--to", "v2", code=20).stderr
+        assert state(elsewhere) == before
+        aside.rename(pack)
+        shutil.rmtree(elsewhere.path / ".datapin" / "store", ignore_errors=True)
+    elsewhere.datapin("rollback", "data/raw", "--to", "v2")
 
 
 def test_without_the_old_manifest_nothing_changes(versions: Clone) -> None:

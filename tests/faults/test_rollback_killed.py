@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -34,21 +35,26 @@ def versions(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_images(clone.path / f"more-{name}", per_class=2, classes="cd")
         clone.datapin("add", f"more-{name}", "--to", f"data/{name}", "-q")
         clone.datapin("remove", f"data/{name}", "--where", "key LIKE 'a/0%'", "-q")
-    clone.datapin("checkout", "data/raw", "--into", "out", "-q")
     (clone.path / ".gitignore").write_text((clone.path / ".gitignore").read_text() + "/out\n")
     clone.commit("v2")
     return clone.path
 
 
-def copied(versions: Path, place: Path) -> Clone:
-    shutil.rmtree(place, ignore_errors=True)
+@pytest.fixture(scope="module")
+def victims(versions: Path) -> Iterator[Callable[[], Clone]]:
+    """Gives the same repository again and again, at one place: a checkout knows its tree by its path."""
+    place, kept = versions.parent / "victim", versions.parent / "kept"
     shutil.copytree(versions, place, symlinks=True)
-    state = place / ".datapin" / "cache" / "checkout"
-    clone = Clone(place)
-    # The copy's tree lies elsewhere: checked out again, nothing is written and the new place is noted.
-    shutil.rmtree(state)
-    assert run(clone, "checkout", "data/raw", "--into", "out", "-q") == 0
-    return clone
+    assert run(Clone(place), "checkout", "data/raw", "--into", "out", "-q") == 0
+    shutil.copytree(place, kept, symlinks=True)
+
+    def give() -> Clone:
+        shutil.rmtree(place)
+        shutil.copytree(kept, place, symlinks=True)
+        return Clone(place)
+
+    yield give
+    shutil.rmtree(place)
 
 
 def run(clone: Clone, *words: str, armed: str = "", log: str = "") -> int:
@@ -87,11 +93,12 @@ def finished(clone: Clone) -> dict[str, bytes]:
 def no_leftovers(clone: Clone) -> None:
     scratch = clone.path / ".datapin" / "tmp"
     assert not list((scratch / "journal").glob("*"))
+    assert not list((scratch / "rollback").glob("*"))
     Manifest.open(clone.path / "data" / "raw").verify()
 
 
-def test_a_rollback_killed_anywhere_is_old_or_new_and_is_finished(versions: Path, tmp_path: Path) -> None:
-    clean = copied(versions, tmp_path / "clean")
+def test_a_rollback_killed_anywhere_is_old_or_new_and_is_finished(victims: Callable[[], Clone], tmp_path: Path) -> None:
+    clean = victims()
     old = seen(clean)
     assert run(clean, *ROLLBACK, log=str(tmp_path / "points")) == 0
     hits = (tmp_path / "points").read_text().split()
@@ -101,7 +108,7 @@ def test_a_rollback_killed_anywhere_is_old_or_new_and_is_finished(versions: Path
     assert {"rollback.aside", "rollback.placed", "rollback.tree", "rollback.indexed", "rollback.done"} <= set(hits)
     plan = sorted({(name, count) for name in hits for count in {1, hits.count(name)}})
     for name, count in plan:
-        clone = copied(versions, tmp_path / "victim")
+        clone = victims()
         assert run(clone, *ROLLBACK, armed=f"{name}:{count}:exit") == failpoints.KILLED, f"{name} was not reached"
         there = finished(clone)
         assert there in (old, new), f"{name}:{count}: neither the old nor the new versions"
@@ -112,9 +119,9 @@ def test_a_rollback_killed_anywhere_is_old_or_new_and_is_finished(versions: Path
         no_leftovers(clone)
 
 
-def test_a_full_disk_before_the_journal_changes_nothing(versions: Path, tmp_path: Path) -> None:
+def test_a_full_disk_before_the_journal_changes_nothing(victims: Callable[[], Clone]) -> None:
     for name in ("rollback.file", "rollback.staged", "rollback.journal.written"):
-        clone = copied(versions, tmp_path / "victim")
+        clone = victims()
         old = seen(clone)
         assert run(clone, *ROLLBACK, armed=f"{name}:1:oserror=28") == 30, name
         assert seen(clone) == old
@@ -122,18 +129,19 @@ def test_a_full_disk_before_the_journal_changes_nothing(versions: Path, tmp_path
         assert run(clone, *ROLLBACK) == 0
 
 
-def test_a_disk_that_fills_up_afterwards_is_gone_on_with(versions: Path, tmp_path: Path) -> None:
-    clean = copied(versions, tmp_path / "clean")
+def test_a_disk_that_fills_up_afterwards_is_gone_on_with(victims: Callable[[], Clone], tmp_path: Path) -> None:
+    clean = victims()
     assert run(clean, *ROLLBACK) == 0
+    new = seen(clean)
     for name in ("rollback.placed", "checkout.file.written"):
-        clone = copied(versions, tmp_path / "victim")
+        clone = victims()
         assert run(clone, *ROLLBACK, armed=f"{name}:1:oserror=28") == 30, name
-        assert finished(clone) == seen(clean), name
+        assert finished(clone) == new, name
         no_leftovers(clone)
 
 
-def test_what_git_has_changed_since_a_kill_is_not_overwritten(versions: Path, tmp_path: Path) -> None:
-    clone = copied(versions, tmp_path / "victim")
+def test_what_git_has_changed_since_a_kill_is_not_overwritten(victims: Callable[[], Clone]) -> None:
+    clone = victims()
     assert run(clone, *ROLLBACK, armed="rollback.journal.renamed:1:exit") == failpoints.KILLED
     text = (clone.path / "data" / "raw.dvc").read_text()
     (clone.path / "data" / "raw.dvc").write_text(f"{text}desc: mine\n")
@@ -143,8 +151,8 @@ def test_what_git_has_changed_since_a_kill_is_not_overwritten(versions: Path, tm
     no_leftovers(clone)
 
 
-def test_files_edited_after_a_kill_stay_and_all_else_is_finished(versions: Path, tmp_path: Path) -> None:
-    clone = copied(versions, tmp_path / "victim")
+def test_files_edited_after_a_kill_stay_and_all_else_is_finished(victims: Callable[[], Clone]) -> None:
+    clone = victims()
     assert run(clone, *ROLLBACK, armed="rollback.journal.renamed:1:exit") == failpoints.KILLED
     (clone.path / "out" / "c" / "00.bin").write_bytes(b"mine")
     there = finished(clone)

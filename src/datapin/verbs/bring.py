@@ -1,18 +1,18 @@
-"""Manifests that DVC's cache lacks, from where they are: another worktree of this repository, else the remote."""
+"""What DVC's cache lacks, from where it is: another worktree of this repository, else the remote."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from datapin.backends.backend import Backend
 from datapin.backends.local import LocalBackend
 from datapin.base.errors import BadSettings, ManifestMissing, RemoteUnreachable
 from datapin.verbs.place import remote_place
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import other_worktrees
-from datapin.versions.objects import bring_manifests
+from datapin.versions.objects import bring_manifests, bring_outputs
 from datapin.versions.pointer import cache_directory
 from datapin.versions.pointer_file import Pointer
 
@@ -24,23 +24,31 @@ def bring(workspace: Workspace, pointers: Sequence[Pointer]) -> None:
     """
     cache = DvcCache(workspace.root)
     lacking = {pointer.md5: pointer for pointer in pointers if not cache.is_whole(pointer.md5)}
-    for place in _other_caches(workspace.root) if lacking else ():
-        # A cache lays its objects out as a remote does.
-        absent = bring_manifests(workspace.root, LocalBackend(place), list(lacking))
-        lacking = {md5: lacking[md5] for md5 in absent}
-    if not lacking:
-        return
-    first = next(iter(lacking.values()))
-    missing = ManifestMissing(first.dataset, f"{first.md5} in DVC's cache")
-    try:
-        remote = remote_place(workspace).root
-        absent = bring_manifests(workspace.root, remote, list(lacking))
-    except (BadSettings, RemoteUnreachable) as error:
-        raise replace(missing, reason=error.message) from None
+    absent, reason = _bring(workspace, list(lacking), bring_manifests)
     if absent:
         first = lacking[absent[0]]
-        reason = f"{remote.url} does not have it either"
         raise ManifestMissing(first.dataset, f"{first.md5} in DVC's cache", reason)
+
+
+def bring_what_is_somewhere(workspace: Workspace, md5s: Sequence[str]) -> tuple[list[str], str]:
+    """Copy outputs of any kind into DVC's cache; the hashes of those that are nowhere, and why they are not here."""
+    return _bring(workspace, md5s, bring_outputs)
+
+
+def _bring(
+    workspace: Workspace, md5s: Sequence[str], bring_from: Callable[[Path, Backend, Sequence[str]], list[str]]
+) -> tuple[list[str], str]:
+    lacking = list(md5s)
+    for place in _other_caches(workspace.root) if lacking else ():
+        # A cache lays its objects out as a remote does.
+        lacking = bring_from(workspace.root, LocalBackend(place), lacking)
+    if not lacking:
+        return [], ""
+    try:
+        remote = remote_place(workspace).root
+        return bring_from(workspace.root, remote, lacking), f"{remote.url} does not have it either"
+    except (BadSettings, RemoteUnreachable) as error:
+        return lacking, error.message
 
 
 def _other_caches(root: Path) -> list[Path]:

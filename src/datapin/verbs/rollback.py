@@ -20,18 +20,19 @@ from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.diff import Changes
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.presence import ensure_here
-from datapin.verbs.rollback_goals import Goals, goals_of_all, named_goals
-from datapin.verbs.rollback_rows import ReadyDataset, bring, count, make_sure_of_assets, ready
+from datapin.verbs.rollback_bring import bring_goals
+from datapin.verbs.rollback_goals import Goals, OutGoal, goals_of_all, named_goals
+from datapin.verbs.rollback_rows import ReadyDataset, absent_assets, count, make_sure_of_assets, ready
 from datapin.verbs.rollback_unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout_state import arrangement_of
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.dvc_settings import dvc_settings
 from datapin.versions.rollback_journal import RollbackPlan, TreeToWrite, commit_rollback
-from datapin.versions.rollback_outs import PinnedOut, check_cached, files_of
+from datapin.versions.rollback_outs import PinnedOut, differs, files_of
 from datapin.versions.rollback_staging import Staging
 from datapin.versions.rollback_trees import FollowingTree, TreeOutlook, look_at_tree, trees_of
-from datapin.versions.tracking_git import ignoring_patterns
+from datapin.versions.tracking_git import changed_files, ignoring_patterns
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class RollbackReport:
     """What a rollback changed, or would.
 
     `files` are what Git tracks and now differs from its index, unless `is_staged`; `left` did not exist then; `kept`
-    are copies of unsaved edits; `frozen` are stages that `dvc unfreeze` sets free.
+    are copies of unsaved edits; `frozen` are stages that `dvc unfreeze` sets free; `fetched` assets were not here.
     """
 
     datasets: list[RolledBack]
@@ -64,6 +65,7 @@ class RollbackReport:
     is_staged: bool
     is_dry_run: bool
     changes_anything: bool
+    fetched: int
     notes: list[str] = field(default_factory=list)
 
 
@@ -76,12 +78,14 @@ def rollback(
     dry_run: bool = False,
     pin: bool = False,
     force: bool = False,
+    lazy: bool = False,
 ) -> RollbackReport:
     """Bring the named datasets back as `version`, what follows `@` in a selector, has them; `every`: all that DVC pins.
 
-    Raises UnknownDataset, UnknownVersion, UnsavedRows (unless `force`, which keeps copies), Refused for a stage's
-    output (unless `pin`), ManifestMissing, AssetsMissing, RemoteUnreachable, DamagedManifest, StorageFailed; nothing
-    has changed then.
+    All assets are here then; `lazy` leaves those on the remote that are not here now. Raises UnknownDataset,
+    UnknownVersion, UnsavedRows (unless `force`, which keeps copies), Refused for a stage's output (unless `pin`),
+    ManifestMissing, OutputMissing, AssetsMissing, RemoteUnreachable, DamagedManifest, StorageFailed; nothing has
+    changed then.
     """
     if every == bool(names):
         raise Usage("name the datasets to roll back, or --all", "for example `datapin rollback data/raw --to v1`")
@@ -92,13 +96,24 @@ def rollback(
         return goals_of_all(workspace, version) if every else named_goals(workspace, names, version, pin=pin)
 
     goals = find()
+    how = _How(version, force=force, dry_run=dry_run, lazy=lazy)
     if dry_run:
-        return _Rollback(workspace, goals, force=force, dry_run=True).run()
+        return _Rollback(workspace, goals, how).run()
     with ExitStack() as locks:
         for dataset in sorted({one.dataset for one in goals.datasets}):
             locks.enter_context(workspace.edit_lock(dataset))
         # Again: somebody may have edited before we had the locks.
-        return _Rollback(workspace, find(), force=force, dry_run=False).run()
+        return _Rollback(workspace, find(), how).run()
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """What the user asked for, beside the goals."""
+
+    version: str
+    force: bool
+    dry_run: bool
+    lazy: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,67 +128,64 @@ class _MovingTree:
 class _Rollback:
     """One rollback under way."""
 
-    def __init__(self, workspace: Workspace, goals: Goals, *, force: bool, dry_run: bool) -> None:
+    def __init__(self, workspace: Workspace, goals: Goals, how: _How) -> None:
         self._workspace = workspace
         self._root = workspace.root
         self._goals = goals
-        self._force = force
-        self._dry_run = dry_run
+        self._how = how
         self._cache = DvcCache(workspace.root)
         self._state = workspace.cache / "checkout"
 
     def run(self) -> RollbackReport:
-        goals, workspace = self._goals, self._workspace
+        goals, workspace, how = self._goals, self._workspace, self._how
         texts = {path: text for path, text in goals.texts.items() if _differs(self._root / path, text)}
-        outs = [
-            one for one in goals.outs if one.wanted != one.current or not os.path.lexists(self._root / one.wanted.path)
-        ]
-        manifests = [PinnedOut(one.dataset, one.wanted.md5, one.wanted.file) for one in goals.datasets]
-        bring(workspace, [*manifests, *(one.wanted for one in outs)])
-        failpoints.hit("rollback.brought")
+        outs = [one for one in goals.outs if differs(self._root, self._cache, one.wanted)]
+        wanted_outs = [one.wanted for one in outs]
+        bring_goals(workspace, goals, wanted_outs, how.version)
         datasets = [ready(workspace, one) for one in goals.datasets]
-        check_cached([file for one in outs for file in files_of(self._cache, one.wanted) or ()])
         moving = [one for one in datasets if not one.is_there]
         trees = [tree for one in moving for tree in self._trees(one)]
-        unsaved = [*self._unsaved(datasets, texts), *self._edited(trees)]
-        if unsaved and not self._force:
+        unsaved = [*self._unsaved(datasets, outs, texts), *self._edited(trees)]
+        if unsaved and not how.force:
             refuse_or_keep(workspace, unsaved, force=False)
         counts = [count(one) for one in datasets]
+        absent = [(one.goal.dataset, assets) for one in moving if len((assets := absent_assets(workspace, one)).ids)]
         kept: list[str] = []
         is_staged = str(dvc_settings(self._root).get("core", {}).get("autostage", False)).lower() == "true"
-        if not self._dry_run:
-            for dataset in moving:
-                make_sure_of_assets(workspace, dataset)
+        if not how.dry_run:
+            for dataset, assets in absent:
+                make_sure_of_assets(workspace, dataset, assets, is_lazy=how.lazy)
             for tree in trees:
                 self._bring_files(tree)
-            kept = refuse_or_keep(workspace, unsaved, force=self._force)
-            texts = self._commit(moving, [one.wanted for one in outs], texts, trees, is_staged=is_staged)
+            kept = refuse_or_keep(workspace, unsaved, force=how.force)
+            texts = self._commit(moving, wanted_outs, texts, trees, is_staged=is_staged)
         return RollbackReport(
             datasets=[_rolled_back(*one) for one in zip(datasets, counts, strict=True)],
-            files=sorted(texts),
-            outputs=[one.wanted.path for one in outs],
+            files=sorted(texts) if how.dry_run else changed_files(self._root, sorted(texts)),
+            outputs=[one.path for one in wanted_outs],
             trees=[one.tree.target for one in trees],
             left=goals.left,
             kept=kept,
             frozen=goals.frozen,
             is_staged=is_staged,
-            is_dry_run=self._dry_run,
+            is_dry_run=how.dry_run,
             changes_anything=bool(moving or outs or texts),
+            fetched=0 if how.lazy else sum(len(assets.ids) for _, assets in absent),
             notes=goals.notes,
         )
 
-    def _unsaved(self, datasets: Sequence[ReadyDataset], texts: dict[str, bytes]) -> list[Unsaved]:
+    def _unsaved(
+        self, datasets: Sequence[ReadyDataset], outs: Sequence[OutGoal], texts: dict[str, bytes]
+    ) -> list[Unsaved]:
         found: list[Unsaved | None] = []
         for one in datasets:
             goal = one.goal
             if not one.is_there:
                 unsaved = unsaved_rows(
-                    self._workspace, goal.dataset, goal.current, is_pinned=one.is_pinned, dry_run=self._dry_run
+                    self._workspace, goal.dataset, goal.current, is_pinned=one.is_pinned, dry_run=self._how.dry_run
                 )
                 found.append(unsaved)
-        for out in self._goals.outs:
-            if out.wanted != out.current:
-                found.append(unsaved_output(self._root, out.wanted, out.current))
+        found += [unsaved_output(self._root, out.wanted, out.current) for out in outs]
         pointers = {f"{one.goal.dataset}.dvc" for one in datasets}
         for path, text in texts.items():
             if path not in pointers and path not in self._goals.merged:
@@ -190,7 +202,12 @@ class _Rollback:
 
     def _edited(self, trees: Sequence[_MovingTree]) -> list[Unsaved]:
         return [
-            Unsaved(one.tree.target, f"edited: {listed(names, 5)}", Path(one.tree.target), tuple(names))
+            Unsaved(
+                os.path.relpath(one.tree.target, self._workspace.cwd),
+                f"edited: {listed(names, 5)}",
+                Path(one.tree.target),
+                tuple(names),
+            )
             for one in trees
             if (names := one.outlook.edited)
         ]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datapin.base.errors import Refused
+from datapin.base.errors import Refused, UnknownVersion
 from datapin.verbs.selector import name_version
 from datapin.verbs.workspace import Workspace
 from datapin.versions.git import blob_at, files_named, resolve
 from datapin.versions.pointer import Pointer, find_pointers, is_stage_output, read_dataset_pointer
 from datapin.versions.pointer_file import load_yaml, read_lock, read_pointer, stage_outputs
-from datapin.versions.rollback_outs import PinnedOut, lock_outs, pointer_outs
+from datapin.versions.rollback_outs import PinnedOut, lock_outs, pointer_outs, uncached_outputs
 from datapin.versions.rollback_texts import under_name, with_frozen_stage, with_stage_entry
 from datapin.versions.selectors import PinnedVersion
 
@@ -78,7 +78,11 @@ def named_goals(workspace: Workspace, names: Sequence[str], version: str, *, pin
 
 def goals_of_all(workspace: Workspace, rev: str) -> Goals:
     """What `rollback --all --to REV` is to reach: all that DVC pins there, and parameters. Raises UnknownVersion."""
-    root, commit = workspace.root, resolve(workspace.root, rev)
+    root = workspace.root
+    try:
+        commit = resolve(root, rev)
+    except UnknownVersion as error:
+        raise UnknownVersion(rev, f"{error.problem}; --all goes to a tag, a branch or a commit") from None
     goals = Goals()
     now = _all_outs(root, None)
     datasets_now = {pointer.dataset: pointer for pointer in _all_pointers(root, None)}
@@ -96,13 +100,10 @@ def goals_of_all(workspace: Workspace, rev: str) -> Goals:
         if out.stage is not None and other is not None and other.stage is None:
             goals.left.append(path)
             continue
-        kept_by_git = None if out.is_folder else blob_at(root, commit, path)
-        if kept_by_git is not None:
-            goals.texts[path] = kept_by_git
-        elif path in datasets_then and path in manifests:
+        if path in datasets_then and path in manifests:
             goals.add_dataset(DatasetGoal(path, datasets_then[path], datasets_now.get(path)))
         else:
-            goals.add_out(OutGoal(out, other))
+            _add_out(root, commit, goals, OutGoal(out, other))
     goals.left = sorted([*goals.left, *(path for path in now if path not in then)])
     return goals
 
@@ -146,13 +147,25 @@ def _add_stage(workspace: Workspace, goals: Goals, pinned: PinnedVersion) -> Non
     for out in lock_outs(old, file, folders):
         if out.stage != stage:
             continue
-        kept_by_git = None if out.is_folder else blob_at(root, pinned.commit, out.path)
-        if kept_by_git is not None:
-            goals.texts[out.path] = kept_by_git
-        elif out.path in {pinned.dataset, *workspace.datasets()} and out.path in wanted:
+        if out.path in {pinned.dataset, *workspace.datasets()} and out.path in wanted:
             goals.add_dataset(DatasetGoal(out.path, wanted[out.path], pointers.get(out.path)))
         else:
-            goals.add_out(OutGoal(out, current.get(out.path)))
+            _add_out(root, pinned.commit, goals, OutGoal(out, current.get(out.path)))
+
+
+def _add_out(root: Path, commit: str, goals: Goals, goal: OutGoal) -> None:
+    """An output that is no dataset: Git keeps it, or DVC does, or nobody."""
+    out = goal.wanted
+    kept_by_git = None if out.is_folder else blob_at(root, commit, out.path)
+    if kept_by_git is not None:
+        goals.texts[out.path] = kept_by_git
+        return
+    pipeline_file = posixpath.join(posixpath.dirname(out.file), PIPELINE)
+    pipeline = None if out.stage is None else blob_at(root, commit, pipeline_file)
+    if pipeline is not None and out.path in uncached_outputs(pipeline, pipeline_file):
+        goals.notes.append(f"{out.path} is kept by nobody (`cache: false`, not in Git): `dvc repro` makes it again")
+    else:
+        goals.add_out(goal)
 
 
 def _other_kind(dataset: str) -> Refused:

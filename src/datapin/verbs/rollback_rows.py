@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from datapin.base.errors import (
-    AssetsMissing,
-    BadRows,
-    BadSettings,
-    Damage,
-    DamagedManifest,
-    ManifestMissing,
-    RemoteUnreachable,
-)
-from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
-from datapin.manifest.diff import Changes, compare_manifests
+from datapin.base.errors import AssetsMissing, BadRows, BadSettings, Damage, DamagedManifest, ManifestMissing
+from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.base.ids import RAW_ID_BYTES
+from datapin.manifest.columns import Mask
+from datapin.manifest.diff import Changes
 from datapin.manifest.digest import shard_digest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.pair_counts import PairCounter
 from datapin.manifest.schema import asset_columns
-from datapin.verbs.known_remote import not_pushed
+from datapin.transfer.survey import Survey
 from datapin.verbs.place import remote_place
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_goals import DatasetGoal
@@ -34,9 +26,17 @@ from datapin.verbs.rollback_unsaved import pinned_manifest
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.pointer import Pointer
-from datapin.versions.rollback_outs import PinnedOut, bring_outs, check_cached, differs, files_of
+from datapin.versions.rollback_outs import PinnedOut, check_cached, differs
 
 _LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class AbsentAssets:
+    """Assets that are not here, and the keys of their rows."""
+
+    ids: IdMatrix
+    keys: pa.StringArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +55,6 @@ class ReadyDataset:
     is_there: bool
 
 
-def bring(workspace: Workspace, outs: Sequence[PinnedOut]) -> None:
-    """Copy into DVC's cache what it lacks of these. Raises ManifestMissing, DamagedManifest."""
-    cache = DvcCache(workspace.root)
-    absent = [out for out in outs if files_of(cache, out) is None]
-    if not absent:
-        return
-    try:
-        place = remote_place(workspace)
-        gone, reason = bring_outs(workspace.root, place.root, absent), f"{place.root.url} does not have it either"
-    except (BadSettings, RemoteUnreachable) as error:
-        gone, reason = absent, error.message
-    for out in gone:
-        raise ManifestMissing(dataset=out.path, missing=f"{out.md5} in DVC's cache", reason=reason)
-
-
 def ready(workspace: Workspace, goal: DatasetGoal) -> ReadyDataset:
     """The dataset, with its old manifest verified as far as it differs from today's; it was brought before.
 
@@ -85,8 +70,7 @@ def ready(workspace: Workspace, goal: DatasetGoal) -> ReadyDataset:
     pinned = dict(cache.entries(goal.current.md5) or ()) if is_pinned and goal.current is not None else {}
     by_md5 = {md5: directory / name for name, md5 in pinned.items()}
     kept = {name: by_md5[md5] for name, md5 in entries.items() if md5 in by_md5}
-    check_cached([one for one in files if one[0] not in kept])
-    _verify(after, set(kept), jobs=workspace.jobs)
+    _verify(after, check_cached([one for one in files if one[0] not in kept]))
     if is_pinned and goal.current is not None:
         is_there = goal.current.md5 == goal.wanted.md5
     else:
@@ -101,29 +85,39 @@ def count(dataset: ReadyDataset) -> Changes:
     return PairCounter().count(dataset.before, dataset.after)
 
 
-def make_sure_of_assets(workspace: Workspace, dataset: ReadyDataset) -> None:
-    """Assets of rows that come or change are fetched if they are not here; of all others the remote must know.
-
-    Raises AssetsMissing, RemoteUnreachable.
-    """
+def absent_assets(workspace: Workspace, dataset: ReadyDataset) -> AbsentAssets:
+    """The assets of the wanted version, of every column that names some, that are not in the local store."""
     columns = asset_columns(dataset.after.schema)
+    ids, keys = [], []
     table = dataset.after.to_table(columns=columns)
-    absent = {column: _absent(workspace, table[column]) for column in columns}
-    if not any(mask.any() for mask in absent.values()):
+    for column in columns:
+        mask = _absent(workspace, table[column])
+        if mask.any():
+            rows = pa.array(mask)
+            ids.append(ids_from_hex(table[column].filter(rows)))
+            keys += dataset.after.to_table(columns=["key"])["key"].filter(rows).chunks
+    none = np.zeros((0, RAW_ID_BYTES), np.uint8)
+    return AbsentAssets(np.concatenate([none, *ids]), pa.concat_arrays([pa.nulls(0, pa.string()), *keys]))
+
+
+def make_sure_of_assets(workspace: Workspace, dataset: str, absent: AbsentAssets, *, is_lazy: bool) -> None:
+    """Fetch and verify what is not here; `is_lazy`: only see that the remote has it.
+
+    Raises AssetsMissing, RemoteUnreachable, DamagedAsset, StorageFailed.
+    """
+    if not is_lazy:
+        ensure_here(workspace, absent.ids, what=f"rollback of {dataset}", keys=absent.keys)
         return
-    name = dataset.goal.dataset
-    table = table.append_column("key", dataset.after.to_table(columns=["key"])["key"])
-    found = compare_manifests(dataset.before, dataset.after)
-    comes = pc.is_in(table["key"], value_set=pa.concat_arrays([found.added, found.changed]))
-    incoming = np.asarray(comes.to_numpy(zero_copy_only=False), np.bool_)
-    for column, mask in absent.items():
-        wanted = table.filter(pa.array(mask & incoming))
-        if wanted.num_rows:
-            ids = ids_from_hex(wanted[column])
-            ensure_here(workspace, ids, what=f"rollback of {name}", keys=wanted["key"].combine_chunks())
-        lazy = table.filter(pa.array(mask & ~incoming))
-        if lazy.num_rows:
-            _make_sure_remotely(workspace, ids_from_hex(lazy[column]))
+    try:
+        place = remote_place(workspace)
+    except BadSettings as error:
+        raise _missing(absent, np.ones(len(absent.ids), np.bool_), reason=error.message) from None
+    is_there = np.zeros(len(absent.ids), np.bool_)
+    if place.store.check_format():
+        survey = Survey(place.store)
+        is_there = survey.reliable(place.store.index(survey.index)).find(absent.ids)[0]
+    if not is_there.all():
+        raise _missing(absent, ~is_there, where=place.store.url)
 
 
 def _before(workspace: Workspace, goal: DatasetGoal) -> Manifest | None:
@@ -151,45 +145,24 @@ def _output(dataset: str, pointer: Pointer) -> PinnedOut:
     return PinnedOut(dataset, pointer.md5, pointer.file, pointer.stage)
 
 
-def _verify(manifest: Manifest, known: set[str], *, jobs: int) -> None:
-    """Read the shards that are not `known` and compare them with what their footers claim."""
-    if manifest.is_foreign:
-        manifest.verify()
-        return
-
-    def check(number: int) -> None:
-        entry = manifest.shards[number]
-        if entry.path is not None and entry.path.name not in known:
+def _verify(manifest: Manifest, names: Sequence[str]) -> None:
+    """Compare these shards with what their footers claim."""
+    for number, entry in enumerate(manifest.shards):
+        if entry.path is not None and entry.path.name in names:
             seen = shard_digest(manifest.read_shard(number))
             if seen != entry.digest:
                 problem = f"rows hash to {seen[:12]}, its footer says {entry.digest[:12]}"
                 raise DamagedManifest(path=f"{manifest.name}/{entry.path.name}", problem=problem)
 
-    with ThreadPoolExecutor(max(1, min(jobs, 4))) as threads:
-        for _ in threads.map(check, range(len(manifest.shards))):
-            pass
 
-
-def _absent(workspace: Workspace, column: pa.ChunkedArray) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _absent(workspace: Workspace, column: pa.ChunkedArray) -> Mask:
     mask = np.zeros(len(column), np.bool_)
     valid = column.is_valid().to_numpy()
     mask[valid] = workspace.store.missing(ids_from_hex(column.drop_null()))
     return mask
 
 
-def _make_sure_remotely(workspace: Workspace, ids: IdMatrix) -> None:
-    """Raises AssetsMissing if the remote lacks one of these, RemoteUnreachable if it was never asked and is away."""
-    if not_pushed(workspace, ids) == 0:
-        return
-    try:
-        place = remote_place(workspace)
-    except BadSettings as error:
-        raise _missing(ids, reason=error.message) from None
-    there = place.store.index().find(ids)[0] if place.store.check_format() else np.zeros(len(ids), np.bool_)
-    if not there.all():
-        raise replace(_missing(ids[~there]), where=place.store.url)
-
-
-def _missing(ids: IdMatrix, *, reason: str = "") -> AssetsMissing:
-    names = tuple(ids_to_hex(ids[:_LISTED]).to_pylist())
-    return AssetsMissing(names=names, count=len(ids), reason=reason)
+def _missing(absent: AbsentAssets, mask: Mask, *, where: str = "", reason: str = "") -> AssetsMissing:
+    names = absent.keys.filter(pa.array(mask)).slice(0, _LISTED).to_pylist()
+    shown = {"where": where} if where else {}
+    return AssetsMissing(names=tuple(names), count=int(mask.sum()), reason=reason, **shown)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import re
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -95,18 +95,24 @@ def check_list_hash(md5: str) -> str:
 
 def parse_list(data: bytes, where: str) -> list[tuple[str, str]]:
     """Name and hash of each file in DVC's list of a manifest directory. Raises DamagedManifest."""
+    entries = parse_output_list(data, where)
+    for name, _ in entries:
+        if not _SAFE_NAME.match(name):
+            raise DamagedManifest(where, f"holds {name!r}, expected Parquet files only")
+    return entries
+
+
+def parse_output_list(data: bytes, where: str) -> list[tuple[str, str]]:
+    """Name and hash of each file in DVC's list of any output folder. Raises DamagedManifest."""
     try:
         entries = [(entry["relpath"], entry["md5"]) for entry in json.loads(data)]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise DamagedManifest(where, "DVC's list of its files does not parse") from None
-    _check_entries(where, entries)
-    return entries
-
-
-def _check_entries(where: str, entries: Iterable[tuple[object, object]]) -> None:
-    """Names become links and hashes become paths: neither may say more than it must."""
+    # Names become paths in the work tree and hashes become paths in the cache: neither may say more than it must.
     for name, md5 in entries:
-        if not isinstance(name, str) or not _SAFE_NAME.match(name):
-            raise DamagedManifest(where, f"holds {name!r}, expected Parquet files only")
+        is_path = isinstance(name, str) and name == posixpath.normpath(name) and "\0" not in name
+        if not is_path or name.startswith(("/", "../")) or name in ("..", "."):
+            raise DamagedManifest(where, f"holds the path {name!r}")
         if not isinstance(md5, str) or not _MD5.match(md5):
             raise DamagedManifest(where, f"holds hash {md5!r} for {name}, expected 32 hex digits")
+    return entries

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import TypeAlias
 
 from datapin.backends.backend import Backend
 from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, ManifestMissing, ObjectMissing, ToolFailed
-from datapin.base.files import make_directory, publish_bytes
-from datapin.versions.dvc_cache import DvcCache, check_list_hash, parse_list
+from datapin.base.files import make_directory, publish_bytes, publish_file, temporary_name
+from datapin.versions.dvc_cache import DvcCache, check_list_hash, parse_list, parse_output_list
 from datapin.versions.pointer_file import Pointer
 from datapin.versions.tracking import silent
 from datapin.versions.tracking_plain import LeftToDvc, lay_out_plain
@@ -26,6 +27,9 @@ from datapin.versions.tracking_plain import LeftToDvc, lay_out_plain
 _THREADS = 8
 _READINGS = 3  # a body may come damaged through a bad line; what is damaged thrice is damaged there
 _CHUNK_BYTES = 1 << 20
+
+ParseList: TypeAlias = Callable[[bytes, str], list[tuple[str, str]]]
+BringFile: TypeAlias = Callable[[DvcCache, Backend, str], None]
 
 
 def send_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> int:
@@ -55,22 +59,21 @@ def bring_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> list[st
     Raises DamagedManifest if the remote's bytes are not those that the hash names, RemoteUnreachable.
     """
     cache = DvcCache(root)
+    wanted = [md5 for md5 in md5s if not cache.is_whole(check_list_hash(md5))]
+    return [md5 for md5 in wanted if not _bring_folder(cache, remote, md5, parse_list, _bring)]
+
+
+def bring_outputs(root: Path, remote: Backend, md5s: Sequence[str]) -> list[str]:
+    """As `bring_manifests`, for outputs of any kind: files of any size, and folders of them."""
+    cache = DvcCache(root)
     absent = []
-    with ThreadPoolExecutor(_THREADS) as threads:
-        for md5 in md5s:
-            if cache.is_whole(check_list_hash(md5)):
-                continue
-            try:
-                data = _read(remote, md5)
-                entries = parse_list(data, f"{remote.url}/{_key(md5)}")
-                missing = sorted({shard for _, shard in entries if cache.find(shard) is None})
-                for _ in threads.map(lambda shard: _bring(cache, remote, shard), missing):
-                    pass
-            except ObjectMissing:
-                absent.append(md5)
-                continue
-            failpoints.hit("fetch.manifest.shards")
-            _keep(cache, md5, data)
+    for md5 in md5s:
+        if md5.endswith(".dir"):
+            is_here = _bring_folder(cache, remote, md5, parse_output_list, _bring_stream)
+        else:
+            is_here = cache.find(md5) is not None or _is_brought(cache, remote, md5)
+        if not is_here:
+            absent.append(md5)
     return absent
 
 
@@ -131,6 +134,32 @@ def _send(remote: Backend, md5: str, path: Path) -> bool:
     return remote.put_if_absent(_key(md5), path)
 
 
+def _bring_folder(cache: DvcCache, remote: Backend, md5: str, parse: ParseList, bring: BringFile) -> bool:
+    """Everything in the folder, then its list; False if the remote lacks some of it."""
+    kept = cache.find(check_list_hash(md5))
+    try:
+        data = _read(remote, md5) if kept is None else kept.read_bytes()
+        entries = parse(data, f"{remote.url}/{_key(md5)}" if kept is None else str(kept))
+        missing = sorted({file for _, file in entries if cache.find(file) is None})
+        with ThreadPoolExecutor(_THREADS) as threads:
+            for _ in threads.map(lambda file: bring(cache, remote, file), missing):
+                pass
+    except ObjectMissing:
+        return False
+    failpoints.hit("fetch.manifest.shards")
+    if kept is None:
+        _keep(cache, md5, data)
+    return True
+
+
+def _is_brought(cache: DvcCache, remote: Backend, md5: str) -> bool:
+    try:
+        _bring_stream(cache, remote, md5)
+    except ObjectMissing:
+        return False
+    return True
+
+
 def _bring(cache: DvcCache, remote: Backend, md5: str) -> None:
     _keep(cache, md5, _read(remote, md5))
 
@@ -141,6 +170,29 @@ def _read(remote: Backend, md5: str) -> bytes:
         data = remote.get(_key(md5))
         if _md5([data]) == md5.removesuffix(".dir"):
             return data
+    raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name")
+
+
+def _bring_stream(cache: DvcCache, remote: Backend, md5: str) -> None:
+    """A file that may be too large for memory."""
+    target = cache.path_of(md5)
+    make_directory(target.parent)
+    for _ in range(_READINGS):
+        staged = target.parent / temporary_name()
+        try:
+            digest = hashlib.md5(usedforsecurity=False)
+            with staged.open("xb") as file:
+                for chunk in remote.iter_chunks(_key(md5)):
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if digest.hexdigest() == md5:
+                staged.chmod(0o444)  # as DVC protects what its cache holds
+                publish_file(staged, target)
+                return
+        finally:
+            staged.unlink(missing_ok=True)
     raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name")
 
 

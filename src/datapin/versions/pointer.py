@@ -18,7 +18,8 @@ from datapin.base.files import make_directory, temporary_name
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.dvc_settings import cache_directory, default_remote, remote_names
 from datapin.versions.git import blob_at, files_named
-from datapin.versions.pointer_file import Pointer, has_summary, read_lock, read_pointer, stage_outputs
+from datapin.versions.pointer_file import Pointer, has_summary, read_lock, stage_outputs
+from datapin.versions.pointer_text import read_pointer_text
 from datapin.versions.tracking import track
 
 __all__ = [
@@ -64,7 +65,7 @@ def find_outputs(root: Path, rev: str | None = None) -> tuple[list[Pointer], lis
         if name == "dvc.lock":
             pointers = read_lock(text, file, _working_folders(root, file, rev))
         else:
-            pointers = read_pointer(text, file) if has_summary(text) or b".dir" in text else []
+            pointers = read_pointer_text(text, file) if has_summary(text) or b".dir" in text else []
         ours = name != "dvc.lock" and has_summary(text)
         for pointer in pointers:
             if ours or cache.holds_manifest(pointer, in_work_tree=rev is None):
@@ -84,7 +85,7 @@ def read_dataset_pointer(root: Path, dataset: str, *, rev: str | None = None) ->
     file = f"{dataset}.dvc"
     text = _text(root, file, rev)
     if text is not None:
-        for pointer in read_pointer(text, file):
+        for pointer in read_pointer_text(text, file):
             if pointer.dataset == dataset:
                 return pointer
     for lock_file in files_named(root, "dvc.lock", rev=rev):

@@ -25,19 +25,25 @@ _NO_TEXT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 def read_pointer_text(text: bytes, file: str) -> list[Pointer]:
     """The same as `read_pointer`, a hundred times as fast where the text is plain."""
-    found = _PLAIN.match(text)
+    found = read_plain_pointer(text, file)
     if found is None:
         return read_pointer(text, file)
+    return [] if found.dataset.startswith(("../", "/")) or found.dataset in ("..", ".") else [found]
+
+
+def read_plain_pointer(text: bytes, file: str) -> Pointer | None:
+    """The one folder, inside of the repository or not, that a plain text pins; None if the text is not plain."""
+    found = _PLAIN.match(text)
+    if found is None:
+        return None
     path = found["path"].decode()
     sources = [line.removeprefix("      - ") for line in (found["source"] or b"").decode().splitlines()]
     if any(word.lower() in _NO_TEXT for word in (path, *sources)):
-        return read_pointer(text, file)
+        return None
     dataset = posixpath.normpath(posixpath.join(posixpath.dirname(file), path))
-    if dataset.startswith(("../", "/")) or dataset in ("..", "."):
-        return []
     summary: dict[str, object] | None = None
     if found["meta"] and found["for"] == found["md5"]:
         summary = {"for": found["for"].decode(), "digest": found["digest"].decode()}
         summary |= {"rows": int(found["rows"]), "bytes": int(found["bytes"])}
         summary |= {"source": sources} if sources else {}
-    return [Pointer(dataset, file, found["md5"].decode(), int(found["files"]), int(found["size"]), summary)]
+    return Pointer(dataset, file, found["md5"].decode(), int(found["files"]), int(found["size"]), summary)

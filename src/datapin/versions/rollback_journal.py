@@ -26,13 +26,13 @@ from datapin.base.errors import (
     YourError,
     listed,
 )
-from datapin.base.files import fsync_directory, lock, make_directory, publish_bytes
+from datapin.base.files import fsync_directory, lock, make_directory, publish_bytes, sweep_temporaries
 from datapin.versions.dvc_lock import is_in_use, repository_lock
 from datapin.versions.dvc_settings import dvc_settings
 from datapin.versions.tracking_git import stage
 from datapin.versions.tracking_links import register_folder
 
-_JOURNAL = Path("journal") / "rollback"
+_JOURNAL = Path("rollback") / "journal"
 _LOCK = Path("locks") / "rollback"
 _DVC_WAIT_S = 60.0
 _ABSENT, _CONTENT = "absent", "sha256:"
@@ -92,6 +92,7 @@ def commit_rollback(root: Path, scratch: Path, plan: RollbackPlan, write_tree: W
                 names = listed([os.path.relpath(path, root) for path in others], 3)
                 raise Refused(f"{names}: changed while the rollback was made ready", "run the command again")
             make_directory((scratch / _JOURNAL).parent)
+            sweep_temporaries((scratch / _JOURNAL).parent, older_than_s=0.0)  # nobody else writes there now
             failpoints.hit("rollback.ready")
             publish_bytes(scratch / _JOURNAL, json.dumps(asdict(plan)).encode(), failpoint="rollback.journal")
             _place_all(plan)

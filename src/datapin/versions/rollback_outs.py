@@ -6,27 +6,23 @@ A dataset's manifest is one of them; a model file or a plain folder is another.
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datapin.backends.backend import Backend
-from datapin.base import failpoints
-from datapin.base.errors import DamagedManifest, ObjectMissing, Refused
-from datapin.base.files import fsync_directory, make_directory, temporary_name
-from datapin.versions.dvc_cache import DvcCache
+from datapin.base.errors import DamagedManifest, Refused
+from datapin.versions.dvc_cache import DvcCache, parse_output_list
 from datapin.versions.pointer_file import load_yaml
+from datapin.versions.pointer_text import read_plain_pointer
 
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
+_KINDS = ("outs", "metrics", "plots")
 _THREADS = 4
-_READINGS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +43,10 @@ class PinnedOut:
 
 def pointer_outs(text: bytes, file: str) -> list[PinnedOut]:
     """The outputs of a `.dvc` file. Raises BadSettings, Refused."""
+    plain = read_plain_pointer(text, file)
+    if plain is not None:
+        one = _out({"path": plain.dataset, "md5": plain.md5}, "", file, None)
+        return [] if one is None else [one]
     document = load_yaml(text, file)
     folder = posixpath.join(posixpath.dirname(file), str(document.get("wdir") or "."))
     return _outs(document.get("outs"), folder, file, None)
@@ -63,6 +63,20 @@ def lock_outs(text: bytes, file: str, folders: Mapping[str, str]) -> list[Pinned
     return found
 
 
+def uncached_outputs(text: bytes, file: str) -> set[str]:
+    """Paths that the stages of a `dvc.yaml` put out with `cache: false`: DVC keeps their hashes only."""
+    stages = load_yaml(text, file).get("stages")
+    found = set()
+    for stage in stages.values() if isinstance(stages, dict) else ():
+        body = stage if isinstance(stage, dict) else {}
+        folder = posixpath.join(posixpath.dirname(file), str(body.get("wdir") or "."))
+        for out in (one for kind in _KINDS for one in body.get(kind) or () if isinstance(one, dict)):
+            for path, said in out.items():
+                if isinstance(said, dict) and said.get("cache") is False:
+                    found.add(posixpath.normpath(posixpath.join(folder, str(path))))
+    return found
+
+
 def files_of(cache: DvcCache, out: PinnedOut) -> list[tuple[str, Path]] | None:
     """Name below the output, and cached file, of everything in it; None if the cache lacks any. One file has name "".
 
@@ -75,33 +89,18 @@ def files_of(cache: DvcCache, out: PinnedOut) -> list[tuple[str, Path]] | None:
     return None if any(path is None for _, path in found) else [(name, path) for name, path in found if path]
 
 
-def bring_outs(root: Path, remote: Backend, outs: Iterable[PinnedOut]) -> list[PinnedOut]:
-    """Copy these outputs from the DVC remote to the cache; those that the remote does not have whole.
+def check_cached(files: Sequence[tuple[str, Path]]) -> list[str]:
+    """Read cached objects and compare them with their names. Raises DamagedManifest.
 
-    Raises DamagedManifest if the remote's bytes are not those that the hash names, RemoteUnreachable.
+    The names of those that cannot be compared: DVC 2 named text files by their bytes with other line ends; it kept its
+    objects one level higher.
     """
-    cache = DvcCache(root)
-    absent = []
-    for out in outs:
-        try:
-            if cache.find(out.md5) is None:
-                _bring(cache, remote, out.md5)
-            missing = sorted({md5 for _, md5 in _entries(cache, out) or () if cache.find(md5) is None})
-            with ThreadPoolExecutor(_THREADS) as threads:
-                for _ in threads.map(partial(_bring, cache, remote), missing):
-                    failpoints.hit("rollback.brought")
-        except ObjectMissing:
-            absent.append(out)
-    return absent
-
-
-def check_cached(files: Sequence[tuple[str, Path]]) -> None:
-    """Read cached objects and compare them with their names. Raises DamagedManifest."""
+    of_today = [one for one in files if one[1].parent.parent.name == "md5"]
     with ThreadPoolExecutor(_THREADS) as threads:
-        for (_, path), seen in zip(files, threads.map(md5_of_file, [path for _, path in files]), strict=True):
-            # DVC 2 named text files by their bytes with other line ends; it kept them one level higher.
-            if path.parent.parent.name == "md5" and seen != f"{path.parent.name}{path.name}".removesuffix(".dir"):
+        for (_, path), seen in zip(of_today, threads.map(md5_of_file, [path for _, path in of_today]), strict=True):
+            if seen != f"{path.parent.name}{path.name}".removesuffix(".dir"):
                 raise DamagedManifest(str(path), "does not hash to its name; DVC's cache is damaged")
+    return [name for name, path in files if path.parent.parent.name != "md5"]
 
 
 def md5_of_file(path: Path) -> str:
@@ -156,38 +155,4 @@ def _entries(cache: DvcCache, out: PinnedOut) -> list[tuple[str, str]] | None:
     path = cache.find(out.md5)
     if path is None:
         return None
-    try:
-        entries = [(entry["relpath"], entry["md5"]) for entry in json.loads(path.read_bytes())]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise DamagedManifest(str(path), "DVC's list of its files does not parse") from None
-    for name, md5 in entries:
-        is_safe = isinstance(name, str) and name == posixpath.normpath(name) and "\0" not in name
-        if not is_safe or name.startswith(("/", "../")) or name in ("..", "."):
-            raise DamagedManifest(str(path), f"holds the path {name!r}")
-        if not isinstance(md5, str) or not _MD5.match(md5) or md5.endswith(".dir"):
-            raise DamagedManifest(str(path), f"holds hash {md5!r} for {name}, expected 32 hex digits")
-    return sorted(entries)
-
-
-def _bring(cache: DvcCache, remote: Backend, md5: str) -> None:
-    target = cache.path_of(md5)
-    key = f"files/md5/{md5[:2]}/{md5[2:]}"
-    make_directory(target.parent)
-    for _ in range(_READINGS):
-        staged = target.parent / temporary_name()
-        try:
-            digest = hashlib.md5(usedforsecurity=False)
-            with staged.open("xb") as file:
-                for chunk in remote.iter_chunks(key):
-                    digest.update(chunk)
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            if digest.hexdigest() == md5.removesuffix(".dir"):
-                staged.chmod(0o444)  # as DVC protects what its cache holds
-                os.replace(staged, target)
-                fsync_directory(target.parent)
-                return
-        finally:
-            staged.unlink(missing_ok=True)
-    raise DamagedManifest(f"{remote.url}/{key}", "does not hash to its name")
+    return sorted(parse_output_list(path.read_bytes(), str(path)))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +14,11 @@ import pyarrow.parquet as pq
 
 from datapin.base import failpoints
 from datapin.base.errors import Refused
-from datapin.base.files import fsync_directory, fsync_path, make_directory, temporary_name, write_all
-from datapin.versions.dvc_settings import dvc_settings
+from datapin.base.files import fsync_directory, fsync_path, make_directory, sweep_temporaries, temporary_name, write_all
+from datapin.versions.laying_out import COPIES, lay_out_file, link_kinds
 from datapin.versions.rollback_journal import Placement, discard, fingerprint
 
 _THREADS = 8  # they wait for the disk
-_CLONE = 0x40049409  # FICLONE of linux/fs.h
-_COPIES = ("reflink", "copy")
 
 
 class Staging:
@@ -30,14 +26,15 @@ class Staging:
 
     def __init__(self, root: Path, scratch: Path) -> None:
         self._scratch = scratch
-        self._kinds = _link_kinds(root)
+        sweep_temporaries(scratch)
+        self._kinds = link_kinds(root)
         self.placements: list[Placement] = []
         self.rows: list[Path] = []
 
     @property
     def makes_copies(self) -> bool:
         """Whether DVC's settings ask for copies in the work tree, not links into its cache."""
-        return set(self._kinds) <= set(_COPIES)
+        return set(self._kinds) <= set(COPIES)
 
     def add_text(self, target: Path, data: bytes) -> None:
         """A small file that Git keeps; it gets the mode of the one that is there."""
@@ -57,7 +54,7 @@ class Staging:
     def add_file(self, target: Path, cached: Path, *, is_executable: bool = False) -> None:
         """An output of one file, laid out from DVC's cache as DVC would."""
         staged = self._staged_for(target)
-        _lay_out(cached, staged, self._kinds)
+        lay_out_file(cached, staged, self._kinds)
         if is_executable and not staged.is_symlink() and staged.stat().st_nlink == 1:
             staged.chmod(staged.stat().st_mode | 0o111)
         self._is_staged(staged)
@@ -78,7 +75,7 @@ class Staging:
             name, cached = one
             here = None if kept is None else kept.get(name)
             if here is None or not _linked(here, staged / name):
-                _lay_out(cached, staged / name, self._kinds)
+                lay_out_file(cached, staged / name, self._kinds)
 
         with ThreadPoolExecutor(_THREADS) as threads:
             for _ in threads.map(put, files):
@@ -112,35 +109,6 @@ class Staging:
     def _is_staged(self, staged: Path) -> None:
         fsync_directory(staged.parent)
         failpoints.hit("rollback.staged")
-
-
-def _link_kinds(root: Path) -> tuple[str, ...]:
-    """How DVC makes files of the work tree from those of its cache, the first that works."""
-    said = dvc_settings(root).get("cache", {}).get("type", _COPIES)
-    return tuple(kind.strip() for kind in (said.split(",") if isinstance(said, str) else said))
-
-
-def _lay_out(cached: Path, path: Path, kinds: Sequence[str]) -> None:
-    for kind in (*kinds, "copy"):
-        if kind == "reflink" and not _cloned(cached, path):
-            continue
-        if kind in ("hardlink", "symlink"):
-            with suppress(OSError):
-                os.link(cached, path) if kind == "hardlink" else os.symlink(os.path.abspath(cached), path)
-                return
-            continue
-        if kind == "copy":
-            shutil.copyfile(cached, path)
-        fsync_path(path)
-        return
-
-
-def _cloned(cached: Path, path: Path) -> bool:
-    with cached.open("rb") as source, path.open("wb") as target, suppress(OSError):
-        fcntl.ioctl(target, _CLONE, source.fileno())
-        return True
-    path.unlink()
-    return False
 
 
 def _linked(here: Path, path: Path) -> bool:

@@ -29,6 +29,22 @@ def is_tracked(root: Path, path: str) -> bool:
     return done.returncode != 0 or bool(done.stdout)
 
 
+def changed_files(root: Path, paths: Sequence[str]) -> list[str]:
+    """Those of these files that Git does not have as they are: changed, staged, or not tracked; not what it ignores.
+
+    All of them if Git cannot tell.
+    """
+    if not paths:
+        return []
+    done = _git(root, "--literal-pathspecs", "status", "--porcelain", "-z", "--no-renames", "-uall", "--", *paths)
+    below = _git(root, "rev-parse", "--show-prefix")  # Git names files from the top of its work tree
+    if done.returncode != 0 or below.returncode != 0:
+        return list(paths)
+    prefix = os.fsdecode(below.stdout.removesuffix(b"\n"))
+    names = {os.fsdecode(line[3:]) for line in done.stdout.split(b"\0")}
+    return [path for path in paths if f"{prefix}{path}" in names]
+
+
 def stage(root: Path, paths: Sequence[str]) -> None:
     """Put these files into Git's index. Raises ToolFailed."""
     done = _git(root, "--literal-pathspecs", "add", "--", *paths)

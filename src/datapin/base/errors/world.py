@@ -52,10 +52,11 @@ class ManifestMissing(WorldError):
 
 @dataclass
 class OutputMissing(WorldError):
-    """The bytes of a single-file output (a model) that a pointer pins are nowhere."""
+    """The bytes of an output (a model) that a pointer pins are nowhere."""
 
     path: str
     problem: str
+    advice: str = ""
     exit_code = EXIT_MISSING
 
     @property
@@ -64,7 +65,7 @@ class OutputMissing(WorldError):
 
     @property
     def hint(self) -> str:
-        return f"run `dvc pull {self.path}`, or `dvc repro` to make it again"
+        return self.advice or f"run `dvc pull {self.path}`, or `dvc repro` to make it again"
 
 
 @dataclass

@@ -22,6 +22,7 @@ from datapin.verbs.rollback import RollbackReport, RolledBack, rollback
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
 @click.option("--pin", is_flag=True, help="A stage's output: bring the whole stage back and freeze it.")
 @click.option("-f", "--force", is_flag=True, help="Keep a copy of unsaved edits and go on.")
+@click.option("--lazy", is_flag=True, help="Leave on the remote what is not here; it must be there.")
 @jobs_option
 @common_options
 def command(
@@ -31,6 +32,7 @@ def command(
     dry_run: bool,
     pin: bool,
     force: bool,
+    lazy: bool,
     jobs: int | None,
     as_json: bool,
     quiet: bool,
@@ -48,6 +50,7 @@ def command(
         dry_run=dry_run,
         pin=pin,
         force=force,
+        lazy=lazy,
     )
     if as_json:
         emit_json(_document(report))
@@ -74,6 +77,7 @@ def _document(report: RollbackReport) -> dict[str, Any]:
         "left": report.left,
         "kept": report.kept,
         "frozen": report.frozen,
+        "fetched": report.fetched,
         "staged": report.is_staged,
         "dry_run": report.is_dry_run,
     }
@@ -87,7 +91,7 @@ def _show(report: RollbackReport, root: Path) -> None:
     for name in report.outputs:
         click.echo(f"{printable(name)}: brought back")
     for name in report.trees:
-        click.echo(f"{printable(name)}: files follow")
+        click.echo(f"{printable(os.path.relpath(name))}: files follow")
     for name in report.left:
         click.echo(f"{printable(name)}: did not exist then, left as it is")
     for name in report.kept:
@@ -95,6 +99,8 @@ def _show(report: RollbackReport, root: Path) -> None:
     if not report.changes_anything:
         click.echo("nothing to do")
     elif report.is_dry_run:
+        if report.fetched:
+            click.echo(f"{report.fetched:,} assets would be fetched first")
         click.echo("dry run: nothing was changed")
     else:
         _show_ways_on(report, root)
@@ -114,5 +120,7 @@ def _line(one: RolledBack) -> str:
     before = "nothing" if one.before is None else one.before[:19]
     if one.before == one.after:
         return f"{printable(one.dataset)}: {one.after[:19]}, as it was"
-    counts = f"{one.added:,} rows added, {one.removed:,} removed, {one.changed:,} changed"
+    counts = (
+        f"{one.added:,} {'row' if one.added == 1 else 'rows'} added, {one.removed:,} removed, {one.changed:,} changed"
+    )
     return f"{printable(one.dataset)}: {before} → {one.after[:19]}: {counts}"
