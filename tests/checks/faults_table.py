@@ -13,6 +13,7 @@ TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))  # as pytest's setting `pythonpath` does
 
 from checks.planted import Fault, fault_of  # noqa: E402
+from datapin.checks import waivers  # noqa: E402
 from datapin.checks.check import GROUPS  # noqa: E402
 from datapin.checks.register import CHECKS  # noqa: E402
 
@@ -48,18 +49,19 @@ def collect_faults() -> set[Fault]:
 def page(faults: set[Fault]) -> str:
     """The text of docs/checks.md. A check without a fault, or a fault of no check, is an error."""
     named = {fault.check for fault in faults}
-    known = {check.name for check in CHECKS}
+    asks = {check.name: check.asks for check in CHECKS} | waivers.ASKS
+    known = set(asks)
     assert named == known, f"checks without a planted fault: {known - named}; faults of no check: {named - known}"
     parts = [_HEAD]
-    for group in GROUPS:
-        checks = [check for check in CHECKS if check.group == group]
-        if not checks:
+    for group in (*GROUPS, "waivers"):
+        names = [name for name in asks if name.partition(".")[0] == group]
+        if not names:
             continue
         parts.append(f"\n## {group}\n\n| check | asks |\n|---|---|\n")
-        parts += [f"| `{check.name}` | {_cell(check.asks)} |\n" for check in checks]
+        parts += [f"| `{name}` | {_cell(asks[name])} |\n" for name in names]
         parts.append("\n| check | planted fault | result |\n|---|---|---|\n")
-        for check in checks:
-            of_check = sorted(fault for fault in faults if fault.check == check.name)
+        for name in names:
+            of_check = sorted(fault for fault in faults if fault.check == name)
             parts += [f"| `{fault.check}` | {_cell(fault.fault)} | {fault.severity} |\n" for fault in of_check]
     return "".join(parts)
 

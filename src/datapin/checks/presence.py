@@ -1,7 +1,251 @@
-"""The checks of the group presence."""
+"""The checks of the group presence: is all that a commit pins on the remote? Asked of the remote itself, by listing."""
 
 from __future__ import annotations
 
-from datapin.checks.check import Check
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
-CHECKS: tuple[Check, ...] = ()
+from datapin.base.errors import DamagedManifest, DamagedPack, DatapinError
+from datapin.base.findings import Finding
+from datapin.checks.check import Check, capped, unread
+from datapin.checks.presence_look import OBJECTS, Look, Places, look_at
+from datapin.checks.subject import Subject
+from datapin.store.layout import index_key, loose_key, pack_key
+from datapin.transfer.root_records import FINAL, PENDING, RootRecord, read_root, version_name, version_of_key
+from datapin.transfer.survey import objects_of
+from datapin.versions.dvc_cache import DvcCache, parse_output_list
+from datapin.versions.git import files_named
+from datapin.versions.pushed_outputs import PushedOutput, pushed_outputs
+
+_KEYS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """One of DVC's objects that must be there: what it holds, and its size if that is known."""
+
+    md5: str
+    what: str
+    size_bytes: int | None
+
+
+def _remote(subject: Subject) -> Iterator[Finding]:
+    look = look_at(subject)
+    if look.has_store:
+        return
+    if subject.pins:
+        hint = "run `datapin push` where the data is, or check the remote's URL"
+        yield Finding("error", "presence.remote", look.name, "holds no store: nothing was ever pushed there", hint)
+    else:
+        yield Finding("note", "presence.remote", look.name, "holds no store; no dataset is pinned yet")
+
+
+def _manifests(subject: Subject) -> Iterator[Finding]:
+    check = "presence.manifests"
+    look = look_at(subject)
+    wanted: dict[str, list[_Object]] = {}
+    for dataset, pointer in subject.pins.items():
+        try:
+            wanted[dataset] = _objects(subject, look, pointer.md5, "its manifest")
+        except DatapinError as error:
+            yield unread(subject, check, dataset, error)
+    hints = {dataset: f"run `datapin push {dataset}` where its data is" for dataset in wanted}
+    yield from _missing(look, check, wanted, hints)
+
+
+def _outputs(subject: Subject) -> Iterator[Finding]:
+    check = "presence.outputs"
+    look = look_at(subject)
+    wanted: dict[str, list[_Object]] = {}
+    hints = {}
+    for output in _other_outputs(subject):
+        if isinstance(output, Finding):
+            yield output
+        elif output.remote not in (None, look.side.name):
+            message = f"is kept on the remote {output.remote}, which was not asked"
+            hint = f"run `datapin verify --check {check} --remote-name {output.remote}`"
+            yield Finding("warning", check, output.path, message, hint)
+        else:
+            try:
+                wanted[output.path] = _objects(subject, look, output.md5, "it", output.size_bytes)
+                hints[output.path] = f"run `dvc push {output.path}` where it is, or `dvc repro` and `dvc push`"
+            except DatapinError as error:
+                yield unread(subject, check, output.path, error)
+    yield from _missing(look, check, wanted, hints)
+
+
+def _other_outputs(subject: Subject) -> Iterator[PushedOutput | Finding]:
+    """The outputs that are no datasets, and findings on pointers that cannot be read."""
+    commit = subject.commit if subject.rev is not None else None
+    for file in files_named(subject.root, "*.dvc", "dvc.lock", rev=commit):
+        try:
+            found = pushed_outputs(file, subject.read)
+        except DatapinError as error:
+            yield unread(subject, "presence.outputs", file, error)
+        else:
+            yield from (output for output in found if output.path not in subject.pins)
+
+
+def _packs(look: Look, dataset: str) -> Iterator[Finding]:
+    lost = look.lost(dataset)
+    for pack, places in lost.packs.items():
+        text = f"{pack_key(pack.hex())} {look.bad_packs[pack]}"
+        yield _lacking(look, "presence.packs", dataset, text, places)
+
+
+def _loose(look: Look, dataset: str) -> Iterator[Finding]:
+    lost = look.lost(dataset)
+    names = [row.tobytes() for row in lost.loose_ids]
+    for name in dict.fromkeys(names):
+        text = f"{loose_key(name.hex())} {look.bad_loose[name]}"
+        yield _lacking(look, "presence.loose", dataset, text, lost.loose[[one == name for one in names]])
+
+
+def _index_files(subject: Subject) -> Iterator[Finding]:
+    check = "presence.index"
+    look = look_at(subject)
+    for name, size in look.survey.index.items():
+        kept = look.store.kept_index_bytes(name)
+        if kept is not None and kept != size:
+            message = f"has {size} bytes, expected {kept}: nobody who does not know it yet can read it"
+            yield Finding(
+                "error", check, f"{look.name}: {index_key(name)}", message, "delete it, then run `datapin push`"
+            )
+    yield from _of_each(check, _index, "assets")(subject)
+
+
+def _index(look: Look, dataset: str) -> Iterator[Finding]:
+    places = look.lost(dataset).unknown
+    if len(places):
+        yield _lacking(look, "presence.index", dataset, "no index file names them", places)
+
+
+def _roots(look: Look, dataset: str) -> Iterator[Finding]:
+    pointer = look.subject.pins[dataset]
+    version = version_name(dataset, look.subject.pinned(dataset).digest, pointer.md5)
+    named = [key for key in look.survey.roots if version_of_key(key) == version]
+    older = [key for key in look.survey.roots if not version_of_key(key)]
+    seen: list[tuple[str, RootRecord]] = []
+    problems = []
+    for keys in (named, older):
+        for key in keys:
+            try:
+                record = read_root(look.store, key)
+            except DamagedPack as error:
+                problems += [error.message] if key in named else []
+                continue
+            if record is not None and record.version == version:
+                seen.append((key, record))
+        final = [(key, record) for key, record in seen if record.state == FINAL]
+        safe = [key for key, record in final if not look.survey.condemned.has_any_of(objects_of(record))]
+        if safe:
+            return
+        problems += [f"{key} relies on what a collection of garbage is about to delete" for key, _ in final]
+    problems += [_unfinished(key, record) for key, record in seen if record.state != FINAL]
+    problems = problems or ["no root record says that it was pushed whole"]
+    hint = f"run `datapin push {dataset}` where its data is"
+    message = f"is not safe on {look.name}: {'; '.join(problems[:_KEYS_SHOWN])}"
+    yield Finding("error", "presence.roots", dataset, message, hint)
+
+
+def _unfinished(key: str, record: RootRecord) -> str:
+    who = f" by {record.actor}" if record.actor else ""
+    when = f" of {record.time}" if record.time else ""
+    if record.state == PENDING:
+        return f"{key} is pending: the push{who}{when} has not ended"
+    return f"{key} is {record.state}: a collection of garbage overtook the push{who}{when}"
+
+
+def _of_each(
+    check: str, find: Callable[[Look, str], Iterable[Finding]], what: str
+) -> Callable[[Subject], Iterator[Finding]]:
+    """A check that looks at one dataset after the other; one that cannot be read hides none of the others."""
+
+    def run(subject: Subject) -> Iterator[Finding]:
+        look = look_at(subject)
+        if not subject.pins:
+            return
+        _ = look.survey  # if it cannot be read, no dataset can be looked for: said once, by the runner
+        for dataset in subject.pins:
+            try:
+                found = list(find(look, dataset))
+            except DatapinError as error:
+                yield unread(subject, check, dataset, error)
+            else:
+                yield from capped(found, what)
+
+    return run
+
+
+def _lacking(look: Look, check: str, dataset: str, problem: str, places: Places) -> Finding:
+    """A finding on assets at these places of the manifest that cannot be had."""
+    keys = look.lost(dataset).keys(places, _KEYS_SHOWN)
+    more = ", …" if len(places) > len(keys) else ""
+    message = f"{len(places)} asset(s) cannot be had from {look.name}: {problem} ({', '.join(keys)}{more})"
+    return Finding("error", check, dataset, message, f"run `datapin push {dataset}` where its data is")
+
+
+def _objects(subject: Subject, look: Look, md5: str, what: str, size: int | None = None) -> list[_Object]:
+    """The object `md5`, and if it is DVC's list of a folder, those of the files in it.
+
+    Raises DamagedManifest for a list that does not parse or does not hash to its name.
+    """
+    cache = DvcCache(subject.root)
+    if not md5.endswith(".dir"):
+        return [_Object(md5, what, size)]
+    path = cache.find(md5)
+    data = look.list_of_files(md5) if path is None else path.read_bytes()
+    objects = [_Object(md5, f"DVC's list of the files of {what}", None if data is None else len(data))]
+    if data is None:
+        return objects
+    if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+        raise DamagedManifest(md5, "DVC's list of its files does not hash to its name")
+    for name, shard in parse_output_list(data, md5):
+        place = cache.find(shard)
+        objects.append(_Object(shard, name, None if place is None else place.stat().st_size))
+    return objects
+
+
+def _missing(look: Look, check: str, wanted: dict[str, list[_Object]], hints: dict[str, str]) -> Iterator[Finding]:
+    """Findings on the objects that are not there, or not as long as they must be; one look for all."""
+    seen = look.sizes({one.md5 for objects in wanted.values() for one in objects})
+    for where, objects in wanted.items():
+        found = []
+        for one in objects:
+            size = seen.get(one.md5)
+            if size is None:
+                problem = f"{one.what} is not on {look.name} ({OBJECTS}/{one.md5[:2]}/{one.md5[2:]})"
+            elif one.size_bytes is not None and size != one.size_bytes:
+                problem = f"{one.what} has {size} bytes on {look.name}, expected {one.size_bytes}"
+            else:
+                continue
+            found.append(Finding("error", check, where, problem, hints[where]))
+        yield from capped(found, "objects")
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("presence.remote", "Is there a remote that answers and holds a store?", _remote),
+    Check(
+        "presence.manifests",
+        "Is every shard of every pinned manifest on the remote, and DVC's list of them?",
+        _manifests,
+    ),
+    Check("presence.index", "Does the remote's index name every asset of the pinned rows?", _index_files),
+    Check(
+        "presence.packs",
+        "Is every pack that they need on the remote, as long as it must be?",
+        _of_each("presence.packs", _packs, "packs"),
+    ),
+    Check(
+        "presence.loose",
+        "Is every large asset that they need on the remote, as long as it must be?",
+        _of_each("presence.loose", _loose, "assets"),
+    ),
+    Check(
+        "presence.roots",
+        "Does a final root record keep every pinned version from being collected as garbage?",
+        _of_each("presence.roots", _roots, "records"),
+    ),
+    Check("presence.outputs", "Is every other output that DVC pushes, a model for example, on the remote?", _outputs),
+)

@@ -90,10 +90,12 @@ class RemoteStore:
         self._kept.keep(_ABILITIES, json.dumps(said).encode())
         return found
 
-    def list_index(self) -> frozenset[str]:
-        """Names of the index files. Raises RemoteUnreachable."""
-        listed = (_INDEX_KEY.fullmatch(found.key) for found in self.backend.iter_objects(f"{INDEX}/"))
-        return frozenset(match[1] for match in listed if match)
+    def list_index(self) -> dict[str, int]:
+        """Name and size of every index file. Raises RemoteUnreachable."""
+        listed = (
+            (_INDEX_KEY.fullmatch(found.key), found.size_bytes) for found in self.backend.iter_objects(f"{INDEX}/")
+        )
+        return {match[1]: size for match, size in listed if match}
 
     def list_packs(self) -> dict[bytes, int]:
         """The raw id and size of every pack, also of those that no index names. Raises RemoteUnreachable."""
@@ -124,6 +126,11 @@ class RemoteStore:
         """The index as it was read last if it has all of these assets, else as it is now. Raises as `index`."""
         known = self._index
         return known if known.find(ids)[0].all() else self.index()
+
+    def kept_index_bytes(self, name: str) -> int | None:
+        """The size of the index file `name` as it was when it was read, None if it is not kept here."""
+        data = self._kept_index.find(f"{name}{INDEX_SUFFIX}")
+        return len(data) if data is not None and index_file_name(data) == name else None
 
     def publish_index(self, entries: Entries) -> str:
         """Add an index file; everything it names must be durable there already. Its name. Raises RemoteUnreachable."""

@@ -47,7 +47,7 @@ class Survey:
             condemned = threads.submit(read_condemned, remote)
             index, roots, packs = [future.result() for future in [threads.submit(call, remote) for call in calls]]
             self.condemned = condemned.result()
-        self.index: frozenset[str] = index
+        self.index: dict[str, int] = index
         self.roots: tuple[str, ...] = roots
         self.packs: dict[bytes, int] = packs
 
