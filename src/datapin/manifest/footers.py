@@ -123,6 +123,16 @@ def read_footer(path: Path, shown_path: str) -> Footer:
     return Footer(path, schema, sum(group.rows for group in groups), groups, marks, is_ours, first, last)
 
 
+def read_writer(path: Path, shown_path: str) -> str:
+    """The program that says it wrote the file, `parquet-cpp-arrow version 21.0.0` for example; empty if none does.
+
+    Raises as `read_footer`.
+    """
+    with readable(path, shown_path):
+        writer = _read_tail(path, shown_path)[1].get(6)
+    return writer.decode("utf-8", "replace") if isinstance(writer, bytes) else ""
+
+
 def _read_tail(path: Path, shown_path: str) -> tuple[int, dict[int, Any]]:
     """The file's length, and the fields of Parquet's FileMetaData."""
     number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

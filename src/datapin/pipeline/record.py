@@ -92,17 +92,24 @@ def encode_record(run: TrainRun, outputs: Mapping[str, bytes]) -> bytes:
 def read_record(path: Path) -> dict[str, Any]:
     """The run record in the file `path`. Raises StorageFailed if it cannot be read, DamagedModel if it is not one."""
     try:
-        document = json.loads(path.read_bytes())
+        data = path.read_bytes()
     except OSError as error:
         raise StorageFailed(action="read", path=str(path), problem=error.strerror or str(error)) from None
+    return parse_record(data, str(path))
+
+
+def parse_record(data: bytes, path: str) -> dict[str, Any]:
+    """The run record whose bytes are `data`, called `path` in errors. Raises DamagedModel if it is not one."""
+    try:
+        document = json.loads(data)
     except ValueError as error:
-        raise DamagedModel(path=str(path), problem=f"not JSON: {error}") from None
+        raise DamagedModel(path=path, problem=f"not JSON: {error}") from None
     runs = document.get("runs") if isinstance(document, dict) else None
     if not isinstance(runs, list) or len(runs) != 1 or not isinstance(runs[0], dict):
-        raise DamagedModel(path=str(path), problem="expected one run in it")
+        raise DamagedModel(path=path, problem="expected one run in it")
     if runs[0].get("format") != FORMAT:
         seen = runs[0].get("format")
-        raise DamagedModel(path=str(path), problem=f"run record of format {seen!r}, expected {FORMAT}")
+        raise DamagedModel(path=path, problem=f"run record of format {seen!r}, expected {FORMAT}")
     return dict(runs[0])
 
 

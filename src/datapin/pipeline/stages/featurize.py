@@ -57,7 +57,7 @@ def run_featurize(context: StageContext, params_file: Path) -> StageReport:
 
 def featurize(context: StageContext, params: FeaturizeParams) -> StageReport:
     """Run the stage: the output manifest is swapped in whole, or nothing changes."""
-    operator = Features(tuple(_extractor(one, context.root) for one in params.extract))
+    operator = operator_of(params, context.root)
     with output_place(context, STAGE, params.output, [params.input]) as place:
         source = open_input(context, STAGE, params.input)
         if FEATURES in source.schema.names:
@@ -96,7 +96,7 @@ class _Run:
             _chunks(source, waiting),
             plan,
             self._context,
-            _engine(self._operator, self._context.jobs),
+            engine_of(self._operator, self._context.jobs),
             total=source.rows,
         )
         for mapped in _with_rows_named(mapped_rows, source):
@@ -164,6 +164,11 @@ def _refuse_not_finite(vectors: npt.NDArray[np.float32], rows: Rows) -> None:
         )
 
 
+def operator_of(params: FeaturizeParams, root: Path) -> Features:
+    """What the stage applies to each asset; code of the user's lies below `root`. Raises OperatorRefused."""
+    return Features(tuple(_extractor(one, root) for one in params.extract))
+
+
 def _extractor(params: ExtractorParams, root: Path) -> ImageExtractor | UserFunction:
     if isinstance(params, UserFunctionParams):
         return _user_function(params, root)
@@ -186,7 +191,8 @@ def _user_function(params: UserFunctionParams, root: Path) -> UserFunction:
     return UserFunction(str(root), module, function, canonical_json(params.params), canonical_json(code))
 
 
-def _engine(operator: Features, jobs: int) -> LocalEngine:
+def engine_of(operator: Features, jobs: int) -> LocalEngine:
+    """Where the extractors of `operator` may run."""
     # Code of the user's never runs in this process: there it could meet more threads, and other bits, than in a worker.
     has_user_code = any(isinstance(one, UserFunction) for one in operator.extractors)
     return LocalEngine(jobs, alone_s=None if has_user_code else ALONE_S)

@@ -102,7 +102,7 @@ class _Work:
 
     def settle_images(self, context: StageContext) -> tuple[int, int]:
         """Images that do not decode are dropped or refused; the others take the asked form. Rows computed, reused."""
-        operator = _operator(self.params)
+        operator = operator_of(self.params)
         chosen = self._rows_to_map()
         if not chosen.any():
             return 0, 0
@@ -204,7 +204,8 @@ class _Work:
             self.findings.append(Finding("warning", check, self.params.input, message))
 
 
-def _operator(params: PrepareParams) -> CheckImage | NormaliseImage:
+def operator_of(params: PrepareParams) -> CheckImage | NormaliseImage:
+    """What the stage applies to each image."""
     if not params.makes_images:
         return CheckImage()
     size = (params.resize[0], params.resize[1]) if params.resize else None

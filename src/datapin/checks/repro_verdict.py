@@ -1,0 +1,252 @@
+"""What a rerun gave, judged output by output: identical, equal, hardly different for a known reason, or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from datapin.base.errors import Damage, DatapinError, StorageFailed, listed
+from datapin.base.findings import Finding, Severity
+from datapin.checks.repro_clone import CleanClone
+from datapin.checks.repro_difference import Difference
+from datapin.checks.repro_files import compare_files
+from datapin.checks.repro_outputs import PinnedOutputs, is_manifest
+from datapin.checks.repro_rerun import Rerun
+from datapin.checks.repro_tables import compare_manifest_rows
+from datapin.manifest.manifest import Manifest
+from datapin.pipeline.environment import EnvironmentDifference, environment_differences
+from datapin.pipeline.record import RECORD, parse_record
+from datapin.versions.dvc_lock import overlap
+from datapin.versions.lock_stages import LockedFile, LockedStage
+
+NAME = "repro.outputs"
+_MOST_CAUSES = 4
+_FIX = "seed it, sort what it lists, take no time from the clock; then `dvc repro` and commit dvc.lock"
+
+
+@dataclass(slots=True)
+class Verdict:
+    """All findings, and how many outputs came out with the same bytes."""
+
+    findings: list[Finding] = field(default_factory=list)
+    stages: int = 0
+    outputs: int = 0
+    identical: int = 0
+
+
+@dataclass(slots=True)
+class _Judge:
+    pinned: PinnedOutputs
+    clone: CleanClone
+    result: Rerun
+    lock: Mapping[tuple[str, str], LockedStage]  # as the rerun wrote it
+    environment: list[EnvironmentDifference] | None  # None: no run record tells
+    spoiled: dict[str, Difference] = field(default_factory=dict)  # outputs that differ, by path
+    verdict: Verdict = field(default_factory=Verdict)
+
+    def judge(self, stage: LockedStage) -> None:
+        """Add the findings on one stage; the stages before it have been judged."""
+        if stage.name in self.result.failed:
+            message = f"the stage failed: {self.result.failed[stage.name]}"
+            self._find(
+                "error", f"stage {stage.name}", message, f"run `dvc repro --force {stage.name}` in a clean clone"
+            )
+            return
+        self.verdict.stages += 1
+        self.verdict.outputs += len(stage.outs)
+        again = self.lock.get((stage.file, stage.name))
+        absent = [out.path for out in stage.outs if not (self.clone.root / out.path).exists()]
+        if again is None or absent:
+            why = "dvc.yaml has no such stage any more, or one before it failed" if absent else "DVC did not note it"
+            self._find(
+                "error", f"stage {stage.name}", f"was not run again: {listed(absent, 3) or why}; {why}", _HINT_RUN
+            )
+            return
+        written = {out.path: out.md5 for out in again.outs}
+        differences: dict[str, Difference] = {}
+        for out in stage.outs:
+            if out.path in written and written[out.path] == out.md5 and out.md5 is not None:
+                self.verdict.identical += 1
+                continue
+            try:
+                differences[out.path] = self._compare(out)
+            except DatapinError as error:
+                self._find("error", out.path, f"could not be compared: {error.message}", error.hint)
+        for path, difference in differences.items():
+            if difference.grade != "equal":
+                self.spoiled[path] = difference
+        causes = self._causes(stage, again)
+        for path, difference in differences.items():
+            self._settle(path, difference, stage, differences, causes)
+
+    def _compare(self, out: LockedFile) -> Difference:
+        place = self.clone.root / out.path
+        if place.is_dir() != (out.md5 or "").endswith(".dir"):
+            return Difference("different", f"is {'a folder' if place.is_dir() else 'a file'} now")
+        old = self.pinned.files(out)
+        try:
+            if not place.is_dir():
+                return compare_files(old[""], place, out.path)
+            new = {one.relative_to(place).as_posix(): one for one in sorted(place.rglob("*")) if one.is_file()}
+            if is_manifest(list(old)) and is_manifest(list(new)):
+                before = self.pinned.manifest(out, self.clone.scratch / "pinned")
+                return compare_manifest_rows(before, Manifest.open(place, out.path))
+            return _compare_folders(old, new)
+        except OSError as error:
+            raise StorageFailed("read", out.path, error.strerror or str(error)) from None
+
+    def _settle(
+        self,
+        path: str,
+        difference: Difference,
+        stage: LockedStage,
+        siblings: Mapping[str, Difference],
+        causes: Sequence[str],
+    ) -> None:
+        grade, message = difference.grade, difference.message
+        if grade == "opaque":
+            # Nobody can look into a model; what it says of the same rows tells whether it is the same.
+            readable = [
+                one for one in stage.outs if one.path != path and one.path.endswith((".json", ".parquet", ".csv"))
+            ]
+            known = [siblings[one.path].grade for one in readable if one.path in siblings]
+            is_judged = bool(readable) and all(one in ("equal", "close") for one in known)
+            message += "; its metrics and predicted labels are the same" if is_judged else ""
+            grade = "close" if is_judged else "different"
+        reasons = f": {'; '.join(causes)}" if causes else ""
+        if grade == "equal":
+            is_known = path.endswith(RECORD) or self._is_elsewhere or bool(self.spoiled)
+            self._find("note" if is_known else "warning", path, message, "")
+        elif grade == "close" and self._is_elsewhere:
+            self._find("warning", path, f"is not the same in its last digits: {message}{reasons}", _HINT_HERE)
+        else:
+            self._find("error", path, f"is another one: {message}{reasons}", _HINT_HERE if self._is_elsewhere else _FIX)
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether the run record names an environment in which numbers may differ."""
+        return any(one.reach in ("numbers", "results") for one in self.environment or ())
+
+    def _causes(self, stage: LockedStage, again: LockedStage) -> list[str]:
+        before = [path for path in self.spoiled if any(overlap(path, dep.path) for dep in stage.deps)]
+        if before:
+            return [f"it follows from {listed(before, 3)}"]
+        recipe = _recipe(stage, again, {out.path for one in self.pinned.stages for out in one.outs})
+        if recipe:
+            return recipe
+        reaching = [one.cause for one in self.environment or () if one.reach != "nothing"]
+        if reaching:
+            return ["likely for " + ", ".join(reaching[:_MOST_CAUSES])]
+        if self.environment is None:
+            return [f"no run record tells where it was made; here it ran with {self.result.surroundings}"]
+        return [
+            "the environment is the recorded one, so the stage does not give the same twice; it ran with "
+            + self.result.surroundings
+        ]
+
+    def _find(self, severity: Severity, where: str, message: str, hint: str) -> None:
+        self.verdict.findings.append(Finding(severity, NAME, where, message, hint))
+
+
+_HINT_RUN = "run `dvc repro`, then commit dvc.lock"
+_HINT_HERE = "install what the run record names, or run `dvc repro` here and commit what it gives"
+
+
+def judge(pinned: PinnedOutputs, clone: CleanClone, result: Rerun) -> Verdict:
+    """Compare every pinned output with what the rerun has put in its place in the clone."""
+    lock: dict[tuple[str, str], LockedStage] = {}
+    for file in pinned.lock_files:
+        path = clone.root / file
+        for stage in pinned.stages_of(file, path.read_bytes() if path.is_file() else b""):
+            lock[stage.file, stage.name] = stage
+    judging = _Judge(pinned, clone, result, lock, _environment(pinned, clone))
+    if result.problem:
+        judging.verdict.findings.append(Finding("error", NAME, "dvc repro", result.problem, _HINT_RUN))
+        return judging.verdict
+    for stage in _in_order([stage for stage in pinned.stages if not pinned.is_frozen(stage)]):
+        judging.judge(stage)
+    known = {(stage.file, stage.name) for stage in pinned.stages}
+    for file, name in sorted(set(lock) - known):
+        message = f"{file} does not pin it, so there is nothing to compare its outputs with"
+        judging.verdict.findings.append(Finding("error", NAME, f"stage {name}", message, _HINT_RUN))
+    return judging.verdict
+
+
+def _environment(pinned: PinnedOutputs, clone: CleanClone) -> list[EnvironmentDifference] | None:
+    """What differs between the pinned run record and the new one, None unless there are both."""
+    for stage in pinned.stages:
+        for out in stage.outs:
+            if out.path.rpartition("/")[2] != RECORD:
+                continue
+            try:
+                before = parse_record(pinned.files(out)[""].read_bytes(), out.path)
+                after = parse_record((clone.root / out.path).read_bytes(), out.path)
+            except (OSError, Damage, KeyError):
+                continue
+            return environment_differences(before.get("environment") or {}, after.get("environment") or {})
+    return None
+
+
+def _in_order(stages: list[LockedStage]) -> Iterator[LockedStage]:
+    """Each stage after those whose outputs it reads."""
+    waiting = list(stages)
+    while waiting:
+        ready = [one for one in waiting if not any(_reads(one, other) for other in waiting if other is not one)]
+        yield from ready or waiting  # a circle, which DVC refuses to run
+        waiting = [one for one in waiting if one not in ready] if ready else []
+
+
+def _reads(stage: LockedStage, other: LockedStage) -> bool:
+    return any(overlap(dep.path, out.path) for dep in stage.deps for out in other.outs)
+
+
+def _recipe(stage: LockedStage, again: LockedStage, outputs: set[str]) -> list[str]:
+    """What the commit says otherwise than its own `dvc.lock` did: parameters, command, files."""
+    found = [
+        f"dvc.lock was written with {name} {was!r}, {file} says {now!r}"
+        for file in dict.fromkeys([*stage.params, *again.params])
+        for name, was, now in _params(stage.params.get(file), again.params.get(file), "")
+    ]
+    if stage.command != again.command:
+        found.append(f"dvc.lock was written with the command {stage.command!r}, dvc.yaml says {again.command!r}")
+    now = {dep.path: dep.md5 for dep in again.deps}
+    for dep in stage.deps:
+        if dep.path not in outputs and now.get(dep.path) != dep.md5:
+            found.append(f"dvc.lock was written with another {dep.path}")
+    return found[:_MOST_CAUSES]
+
+
+def _params(before: Any, after: Any, name: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in dict.fromkeys([*before, *after]):
+            yield from _params(before.get(key), after.get(key), f"{name}.{key}" if name else str(key))
+    elif before != after:
+        yield name, before, after
+
+
+def _compare_folders(before: Mapping[str, Path], after: Mapping[str, Path]) -> Difference:
+    lost, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))
+    if lost or new:
+        parts = [
+            f"{len(names)} file(s) are {kind}: {listed(names, 3)}"
+            for names, kind in ((lost, "missing"), (new, "new"))
+            if names
+        ]
+        return Difference("different", "; ".join(parts))
+    found = []
+    for name in sorted(before):
+        if _bytes(before[name]) != _bytes(after[name]):
+            found.append((name, compare_files(before[name], after[name], name)))
+    if not found:
+        return Difference("equal", "the files are equal")
+    worst = max(found, key=lambda one: ("equal", "close", "opaque", "different").index(one[1].grade))
+    grade = worst[1].grade
+    return Difference(
+        grade, f"{len(found)} file(s) of {len(before)} differ, for example {worst[0]}: {worst[1].message}"
+    )
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes()
