@@ -45,13 +45,18 @@ def previous_of(context: StageContext, dataset: str) -> Manifest | None:
         return None
 
 
+def inputs_of(manifest: Manifest) -> dict[str, str]:
+    """The digests of the datasets that it says it was made from; none if it does not say so."""
+    try:
+        inputs = json.loads(manifest.properties.get(INPUTS, "{}"))
+    except ValueError:
+        return {}
+    return {str(name): str(digest) for name, digest in inputs.items()} if isinstance(inputs, dict) else {}
+
+
 def properties_from(source: Manifest, dataset: str) -> dict[str, str]:
     """What an output inherits from its input, and the digests of everything it is made from."""
-    try:
-        inputs = json.loads(source.properties.get(INPUTS, "{}"))
-    except ValueError:
-        inputs = {}
-    return {**source.properties, INPUTS: canonical_json({**inputs, dataset: source.digest})}
+    return {**source.properties, INPUTS: canonical_json({**inputs_of(source), dataset: source.digest})}
 
 
 class OutputPlace:

@@ -16,8 +16,10 @@ from datapin.base.errors import StageRefused, listed
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.classes import CLASSES
 from datapin.pipeline.context import StageContext
+from datapin.pipeline.leaks import leak_columns, refuse_leaks
 from datapin.pipeline.metrics import Codes, Floats
 from datapin.pipeline.output import open_input
+from datapin.pipeline.recipe import TRAIN
 from datapin.pipeline.record import input_digests
 from datapin.pipeline.train_params import TrainParams
 
@@ -67,6 +69,8 @@ def read_training_rows(context: StageContext, params: TrainParams, *, wants_numb
     if not is_fit.any():
         problem = f"{params.input} has no rows with split = {params.fit_split!r}, expected rows to learn from"
         raise _refused(problem, "set prepare's split shares in params.yaml, or train.fit_split to the split you use")
+    related = manifest.to_table(leak_columns(names))
+    refuse_leaks("train", params.input, related, may_be_augmented=(TRAIN, params.fit_split))
     keys = _text(table["key"])
     return TrainingRows(
         keys=keys,

@@ -46,7 +46,7 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
             augmenting = read_params(params, stage, AugmentParams)
             if augmenting.mode != "online":  # a recipe needs no images; who reads with it fetches them
                 _bring_input(workspace, stage, augmenting.input)
-            return augment.augment(context, augmenting)
+            return augment.augment(context, augmenting, read_params(params, "prepare", PrepareParams))
         case "featurize":
             featurizing = read_params(params, stage, FeaturizeParams)
             _bring_input(workspace, stage, featurizing.input)

@@ -16,12 +16,14 @@ from datapin.manifest.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.derived import derive_assets, rows_of, with_assets
+from datapin.pipeline.leaks import refuse_leaks
 from datapin.pipeline.map import name_damaged_row
 from datapin.pipeline.operators.augment import AugmentImage
-from datapin.pipeline.output import OutputPlace, open_input, output_place, previous_of, properties_from
+from datapin.pipeline.output import OutputPlace, inputs_of, open_input, output_place, previous_of, properties_from
 from datapin.pipeline.params import read_params
 from datapin.pipeline.recipe import RECIPE, TRAIN
-from datapin.pipeline.stage_params import AugmentParams
+from datapin.pipeline.split_rule import SOURCE_COLUMNS, rows_off_rule
+from datapin.pipeline.stage_params import AugmentParams, PrepareParams
 
 STAGE = "augment"
 _PNG_SUFFIX = r"(?i)\.(png|jpe?g|gif|bmp|tiff?|webp|pgm|ppm|pnm)$"
@@ -29,28 +31,65 @@ _PNG_SUFFIX = r"(?i)\.(png|jpe?g|gif|bmp|tiff?|webp|pgm|ppm|pnm)$"
 
 def run_augment(context: StageContext, params_file: Path) -> StageReport:
     """Run the stage with its section of the params file. Raises BadSettings, StageRefused and what storage raises."""
-    return augment(context, read_params(params_file, STAGE, AugmentParams))
+    preparing = read_params(params_file, "prepare", PrepareParams)
+    return augment(context, read_params(params_file, STAGE, AugmentParams), preparing)
 
 
-def augment(context: StageContext, params: AugmentParams) -> StageReport:
-    """Run the stage: the output manifest is swapped in whole, or nothing changes."""
+def augment(context: StageContext, params: AugmentParams, preparing: PrepareParams | None = None) -> StageReport:
+    """Run the stage: the output manifest is swapped in whole, or nothing changes.
+
+    With the params of prepare, rows whose split is not the one that it gives them are refused, too.
+    """
     if params.splits != [TRAIN]:
         others = [name for name in params.splits if name != TRAIN]
         seen = f"the splits {listed(others)} would be augmented" if others else "no split is named"
         raise StageRefused(
             STAGE, f"{seen}; only train rows ever are", "set splits: [train] in params.yaml: anything else leaks"
         )
-    operator = AugmentImage(
-        operators=params.operators, seed=params.seed, fill=params.fill, resampling=params.resampling
-    )
+    operator = operator_of(params)
     with output_place(context, STAGE, params.output, [params.input]) as place:
         source = open_input(context, STAGE, params.input)
         table = source.to_table()
         if "split" not in table.column_names:
             raise StageRefused(STAGE, f"{params.input} has no split column", "run `datapin run prepare` first")
+        refuse_leaks(STAGE, params.input, table)
+        if preparing is not None:
+            _refuse_edited_splits(context, params, preparing, source, table)
         if params.mode == "online":
             return _write_recipe(context, params, operator, place, source, table)
         return _write_copies(context, params, operator, place, source, table)
+
+
+def _refuse_edited_splits(
+    context: StageContext, params: AugmentParams, preparing: PrepareParams, source: Manifest, table: pa.Table
+) -> None:
+    """Held against the dataset that prepare read, if it lies here as it was then; else `datapin verify` does it."""
+    folder = context.root / preparing.input
+    recorded = inputs_of(source).get(preparing.input)
+    if params.input != preparing.output or recorded is None or not folder.is_dir():
+        return
+    raw = Manifest.open(folder, preparing.input)
+    if raw.digest != recorded:
+        return
+    before = raw.to_table([name for name in SOURCE_COLUMNS if name in raw.schema.names])
+    off = rows_off_rule(table, before, preparing)
+    if len(off):
+        chosen = table.select(["key", "split"]).take(pa.array(off[:5]))
+        rows = [
+            f"{key} ({split})"
+            for key, split in zip(*(chosen[name].to_pylist() for name in ("key", "split")), strict=True)
+        ]
+        raise StageRefused(
+            STAGE,
+            f"{params.input}: {len(off)} row(s) are not in the split that prepare gives them: "
+            f"{listed(rows + [''] * (len(off) - len(rows)), 5)}",
+            f"run `dvc repro prepare`; to place rows by hand give {preparing.input} a split and set keep_split: true",
+        )
+
+
+def operator_of(params: AugmentParams) -> AugmentImage:
+    """What makes each copy."""
+    return AugmentImage(operators=params.operators, seed=params.seed, fill=params.fill, resampling=params.resampling)
 
 
 def _write_recipe(

@@ -26,6 +26,7 @@ from datapin.pipeline.fingerprint import (
     library_versions,
     memo_key,
 )
+from datapin.pipeline.leaks import leak_columns, refuse_leaks
 from datapin.pipeline.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
 from datapin.pipeline.operators.features import ColorHist, Features, Hog, ImageExtractor, Pixels
 from datapin.pipeline.operators.user_code import UserFunction
@@ -62,6 +63,7 @@ def featurize(context: StageContext, params: FeaturizeParams) -> StageReport:
         source = open_input(context, STAGE, params.input)
         if FEATURES in source.schema.names:
             raise StageRefused(STAGE, f"{params.input} has a column {FEATURES!r} already", "name another input")
+        refuse_leaks(STAGE, params.input, source.to_table(leak_columns(source.schema.names)))
         operator, findings = _checked(operator, source, context)
         run = _Run(operator, params, context)
         extractors = canonical_json([one.identity()["use"] for one in operator.extractors])
