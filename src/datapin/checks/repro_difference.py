@@ -10,6 +10,8 @@ Grade = Literal["equal", "close", "opaque", "different"]
 """equal: the same content in other bytes. close: only numbers with fractions differ, and those hardly. opaque: other
 bytes of a kind that nobody here can read. different: anything else."""
 
+GRADES: tuple[Grade, ...] = ("equal", "close", "opaque", "different")
+
 CLOSE_ROWS = 1e-5
 """How far apart numbers in manifests may be to be close, relative to the larger one, or absolute below 1."""
 

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from datapin.base.errors import Damage
-from datapin.checks.repro_difference import CLOSE_REPORTS, Difference, Grade, NumberGaps
+from datapin.base.errors import Damage, listed
+from datapin.checks.repro_difference import CLOSE_REPORTS, GRADES, Difference, Grade, NumberGaps
 from datapin.checks.repro_tables import compare_parquet
 from datapin.manifest.columns import shown
 from datapin.pipeline.record import RECORD, parse_record
@@ -46,6 +46,21 @@ def compare_files(before: Path, after: Path, name: str) -> Difference:
     if "\0" in texts[0] or "\0" in texts[1]:
         return _bytes_differ(before, after)
     return _compare_texts(*texts, _names(texts, name))
+
+
+def compare_folders(before: Mapping[str, Path], after: Mapping[str, Path]) -> Difference:
+    """What differs between two folders, given by the files in them. Raises as `compare_files`."""
+    lost, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))
+    if lost or new:
+        kinds = ((lost, "missing"), (new, "new"))
+        parts = [f"{len(names)} file(s) are {kind}: {listed(names, 3)}" for names, kind in kinds if names]
+        return Difference("different", "; ".join(parts))
+    names = [name for name in sorted(before) if before[name].read_bytes() != after[name].read_bytes()]
+    if not names:
+        return Difference("equal", "the files are equal, DVC's list of them is not")
+    found = [(name, compare_files(before[name], after[name], name)) for name in names]
+    name, worst = max(found, key=lambda one: GRADES.index(one[1].grade))
+    return Difference(worst.grade, f"{len(names)} file(s) of {len(before)} differ, for example {name}: {worst.message}")
 
 
 def _record(data: bytes) -> dict[str, Any] | None:

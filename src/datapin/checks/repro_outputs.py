@@ -18,6 +18,7 @@ from datapin.versions.dvc_cache import DvcCache, check_list_hash
 from datapin.versions.dvc_lock import overlap
 from datapin.versions.git import blob_at, files_named
 from datapin.versions.lock_stages import LockedFile, LockedStage, read_stages
+from datapin.versions.pipelines import read_pipelines
 from datapin.versions.pointer_file import load_yaml, stage_outputs
 
 LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
@@ -46,8 +47,8 @@ class PinnedOutputs:
 
     def folder_of(self, stage: LockedStage) -> str:
         """Where the stage runs, relative to the root."""
-        here = posixpath.dirname(stage.file) or "."
-        return self._folders(stage.file).get(stage.name.split("@", 1)[0], here)
+        folders, here = self._folders(stage.file), posixpath.dirname(stage.file) or "."
+        return folders.get(stage.name) or folders.get(stage.name.split("@", 1)[0], here)
 
     @cached_property
     def frozen(self) -> set[tuple[str, str]]:
@@ -138,8 +139,12 @@ class PinnedOutputs:
             raise OutputMissing(path, f"neither here nor at {remote.root.url}") from None
 
     def _folders(self, lock_file: str) -> dict[str, str]:
-        pipeline = self._text(_beside(lock_file))
-        return stage_outputs(pipeline, _beside(lock_file))[0] if b"wdir" in pipeline else {}
+        file = _beside(lock_file)
+        pipeline = self._text(file)
+        if b"wdir" in pipeline and b"${" in pipeline:  # a template, which only DVC can fill in
+            stages = read_pipelines(self.subject.root, self.commit, [file], ()).stages
+            return {stage.name: stage.folder for stage in stages}
+        return stage_outputs(pipeline, file)[0] if b"wdir" in pipeline else {}
 
     def _files(self, pattern: str) -> list[str]:
         return files_named(self.subject.root, pattern, rev=self.commit)

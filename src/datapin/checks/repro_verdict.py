@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from datapin.base.errors import Damage, DatapinError, StorageFailed, listed
+from datapin.base.errors import Damage, DatapinError, OutputMissing, StorageFailed, listed
 from datapin.base.findings import Finding, Severity
 from datapin.checks.repro_clone import CleanClone
 from datapin.checks.repro_difference import Difference
-from datapin.checks.repro_files import compare_files
+from datapin.checks.repro_files import compare_files, compare_folders
 from datapin.checks.repro_outputs import PinnedOutputs, is_manifest
 from datapin.checks.repro_rerun import Rerun
 from datapin.checks.repro_tables import compare_manifest_rows
@@ -43,6 +42,7 @@ class _Judge:
     result: Rerun
     lock: Mapping[tuple[str, str], LockedStage]  # as the rerun wrote it
     environment: list[EnvironmentDifference] | None  # None: no run record tells
+    recorded: Mapping[str, str]  # dataset: digest, as the run record tells
     spoiled: dict[str, Difference] = field(default_factory=dict)  # outputs that differ, by path
     verdict: Verdict = field(default_factory=Verdict)
 
@@ -85,17 +85,31 @@ class _Judge:
         place = self.clone.root / out.path
         if place.is_dir() != (out.md5 or "").endswith(".dir"):
             return Difference("different", f"is {'a folder' if place.is_dir() else 'a file'} now")
-        old = self.pinned.files(out)
         try:
             if not place.is_dir():
-                return compare_files(old[""], place, out.path)
+                return compare_files(self.pinned.files(out)[""], place, out.path)
             new = {one.relative_to(place).as_posix(): one for one in sorted(place.rglob("*")) if one.is_file()}
-            if is_manifest(list(old)) and is_manifest(list(new)):
-                before = self.pinned.manifest(out, self.clone.scratch / "pinned")
-                return compare_manifest_rows(before, Manifest.open(place, out.path))
-            return _compare_folders(old, new)
+            if is_manifest(list(new)):
+                return self._compare_rows(out, Manifest.open(place, out.path))
+            return compare_folders(self.pinned.files(out), new)
+        except OutputMissing as error:
+            # A stage's outputs need not be pushed: its inputs are, and here it was run again.
+            return Difference("opaque", f"the bytes differ, and those pinned are {error.problem}")
         except OSError as error:
             raise StorageFailed("read", out.path, error.strerror or str(error)) from None
+
+    def _compare_rows(self, out: LockedFile, after: Manifest) -> Difference:
+        try:
+            before = self.pinned.manifest(out, self.clone.scratch / "pinned")
+        except OutputMissing as error:
+            recorded = self.recorded.get(out.path)
+            if recorded is None:
+                raise
+            if recorded == after.digest:
+                return Difference("equal", "the rows have the digest in the run record, the bytes differ")
+            message = f"the digest is {after.digest[:19]}, in the run record {recorded[:19]}; the pinned rows are "
+            return Difference("different", message + error.problem)
+        return compare_manifest_rows(before, after)
 
     def _settle(
         self,
@@ -111,14 +125,14 @@ class _Judge:
             readable = [
                 one for one in stage.outs if one.path != path and one.path.endswith((".json", ".parquet", ".csv"))
             ]
-            known = [siblings[one.path].grade for one in readable if one.path in siblings]
-            is_judged = bool(readable) and all(one in ("equal", "close") for one in known)
-            message += "; its metrics and predicted labels are the same" if is_judged else ""
+            known = [siblings[one.path].grade if one.path in siblings else "equal" for one in readable]
+            told = [one for one in known if one != "opaque"]
+            is_judged = bool(told) and all(one in ("equal", "close") for one in told)
+            message += "; the metrics and predictions beside it are the same" if is_judged else ""
             grade = "close" if is_judged else "different"
         reasons = f": {'; '.join(causes)}" if causes else ""
         if grade == "equal":
-            is_known = path.endswith(RECORD) or self._is_elsewhere or bool(self.spoiled)
-            self._find("note" if is_known else "warning", path, message, "")
+            self._find("note", path, message, "")
         elif grade == "close" and self._is_elsewhere:
             self._find("warning", path, f"is not the same in its last digits: {message}{reasons}", _HINT_HERE)
         else:
@@ -161,7 +175,12 @@ def judge(pinned: PinnedOutputs, clone: CleanClone, result: Rerun) -> Verdict:
         path = clone.root / file
         for stage in pinned.stages_of(file, path.read_bytes() if path.is_file() else b""):
             lock[stage.file, stage.name] = stage
-    judging = _Judge(pinned, clone, result, lock, _environment(pinned, clone))
+    records = _records(pinned, clone)
+    environment = None
+    if records is not None:
+        environment = environment_differences(*(one.get("environment") or {} for one in records))
+    recorded = records[0].get("inputs") if records is not None else None
+    judging = _Judge(pinned, clone, result, lock, environment, recorded if isinstance(recorded, dict) else {})
     if result.problem:
         judging.verdict.findings.append(Finding("error", NAME, "dvc repro", result.problem, _HINT_RUN))
         return judging.verdict
@@ -174,18 +193,17 @@ def judge(pinned: PinnedOutputs, clone: CleanClone, result: Rerun) -> Verdict:
     return judging.verdict
 
 
-def _environment(pinned: PinnedOutputs, clone: CleanClone) -> list[EnvironmentDifference] | None:
-    """What differs between the pinned run record and the new one, None unless there are both."""
+def _records(pinned: PinnedOutputs, clone: CleanClone) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The pinned run record and the new one, None unless there are both."""
     for stage in pinned.stages:
         for out in stage.outs:
             if out.path.rpartition("/")[2] != RECORD:
                 continue
             try:
                 before = parse_record(pinned.files(out)[""].read_bytes(), out.path)
-                after = parse_record((clone.root / out.path).read_bytes(), out.path)
-            except (OSError, Damage, KeyError):
+                return before, parse_record((clone.root / out.path).read_bytes(), out.path)
+            except (OSError, Damage, OutputMissing):
                 continue
-            return environment_differences(before.get("environment") or {}, after.get("environment") or {})
     return None
 
 
@@ -224,29 +242,3 @@ def _params(before: Any, after: Any, name: str) -> Iterator[tuple[str, Any, Any]
             yield from _params(before.get(key), after.get(key), f"{name}.{key}" if name else str(key))
     elif before != after:
         yield name, before, after
-
-
-def _compare_folders(before: Mapping[str, Path], after: Mapping[str, Path]) -> Difference:
-    lost, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))
-    if lost or new:
-        parts = [
-            f"{len(names)} file(s) are {kind}: {listed(names, 3)}"
-            for names, kind in ((lost, "missing"), (new, "new"))
-            if names
-        ]
-        return Difference("different", "; ".join(parts))
-    found = []
-    for name in sorted(before):
-        if _bytes(before[name]) != _bytes(after[name]):
-            found.append((name, compare_files(before[name], after[name], name)))
-    if not found:
-        return Difference("equal", "the files are equal")
-    worst = max(found, key=lambda one: ("equal", "close", "opaque", "different").index(one[1].grade))
-    grade = worst[1].grade
-    return Difference(
-        grade, f"{len(found)} file(s) of {len(before)} differ, for example {worst[0]}: {worst[1].message}"
-    )
-
-
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes()

@@ -91,11 +91,12 @@ def _libraries(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[Env
 
 
 def _blas(recorded: Any, here: Any) -> list[EnvironmentDifference]:
-    was, now = (sorted(map(_blas_text, one)) if isinstance(one, list) else [] for one in (recorded, here))
-    if was == now:
+    was, now = ([_blas_text(blas) for blas in one] if isinstance(one, list) else [] for one in (recorded, here))
+    lost, new = sorted(set(was) - set(now)), sorted(set(now) - set(was))
+    if not lost and not new:
         return []
     meaning = f"{_NUMBERS} where matrices are multiplied; {_MODELS}"
-    return [EnvironmentDifference("BLAS", ", ".join(was), ", ".join(now), "numbers", meaning)]
+    return [EnvironmentDifference("BLAS", ", ".join(lost), ", ".join(new), "numbers", meaning)]
 
 
 def _blas_text(blas: Any) -> str:
@@ -104,11 +105,17 @@ def _blas_text(blas: Any) -> str:
 
 
 def _cpu_features(recorded: Any, here: Any) -> list[EnvironmentDifference]:
-    was, now = ([str(name) for name in one] if isinstance(one, list) else [] for one in (recorded, here))
-    if sorted(was) == sorted(now):
+    was, now = ({str(name) for name in one} if isinstance(one, list) else set() for one in (recorded, here))
+    if was == now:
         return []
     meaning = f"NumPy takes other loops, so {_NUMBERS}; {_MODELS}"
-    return [EnvironmentDifference("the processor's instruction set", " ".join(was), " ".join(now), "numbers", meaning)]
+    texts = _with_and_without(was - now, now - was), _with_and_without(now - was, was - now)
+    return [EnvironmentDifference("the processor", *texts, "numbers", meaning)]
+
+
+def _with_and_without(present: set[str], absent: set[str]) -> str:
+    parts = (("with", present), ("without", absent))
+    return " and ".join(f"{word} {', '.join(sorted(names))}" for word, names in parts if names)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import shutil
 import sys
 from importlib.metadata import version
@@ -11,13 +12,17 @@ from datapin.base.findings import Finding
 from datapin.base.settings import FOLDER
 from datapin.githooks.drivers import drivers_state
 from datapin.githooks.install import hooks_state
+from datapin.pipeline.environment import environment_differences, environment_here
+from datapin.pipeline.record import RECORD, read_record
 from datapin.verbs.place import remote_name, remote_place
 from datapin.verbs.reports import FindingsReport
 from datapin.verbs.selector import work_tree_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import git_version, is_ignored
+from datapin.versions.git import files_named, git_version, is_ignored
+from datapin.versions.lock_stages import read_stage_files
 from datapin.versions.pointer import read_dataset_pointer, remote_names
 
+LOCK = "dvc.lock"
 _OLDEST_DVC = (3, 60)
 _OLDEST_GIT = (2, 30)
 _LOW_SPACE_BYTES = 1 << 30
@@ -29,7 +34,7 @@ def doctor(workspace: Workspace) -> FindingsReport:
     findings += [*hooks_state(workspace.root), *drivers_state(workspace.root)]
     for dataset in workspace.datasets():
         findings += _dataset(workspace, dataset)
-    return FindingsReport(findings)
+    return FindingsReport([*findings, *_environment(workspace)])
 
 
 def _tools() -> list[Finding]:
@@ -95,6 +100,23 @@ def _remote_answers(workspace: Workspace) -> list[Finding]:
         message = f"no conditional writes: {abilities.reason}"
         return [Finding("note", "remote", place.name, message, hint)]
     return []
+
+
+def _environment(workspace: Workspace) -> list[Finding]:
+    """What is not as the last training found it, and whether equal bytes can still be expected."""
+    findings = []
+    for file in files_named(workspace.root, LOCK):
+        try:
+            stages = read_stage_files((workspace.root / file).read_bytes(), file, {})
+            records = [out.path for stage in stages for out in stage.outs if posixpath.basename(out.path) == RECORD]
+            for path in records:
+                if (workspace.root / path).is_file():
+                    recorded = read_record(workspace.root / path).get("environment") or {}
+                    differences = environment_differences(recorded, environment_here())
+                    findings += [Finding("note", "environment", path, one.sentence) for one in differences]
+        except DatapinError as error:
+            findings.append(Finding("error", "environment", file, error.message, error.hint))
+    return findings
 
 
 def _dataset(workspace: Workspace, dataset: str) -> list[Finding]:

@@ -71,7 +71,7 @@ def read_stage_files(text: bytes, file: str, folders: Mapping[str, str]) -> list
 
 
 def _folder(stage: str, file: str, folders: Mapping[str, str]) -> str:
-    return folders.get(stage.split("@", 1)[0], posixpath.dirname(file) or ".")
+    return folders.get(stage) or folders.get(stage.split("@", 1)[0], posixpath.dirname(file) or ".")
 
 
 def _files(given: Any, folder: str) -> tuple[LockedFile, ...]:
