@@ -49,7 +49,8 @@ def histogram_section(title: str, histogram: Histogram) -> str:
     if histogram.left_out:
         shown, whole = len(histogram.bars), len(histogram.bars) + histogram.left_out
         rest = f"<p class=quiet>{shown} of {count_text(whole)} values: those whose count changed most.</p>"
-    head = "<thead><tr><th>value<th><span class=was-key></span>before <span class=now-key></span>after<th>rows<th></tr>"
+    keys = "<span class=was-key></span>before <span class=now-key></span>after"
+    head = f"<thead><tr><th>value<th>{keys}<th class=number>rows<th></tr>"
     return _section(title, f"<table class=bars>{head}</thead><tbody>{rows}</tbody></table>{rest}")
 
 
@@ -76,7 +77,7 @@ def columns_section(columns: Sequence[tuple[str, int]]) -> str:
         f"<tr><th scope=row>{safe(name)}<td>{_single(count, most)}<td class=number>{count_text(count)}</tr>"
         for name, count in columns
     )
-    head = "<thead><tr><th>column<th><th>changed rows</tr></thead>"
+    head = "<thead><tr><th>column<th><th class=number>changed rows</tr></thead>"
     return _section("Columns that changed", f"<table class=bars>{head}<tbody>{rows}</tbody></table>")
 
 
@@ -94,7 +95,7 @@ def moves_section(title: str, found: Sequence[Move], most: int) -> str:
         for m in found[:most]
     )
     rest = f"<p class=quiet>{most} of {count_text(len(found))} kinds of change.</p>" if len(found) > most else ""
-    head = "<thead><tr><th>before → after<th>rows</tr></thead>"
+    head = "<thead><tr><th>before → after<th class=number>rows</tr></thead>"
     return _section(title, f"<table>{head}<tbody>{rows}</tbody></table>{rest}")
 
 

@@ -148,7 +148,9 @@ class _Cards:
             if name not in ("asset_id", "size")
         ]
         if len(versions) > 1:
-            facts.append(markup.change_fact("asset", *(markup.size_text(one["size"]) for one in versions)))
+            sizes = [markup.size_text(one["size"]) for one in versions]
+            differ = sizes[0] != sizes[1]
+            facts.append(markup.change_fact("asset", *sizes) if differ else markup.fact("other asset", sizes[0]))
         return markup.card(row.key, [self._pictures.of(one) for one in versions], facts)
 
 
