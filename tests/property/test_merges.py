@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.merge import WHOLE_ROW, Side, plan_merge, write_merge
+from datapin.manifest.merge import Side, plan_merge, write_merge
 from datapin.manifest.shards import CutRules
 from datapin.manifest.write import write_manifest
+from merge_model import Rows, merged
 
 KEYS = [f"{number % 3}/{number:02d}.png" for number in range(12)]
 ROW = st.fixed_dictionaries(
@@ -32,8 +33,6 @@ EDIT = st.one_of(
 )
 EDITS = st.lists(EDIT, max_size=10)
 
-Rows = dict[str, dict[str, object]]
-
 
 def edited(rows: Rows, edits: list[tuple[str, str, object]]) -> Rows:
     result = {key: dict(row) for key, row in rows.items()}
@@ -46,34 +45,6 @@ def edited(rows: Rows, edits: list[tuple[str, str, object]]) -> Rows:
             column, cell = value  # type: ignore[misc]
             result[key][column] = cell
     return result
-
-
-def merged(base: Rows, ours: Rows, theirs: Rows) -> tuple[Rows, set[tuple[str, str]]]:
-    """The model: cell by cell. A missing row has None everywhere."""
-    result: Rows = {}
-    conflicts = set()
-    for key in {*base, *ours, *theirs}:
-        was, mine, other = base.get(key), ours.get(key), theirs.get(key)
-        if mine == other:
-            row = mine
-        elif was is not None and (mine is None or other is None):
-            kept = mine if other is None else other
-            if kept != was:
-                conflicts.add((key, WHOLE_ROW))
-            row = None
-        elif mine is None or other is None:
-            row = other if mine is None else mine
-        else:
-            row = {}
-            for column in mine:
-                before = was[column] if was else None
-                one, another = mine[column], other[column]
-                if one != another and before not in (one, another):
-                    conflicts.add((key, column))
-                row[column] = another if one == before else one
-        if row is not None:
-            result[key] = row
-    return result, conflicts
 
 
 def written(rows: Rows, directory: Path) -> Manifest:

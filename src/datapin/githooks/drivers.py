@@ -25,15 +25,16 @@ ATTRIBUTES = ".gitattributes"
 LINES = ("*.dvc diff=datapin merge=datapin", "dvc.lock merge=datapin-lock")
 
 _INSTALL = "run `datapin init`"
-# Where the command is not to be found, or does not run, Git must still show and merge as without a driver.
-# A `.dvc` file without our summary is shown without starting Python; 2 is what a datapin without the verb ends with.
+# Where the command is not to be found, or does not run, Git must still show and merge as without a driver: what failed
+# and left no marks has not merged. A `.dvc` file without our summary is shown without starting Python.
 _SHOW = (
     "f() { c=$(command -v git-datapin || :); "
     '[ -n "$c" ] && grep -q datapin: "$1" && "$c" textconv "$1" 2>/dev/null || cat "$1"; }; f'
 )
 _MERGE = (
     "f() {{ c=$(command -v git-datapin || :); "
-    'if [ -n "$c" ]; then "$c" {verb} "$@"; s=$?; [ $s -eq 2 ] || exit $s; fi; '
+    'if [ -n "$c" ]; then "$c" {verb} "$@" && exit 0; s=$?; '
+    'if [ $s -gt 128 ] || grep -q "^<<<<<<<" "$2"; then exit $s; fi; fi; '
     'exec git merge-file -L ours -L base -L theirs "$2" "$1" "$3"; }}; f %O %A %B %P'
 )
 # Where histories cross, Git first merges their common versions among themselves, by the driver that `recursive` names.
