@@ -36,11 +36,11 @@ def forge(folder: Path, edit: Callable[[Rows], None], drop: tuple[str, ...] = ()
     return rows
 
 
-def add_copy(rows: Rows, parent: str, number: int = 1, **other: Any) -> str:
-    """A hand-made augmented copy: the parent's row under a copy's key, its asset some other row's or its own."""
-    key = f"{parent.removesuffix('.png')}~{number}.png"
-    lineage = {"parent": parent, "parent_id": rows[parent]["asset_id"], "operator": "f" * 64}
-    rows[key] = {**rows[parent], "key": key, "asset_id": f"{number:02x}" * 32, **lineage, **other}
+def add_copy(rows: Rows, of: str, number: int, **other: Any) -> str:
+    """A hand-made augmented copy of the row `of`, with an asset of its own unless `other` says otherwise; its key."""
+    key = f"{of.removesuffix('.png')}~{number}.png"
+    lineage = {"parent": of, "parent_id": rows[of]["asset_id"], "operator": "f" * 64}
+    rows[key] = {**rows[of], "key": key, "asset_id": f"{number:02x}" * 32, **lineage, **other}
     return key
 
 

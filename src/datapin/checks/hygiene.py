@@ -1,7 +1,13 @@
-"""The checks of the group hygiene."""
+"""The checks of the group hygiene: do rows keep what makes a measurement worth something?"""
 
 from __future__ import annotations
 
+from datapin.checks import hygiene_changes, hygiene_lineage, hygiene_splits, hygiene_values
 from datapin.checks.check import Check
 
-CHECKS: tuple[Check, ...] = ()
+CHECKS: tuple[Check, ...] = (
+    *hygiene_values.CHECKS,
+    *hygiene_splits.CHECKS,
+    *hygiene_lineage.CHECKS,
+    *hygiene_changes.CHECKS,
+)

@@ -1,0 +1,180 @@
+"""Where each dataset of a commit comes from, as `dvc.lock` says: which stage made it, of which datasets, how."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datapin.base.errors import DatapinError
+from datapin.checks.dataset_rows import PIXELS, places_of, rows_of
+from datapin.checks.subject import Subject
+from datapin.manifest.columns import arrow_numbers, flags
+from datapin.pipeline.crossing import Codes, Mask
+from datapin.pipeline.output import INPUTS
+from datapin.pipeline.params import Params, parse_yaml, validate_params
+from datapin.pipeline.stage_params import PrepareParams
+from datapin.versions.lock_stages import LockedStage, read_stages
+from datapin.versions.pointer_file import stage_outputs
+
+_LOCK, _PIPELINE, _PARAMS = "dvc.lock", "dvc.yaml", "params.yaml"
+_OURS = re.compile(r"\bdatapin\s+run\s+(prepare|augment|featurize|train)\b")
+_MOST_STEPS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The stage that made a dataset: `kind` if it is one of ours, and the datasets that it read."""
+
+    stage: str
+    kind: str | None
+    inputs: tuple[str, ...]
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestors:
+    """For each row of a dataset its ancestor's row in `dataset`, `steps` stages back; -1 where there is none.
+
+    `hands_on` if no stage between them gives rows new splits.
+    """
+
+    dataset: str
+    rows: Codes
+    steps: int
+    hands_on: bool
+
+
+def stages_of(subject: Subject) -> list[LockedStage]:
+    """Every stage that ran, by every `dvc.lock` that pins a dataset. Raises BadSettings or Refused."""
+    kept = subject.shared.get("hygiene.stages")
+    if kept is None:
+        files = sorted({pin.file for pin in subject.pins.values() if pin.file.endswith(_LOCK)} | {_LOCK})
+        kept = [stage for file in files for stage in _read(subject, file)]
+        subject.shared["hygiene.stages"] = kept
+    assert isinstance(kept, list)
+    return kept
+
+
+def kind_of(stage: LockedStage) -> str | None:
+    """Which stage of ours its command runs."""
+    found = _OURS.search(stage.command)
+    return found.group(1) if found else None
+
+
+def origin_of(subject: Subject, dataset: str) -> Origin | None:
+    """The stage that made the dataset, None for a source. Raises what reading pointers or the manifest raises."""
+    for stage in stages_of(subject):
+        if any(out.path == dataset for out in stage.outs):
+            inputs = tuple(dep.path for dep in stage.deps if dep.path in subject.pins and dep.path != dataset)
+            return Origin(stage.name, kind_of(stage), inputs or _recorded(subject, dataset), stage.params)
+    return None
+
+
+def params_of(subject: Subject, origin: Origin, section: str, model: type[Params]) -> Params:
+    """The params that the stage ran with, as `dvc.lock` holds them, else those of params.yaml. Raises BadSettings."""
+    for file, values in origin.params.items():
+        if isinstance(values, dict) and section in values:
+            return validate_params(values[section] or {}, file, section, model)
+    data = subject.read(_PARAMS)
+    given = parse_yaml(data, _PARAMS).get(section) if data is not None else None
+    return validate_params({} if given is None else given, _PARAMS, section, model)
+
+
+def gives_splits(subject: Subject, origin: Origin) -> bool:
+    """Whether splits begin with this stage: prepare, unless it keeps those of its input. Raises BadSettings."""
+    return origin.kind == "prepare" and not params_of(subject, origin, "prepare", PrepareParams).keep_split
+
+
+def predecessors(subject: Subject, dataset: str, source: str) -> tuple[Codes, Codes]:
+    """For each row its row of the same key in `source`, and that of the key it names as its parent; -1 if none."""
+    name = f"hygiene.predecessors:{dataset}:{source}"
+    kept = subject.shared.get(name)
+    if kept is None:
+        rows, before = rows_of(subject, dataset), rows_of(subject, source)
+        same = places_of(rows.keys, before.keys)
+        parents = rows.column("parent")
+        named = np.full(len(rows), -1) if parents is None else places_of(parents, before.keys)
+        kept = same, np.where(rows.copies, named, -1)
+        subject.shared[name] = kept
+    assert isinstance(kept, tuple)
+    return kept
+
+
+def ancestors_of(subject: Subject, dataset: str) -> list[Ancestors]:
+    """The ancestors of each row in every dataset before this one, the nearest first.
+
+    An input that cannot be read ends its line: the checks of that dataset say so.
+    """
+    lines = [Ancestors(dataset, np.arange(len(rows_of(subject, dataset))), 0, True)]
+    for line in lines:  # grows on the way
+        origin = origin_of(subject, line.dataset)
+        if origin is None or line.steps >= _MOST_STEPS:
+            continue
+        hands_on = line.hands_on and not gives_splits(subject, origin)
+        for source in origin.inputs:
+            if any(known.dataset == source for known in lines):
+                continue
+            try:
+                same, named = predecessors(subject, line.dataset, source)
+            except DatapinError:
+                continue
+            step = np.append(np.where(same >= 0, same, named), -1)  # -1 leads to the last: to nothing
+            lines.append(Ancestors(source, step[line.rows], line.steps + 1, hands_on))
+    return lines[1:]
+
+
+def fresh_rows(subject: Subject, dataset: str) -> Mask:
+    """Rows that are not handed on as they are: what is wrong with the others is found in the dataset before."""
+    rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
+    fresh = np.ones(len(rows), dtype=np.bool_)
+    for source in origin.inputs if origin is not None else ():
+        try:
+            before, (same, _) = rows_of(subject, source), predecessors(subject, dataset, source)
+        except DatapinError:
+            continue
+        chosen = np.flatnonzero(same >= 0)
+        taken = same[chosen]
+        is_same = (rows.ids[chosen] == before.ids[taken]).all(axis=1)
+        for name in ("split", "group", "parent", "parent_id", PIXELS):
+            is_same &= ~differs(rows.column(name), before.column(name), chosen, taken)
+        fresh[chosen[is_same]] = False
+    return fresh
+
+
+def differs(one: pa.Array | None, other: pa.Array | None, rows: Codes, places: Codes) -> Mask:
+    """Where `one[rows]` is not `other[places]`, null or not; a column that is not there is null."""
+    if one is None and other is None:
+        return np.zeros(len(rows), dtype=np.bool_)
+    left = pa.nulls(len(rows), pa.string()) if one is None else one.take(arrow_numbers(rows)).cast(pa.string())
+    right = pa.nulls(len(rows), pa.string()) if other is None else other.take(arrow_numbers(places)).cast(pa.string())
+    is_other = flags(pc.not_equal(left, right))  # a null makes this null, which is False
+    is_other |= flags(left.is_valid()) != flags(right.is_valid())
+    return is_other
+
+
+def _read(subject: Subject, file: str) -> list[LockedStage]:
+    text = subject.read(file)
+    if text is None:
+        return []
+    pipeline = posixpath.join(posixpath.dirname(file), _PIPELINE)
+    declared = subject.read(pipeline)
+    folders = stage_outputs(declared, pipeline)[0] if declared is not None else {}
+    return read_stages(text, file, folders)
+
+
+def _recorded(subject: Subject, dataset: str) -> tuple[str, ...]:
+    """The datasets that the manifest itself says it was made of, for a stage that does not declare them."""
+    text = subject.manifest(dataset).properties.get(INPUTS, "{}")
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(name for name in names if name in subject.pins and name != dataset) if isinstance(names, dict) else ()
