@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from datapin.base.errors import DatapinError
@@ -36,23 +36,35 @@ def compare_told(subject: Subject, stage: RanStage, told: Told) -> Iterator[Find
     """Findings where `told` and the pins differ; notes if the stage is frozen, for then they may.
 
     Only the stage's own inputs are compared with their pins, and what lies before them with what these say themselves:
-    a difference shows once, where it arises, and what follows a frozen stage is compared with what that one keeps.
+    a difference shows once, where it arises, and what follows a frozen stage is compared with what that one keeps. An
+    input that is pinned anew since the stage ran is left to pins.stale-data.
     """
     expected: dict[str, set[str]] = defaultdict(set)
-    direct: dict[str, str] = {}
-    for dataset in subject.pins:
+    direct: list[str] = []
+    for dataset, pointer in subject.pins.items():
         if dataset in stage.outs or not any(overlaps(dataset, dep) for dep in stage.deps):
             continue
+        if stage.deps.get(dataset, pointer.md5) != pointer.md5:
+            message = f"{dataset} is pinned anew since {stage.where} ran: what it was made from was not compared"
+            yield Finding("note", told.check, told.where, message, stage.repro)
+            return
         try:
             manifest = subject.pinned(dataset)
-            direct[dataset] = manifest.digest
+            direct.append(dataset)
             for name, digest in input_digests(dataset, manifest.digest, manifest.properties).items():
                 expected[name].add(digest)
         except DatapinError as error:
             yield unread(subject, told.check, dataset, error)
             return
+    yield from _differences(subject, stage, told, expected, direct)
+
+
+def _differences(
+    subject: Subject, stage: RanStage, told: Told, expected: Mapping[str, set[str]], direct: Sequence[str]
+) -> Iterator[Finding]:
     severity: Severity = "note" if stage.is_frozen else "error"
-    doubt: Severity = "note" if stage.is_frozen else "warning"
+    # A pointer that cannot be read may be the one of a dataset that seems not to be there.
+    doubt: Severity = "note" if stage.is_frozen or subject.unreadable else "warning"
     for name, digest in sorted(told.inputs.items()):
         if name in expected and digest not in expected[name]:
             pinned = " or ".join(_short(one) for one in sorted(expected[name]))
@@ -62,7 +74,7 @@ def compare_told(subject: Subject, stage: RanStage, told: Told) -> Iterator[Find
             message = f"says that it was made from {name}, on which its stage ({stage.where}) does not depend"
             hint = f"add {name} to the deps of the stage, then {stage.repro}"
             yield Finding(doubt, told.check, told.where, message, hint)
-    for name in sorted(direct.keys() - told.inputs.keys()) if told.must_name_all else ():
+    for name in sorted(set(direct) - told.inputs.keys()) if told.must_name_all else ():
         message = f"does not say that it was made from {name}, on which its stage ({stage.where}) depends"
         yield Finding(severity, told.check, told.where, message, stage.repro)
 

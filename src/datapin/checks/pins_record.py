@@ -6,7 +6,7 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,22 +34,24 @@ class _Run:
 
 
 def _check_inputs(subject: Subject) -> Iterator[Finding]:
-    runs = yield from _runs(subject, _INPUTS)
+    runs, spoiled = _runs(subject, _INPUTS)
+    yield from spoiled
     for run in runs:
         told = Told(_INPUTS, run.path, dict(run.record["inputs"]), must_name_all=True)
         yield from compare_told(subject, run.stage, told)
-    recorded = {run.stage.where for run in runs}
+    seen = {run.path for run in runs} | {finding.where for finding in spoiled}
     for stage in ran_stages(subject):
-        if _TRAIN.search(str(stage.entry.command)) and stage.where not in recorded:
+        if _TRAIN.search(str(stage.entry.command)) and not seen & stage.outs.keys():
             message = (
-                f"no output of the stage is a run record ({RECORD}), so nothing tells what its model was made from"
+                f"no output of the stage is a run record ({RECORD}): nothing tells what its model was made from"
             )
             hint = f"list {RECORD} among its metrics in dvc.yaml, as the template of `datapin init` does"
             yield Finding("warning", _INPUTS, stage.where, message, hint)
 
 
 def _check_params(subject: Subject) -> Iterator[Finding]:
-    runs = yield from _runs(subject, _PARAMS)
+    runs, spoiled = _runs(subject, _PARAMS)
+    yield from spoiled
     for run in runs:
         found = []
         for file, values in run.stage.entry.params.items():
@@ -73,7 +75,8 @@ def _looked_up(params: object, name: str) -> list[Any]:
 
 
 def _check_outputs(subject: Subject) -> Iterator[Finding]:
-    runs = yield from _runs(subject, _OUTPUTS)
+    runs, spoiled = _runs(subject, _OUTPUTS)
+    yield from spoiled
     for run in runs:
         found = []
         for path, sha256 in _recorded_files(run.record).items():
@@ -105,7 +108,7 @@ def _problem(subject: Subject, path: str, sha256: str) -> str:
 def _sha256_of_pinned(subject: Subject, path: str) -> str | None:
     kept = {out.path for stage in subject.stages().stages for out in stage.outs if not out.is_cached}
     for out in subject.outs:
-        if path in kept or not (path == out.path or path.startswith(f"{out.path}/")):
+        if out.path in kept or not (path == out.path or path.startswith(f"{out.path}/")):
             continue
         inner = posixpath.relpath(path, out.path) if path != out.path else ""
         md5 = listed_files(subject.root, out.path, out.md5).get(inner)
@@ -117,10 +120,10 @@ def _sha256_of_pinned(subject: Subject, path: str) -> str | None:
     return None if data is None else hashlib.sha256(data).hexdigest()
 
 
-def _runs(subject: Subject, check: str) -> Generator[Finding, None, list[_Run]]:
-    """The run records among the outputs of stages; yields what is wrong with those that cannot be read."""
+def _runs(subject: Subject, check: str) -> tuple[list[_Run], list[Finding]]:
+    """The run records among the outputs of stages, and what is wrong with those that cannot be read."""
     kept = {out.path for stage in subject.stages().stages for out in stage.outs if not out.is_cached}
-    found = []
+    found, spoiled = [], []
     for stage in ran_stages(subject):
         for path, md5 in stage.outs.items():
             if not path.endswith(".json"):
@@ -129,11 +132,11 @@ def _runs(subject: Subject, check: str) -> Generator[Finding, None, list[_Run]]:
                 data = _bytes_of(subject, path, None if path in kept else md5)
                 record = None if data is None else _record_in(data, path)
             except DatapinError as error:
-                yield unread(subject, check, path, error)
+                spoiled.append(unread(subject, check, path, error))
                 continue
             if record is not None:
                 found.append(_Run(path, stage, record))
-    return found
+    return found, spoiled
 
 
 def _bytes_of(subject: Subject, path: str, md5: str | None) -> bytes | None:

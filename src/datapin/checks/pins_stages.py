@@ -48,6 +48,10 @@ def _compare(ran: RanStage, stage: DeclaredStage) -> Iterator[Finding]:
     if stage.command != entry.command:
         message = f"its command is {_shown(stage.command)}, the one that ran {_shown(entry.command)}"
         yield Finding("error", _PIPELINE, ran.where, message, ran.repro)
+    for out in stage.outs:
+        if out.path is not None and entry.outs.get(out.name, "") is None:
+            message = f"{ran.lock} has no hash of its output {out.name}"
+            yield Finding("error", _PIPELINE, ran.where, message, ran.repro)
     wanted = {one.name: one.names for one in stage.params}
     values = {(file, name) for file, names in entry.params.items() for name in names}
     new = [f"{name} of {file}" for file, names in wanted.items() for name in names if (file, name) not in values]
@@ -119,9 +123,15 @@ def _check_data(subject: Subject) -> Iterator[Finding]:
         for dep in stage.deps:
             if dep.is_pinned and dep.name in ran.entry.deps:
                 try:
-                    found += _differing(_DATA, ran, dep, _pinned_hash(subject, dep, pinned), "is pinned by nothing")
+                    now = _pinned_hash(subject, dep, pinned)
                 except DatapinError as error:
                     found.append(unread(subject, _DATA, ran.where, error))
+                    continue
+                if now is None and subject.unreadable:
+                    message = f"could not be checked: no pointer that can be read pins {dep.name}"
+                    found.append(Finding("note", _DATA, ran.where, message))
+                else:
+                    found += _differing(_DATA, ran, dep, now, "is pinned by nothing")
         yield from capped(found, "dependencies")
 
 

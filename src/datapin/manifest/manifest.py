@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from datapin.base.errors import BadRows, DamagedManifest, ManifestMissing, StorageFailed
 from datapin.manifest.columns import one_array, shown, without_rows
-from datapin.manifest.digest import manifest_digest, shard_digest
+from datapin.manifest.digest import manifest_digest
 from datapin.manifest.footers import BYTES_MARK, DIGEST_MARK, OUR_MARKS, Footer, read_footer
 from datapin.manifest.schema import aligned, canonical_schema, check_ascending, merged_schema, sorted_by_key
 from datapin.manifest.shards import CUT, CutRules, cut
@@ -141,12 +141,16 @@ class Manifest:
         sizes = [entry.rows for entry in self.shards if entry.rows]
         keys = []
         for entry, table in zip(self.shards, self.iter_tables(), strict=True):
-            seen = shard_digest(table)
-            if seen != entry.digest:
-                where = f"{self.name}/{entry.path.name if entry.path else ''}"
+            seen = entry_of(table, entry.path, entry.properties)
+            where = f"{self.name}/{entry.path.name if entry.path else ''}"
+            if seen.digest != entry.digest:
                 raise DamagedManifest(
-                    path=where, problem=f"rows hash to {seen[:12]}, its footer says {entry.digest[:12]}"
+                    path=where, problem=f"rows hash to {seen.digest[:12]}, its footer says {entry.digest[:12]}"
                 )
+            if seen != entry:
+                claims = f"{entry.bytes} bytes from {shown(entry.first_key)} to {shown(entry.last_key)}"
+                problem = f"holds {seen.bytes} bytes from {shown(seen.first_key)} to {shown(seen.last_key)}"
+                raise DamagedManifest(path=where, problem=f"{problem}, its footer says {claims}")
             keys.append(one_array(table.column("key")))
         expected = cut(pa.concat_arrays(keys), self.rules)
         if sizes != expected:

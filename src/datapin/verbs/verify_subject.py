@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from datapin.backends.backend import Backend
-from datapin.base.errors import Damage, DatapinError, ManifestMissing
+from datapin.base.errors import Damage, DatapinError, ManifestMissing, OutputMissing
 from datapin.base.files import make_directory
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
@@ -22,11 +22,11 @@ from datapin.verbs.bring import bring
 from datapin.verbs.place import RemotePlace, remote_name, remote_place
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.workspace import Workspace
-from datapin.versions.commit_pins import CommitPins, read_pins
+from datapin.versions.commit_pins import POINTER, CommitPins, read_pins
 from datapin.versions.git import blob_at, has_commit, resolve
 from datapin.versions.held_manifests import HeldManifests
 from datapin.versions.lock_entries import LockEntry, read_lock_entries
-from datapin.versions.pins import is_same_version
+from datapin.versions.pins import Pins, is_same_version
 from datapin.versions.pipelines import Pipelines, read_pipelines
 from datapin.versions.pointer import materialise_pointer
 from datapin.versions.pointer_file import Pointer
@@ -95,7 +95,9 @@ class _Source:
     @cached_property
     def stages(self) -> Pipelines:
         """What the pipelines declare."""
-        return self._pipelines(sorted(self.pins.pipelines), [out.path for out in self.pins.outs if out.stage is None])
+        pinned = [out.path for out in self.pins.outs if out.stage is None]
+        pinned += [file.removesuffix(POINTER) for file in self.pins.unreadable if file.endswith(POINTER)]
+        return self._pipelines(sorted(self.pins.pipelines), pinned)
 
     @cached_property
     def entries(self) -> Mapping[str, Mapping[str, LockEntry]]:
@@ -168,16 +170,21 @@ class _Source:
         if self.commit is None:
             return None
         now = self._pins.get(dataset)
-        versions = VersionHistory(self.workspace.root, dataset, self.commit).versions()
+        versions = VersionHistory(self.workspace.root, dataset, self.commit, pins=self._history).versions()
         for _, pointer in islice(versions, 2):
             if not is_same_version(pointer, now):
                 return self._open(pointer)
         return None
 
+    @cached_property
+    def _history(self) -> Pins:
+        """What commits pin: the texts that several datasets share are read once."""
+        return Pins(self.workspace.root)
+
     def out_bytes(self, path: str, md5: str) -> Path:
         """A file with the bytes that DVC calls `md5`."""
         scratch = self.workspace.cache / "verify"
-        return find_file(self.workspace.root, path, md5, self._objects, scratch)
+        return find_file(self.workspace.root, path, md5, partial(self._objects, path), scratch)
 
     def ensure(self, ids: IdMatrix, what: str) -> None:
         """Bring these assets into the local store."""
@@ -193,7 +200,9 @@ class _Source:
     def _place(self) -> RemotePlace:
         return remote_place(self.workspace, self.wanted_remote)
 
-    def _objects(self) -> Backend:
+    def _objects(self, path: str) -> Backend:
+        if remote_name(self.workspace, self.wanted_remote) is None:
+            raise OutputMissing(path, "not here, and there is no remote")
         return self._place.root
 
     @cached_property

@@ -69,6 +69,8 @@ def read_pins(root: Path, commit: str | None, folders: Folders) -> CommitPins:
                 _take_pointer(pins, cache, file, text, in_work_tree=commit is None)
         except DatapinError as error:
             pins.unreadable[file] = error
+    if pins.unknown:
+        pins.unknown[:] = _without_kept(root, commit, pins.unknown)
     return pins
 
 
@@ -121,6 +123,14 @@ def _take_folders(
             pins.datasets.append(pointer)
         elif cache.find(pointer.md5) is None:
             pins.unknown.append(pointer)
+
+
+def _without_kept(root: Path, commit: str | None, pointers: Sequence[Pointer]) -> list[Pointer]:
+    """Those whose files Git does not keep: DVC's cache never has the others (`cache: false`), plots for example."""
+    asked = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    said = ask_git(root, *(asked if commit is None else ["ls-tree", "-r", "-z", "--name-only", commit]))
+    files = [os.fsdecode(name) for name in said.split(b"\0")]
+    return [one for one in pointers if not any(name.startswith(f"{one.dataset}/") for name in files)]
 
 
 def _is_pointer(file: str) -> bool:

@@ -189,7 +189,10 @@ class _Reader:
     def _hash(self, item: Any, path: str) -> str | None:
         known = (path, str(item.hash_name))
         if known not in self._hashes:
-            self._hashes[known] = self._hash_at_commit(item, path) if self.commit is not None else _hash_here(item)
+            try:
+                self._hashes[known] = self._hash_at_commit(item, path) if self.commit is not None else _hash_here(item)
+            except FileNotFoundError:
+                self._hashes[known] = None  # a link that leads nowhere, or a file that went meanwhile
         return self._hashes[known]
 
     def _files_around(self, dep: Any, path: str) -> dict[str, str]:
