@@ -78,6 +78,12 @@ def resolve(root: Path, rev: str) -> str:
     raise UnknownVersion(selector=rev, problem="no such revision in Git")
 
 
+def merge_base(root: Path, one: str, other: str) -> str | None:
+    """The id of the last commit that both commits go back to, None if there is none."""
+    found = _output(root, "merge-base", one, other)
+    return found.decode().strip() if found else None
+
+
 def blob_at(root: Path, rev: str, path: str) -> bytes | None:
     """The bytes of the file `path` (relative to `root`) in revision `rev`, None if it has no such file.
 

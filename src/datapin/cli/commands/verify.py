@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from datapin.base.errors import EXIT_CHECK_FAILED
-from datapin.base.files import publish_bytes
+from datapin.base.errors import EXIT_CHECK_FAILED, Usage
+from datapin.base.files import make_directory, publish_bytes
 from datapin.checks.register import CHECKS
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, table
 from datapin.cli.verify_formats import FORMATS, render
+from datapin.store.layout import storage_failures
 from datapin.verbs.verify import verify
 
 
@@ -26,6 +27,10 @@ from datapin.verbs.verify import verify
 @click.option("--list", "is_list", is_flag=True, help="List the checks and end.")
 @click.option("--format", "form", type=click.Choice(FORMATS), help="How to show it (default: text).")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there instead of stdout.")
+@click.option(
+    "--report", "reports", multiple=True, metavar="FORMAT=FILE", help="Also write it there, so; may be repeated."
+)
+@click.option("--diff-base", "base", metavar="REV", help="Also show which rows differ from that revision.")
 @jobs_option
 @common_options
 def command(
@@ -39,6 +44,8 @@ def command(
     is_list: bool,
     form: str | None,
     output: Path | None,
+    reports: tuple[str, ...],
+    base: str | None,
     jobs: int | None,
     as_json: bool,
     quiet: bool,
@@ -53,6 +60,7 @@ def command(
         else:
             table(["check", "asks"], [[check.name, check.asks] for check in CHECKS])
         return
+    files = [_form_and_file(given) for given in reports]
     form = form or ("json" if as_json else "text")
     workspace = open_workspace(as_json=form == "json", quiet=quiet, jobs=jobs)
     report = verify(
@@ -64,11 +72,25 @@ def command(
         deep=deep,
         repro=repro or sample is not None,
         sample=sample,
+        base=base,
     )
     text = render(report, form)
-    if output is not None:
-        publish_bytes(output, text.encode())
-    elif text and not (quiet and form == "text" and report.ok):
-        click.echo(text.rstrip("\n"))
+    for name, file in [*files, *([(form, output)] if output is not None else [])]:
+        _write(file, render(report, name))
+    if output is None and not (quiet and form == "text" and report.ok):
+        click.echo(text)
     if not report.ok:
         click.get_current_context().exit(EXIT_CHECK_FAILED)
+
+
+def _form_and_file(given: str) -> tuple[str, Path]:
+    form, _, file = given.partition("=")
+    if form not in FORMATS or not file:
+        raise Usage(f"--report {given}: expected FORMAT=FILE", f"formats are {', '.join(FORMATS)}")
+    return form, Path(file)
+
+
+def _write(file: Path, text: str) -> None:
+    with storage_failures("write", file):
+        make_directory(file.parent)
+        publish_bytes(file, f"{text}\n".encode())
