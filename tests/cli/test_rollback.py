@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
-from clones import Clone, write_images
+from clones import BIN, ENVIRONMENT, Clone, write_images
+from datapin.versions.pointer_file import load_yaml
 
 NOTHING_NEW = ("added", "removed", "changed")
 PIPELINE = """\
@@ -418,3 +421,82 @@ def test_all_refuses_unsaved_edits_and_keeps_them_by_force(runs: Clone) -> None:
         "params.yaml": b"size: 3\n", "model.bin": b"mine",
     }  # fmt: skip
     assert "up to date" in runs.dvc("status").stdout
+
+
+def test_a_pointer_that_git_restored_alone_leaves_no_unsaved_edits(versions: Clone) -> None:
+    """What lies in the work tree is a version that is kept."""
+    versions.datapin("rollback", "data/raw", "--to", "v1", "-q")
+    (versions.path / "data" / "raw.dvc").write_bytes(pinned_text(versions, "v2"))
+    versions.datapin("rollback", "data/raw", "--to", "v2")
+    assert labels(versions, "data/raw") == labels(versions, "data/raw@v2")
+
+
+def test_a_linked_worktree_takes_old_manifests_from_the_other(versions: Clone) -> None:
+    other = Clone(versions.path.parent / "other")
+    versions.git("worktree", "add", "-q", str(other.path), "v2")
+    shutil.copytree(versions.path / ".datapin" / "store", other.path / ".datapin" / "store")
+    other.datapin("rollback", "data/raw", "--to", "v1")
+    assert labels(other, "data/raw") == labels(versions, "data/raw@v1")
+    assert other.git("status", "--porcelain") == " M data/raw.dvc\n"
+
+
+def test_a_model_that_is_nowhere_stops_all_and_is_named(runs: Clone) -> None:
+    out = load_yaml(pinned_text(runs, "run1", "dvc.lock"), "dvc.lock")["stages"]["copy"]["outs"][1]
+    assert out["path"] == "model.bin"
+    (runs.path / ".dvc" / "cache" / "files" / "md5" / out["md5"][:2] / out["md5"][2:]).unlink()
+    before = state(runs)
+    message, hint = runs.refusal("rollback", "--all", "--to", "run1", code=20)
+    assert message.startswith("model.bin")
+    assert "datapin rollback data/other data/raw --to run1" in hint
+    assert "dvc repro" in hint
+    assert state(runs) == before
+
+
+def test_an_edited_model_is_seen_though_its_pin_stays(runs: Clone) -> None:
+    right = (runs.path / "model.bin").read_bytes()
+    (runs.path / "model.bin").unlink()
+    (runs.path / "model.bin").write_bytes(b"mine")
+    message, _ = runs.refusal("rollback", "--all", "--to", "run2", code=40)
+    assert "model.bin" in message
+    told = runs.json("rollback", "--all", "--to", "run2", "--force")
+    assert told["outputs"] == ["model.bin"]
+    assert [(runs.path / name).read_bytes() for name in told["kept"]] == [b"mine"]
+    assert (runs.path / "model.bin").read_bytes() == right
+
+
+def test_what_nobody_keeps_is_left_to_repro(runs: Clone) -> None:
+    runs.git("rm", "-q", "--cached", "size.txt")
+    with (runs.path / ".gitignore").open("a") as ignored:
+        ignored.write("/size.txt\n")
+    runs.commit("size.txt is not kept")
+    (runs.path / "size.txt").unlink()
+    (note,) = runs.json("rollback", "--all", "--to", "HEAD")["notes"]
+    assert "size.txt" in note
+    runs.dvc("repro")
+    assert (runs.path / "size.txt").is_file()
+
+
+def test_rollbacks_at_the_same_time_all_end_in_the_old_version(runs: Clone) -> None:
+    words = [("data/raw", "--to", "v1"), ("data/raw", "--to", "v1"), ("--all", "--to", "run1")]
+    started = [
+        subprocess.Popen([BIN / "datapin", "rollback", *said, "-q"], cwd=runs.path, env=ENVIRONMENT) for said in words
+    ]
+    assert [one.wait() for one in started] == [0, 0, 0]
+    assert "up to date" in runs.dvc("status").stdout
+    for name in ("data/raw.dvc", "dvc.lock", "params.yaml"):
+        assert (runs.path / name).read_bytes() == pinned_text(runs, "run1", name)
+
+
+def test_what_a_running_stage_reads_is_not_rolled_back(runs: Clone) -> None:
+    (runs.path / "copy.sh").write_text("touch began\nwhile [ ! -e go ]; do sleep 0.05; done\n" + SCRIPT)
+    before = state(runs)
+    running = subprocess.Popen([BIN / "dvc", "repro", "-q"], cwd=runs.path, env=ENVIRONMENT)
+    while not (runs.path / "began").exists():
+        assert running.poll() is None
+        time.sleep(0.05)
+    message, _ = runs.refusal("rollback", "data/raw", "--to", "v1", code=40)
+    assert "in use by a stage" in message
+    (runs.path / "go").touch()
+    assert running.wait() == 0
+    assert state(runs)["data/raw.dvc"] == before["data/raw.dvc"]
+    runs.datapin("rollback", "data/raw", "--to", "v1")

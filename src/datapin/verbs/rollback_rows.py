@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datapin.base.errors import AssetsMissing, BadRows, BadSettings, Damage, DamagedManifest, ManifestMissing
+from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.manifest.columns import Mask
@@ -29,6 +31,7 @@ from datapin.versions.pointer import Pointer
 from datapin.versions.rollback_outs import PinnedOut, check_cached, differs
 
 _LISTED = 20
+_NOTE_DIGITS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +89,28 @@ def count(dataset: ReadyDataset) -> Changes:
 
 
 def absent_assets(workspace: Workspace, dataset: ReadyDataset) -> AbsentAssets:
-    """The assets of the wanted version, of every column that names some, that are not in the local store."""
+    """The assets of the wanted version, of every column that names some, that are not in the local store.
+
+    That there are none is noted for as long as the index stays: it takes 0.4 s to find for 1,000,000 rows.
+    """
+    note, state = workspace.cache / "whole" / dataset.after.digest[-_NOTE_DIGITS:], workspace.store.index_state
+    with suppress(OSError):
+        if note.read_text() == state:
+            return AbsentAssets(np.zeros((0, RAW_ID_BYTES), np.uint8), pa.nulls(0, pa.string()))
     columns = asset_columns(dataset.after.schema)
-    ids, keys = [], []
-    table = dataset.after.to_table(columns=columns)
-    for column in columns:
-        mask = _absent(workspace, table[column])
-        if mask.any():
-            rows = pa.array(mask)
-            ids.append(ids_from_hex(table[column].filter(rows)))
-            keys += dataset.after.to_table(columns=["key"])["key"].filter(rows).chunks
-    none = np.zeros((0, RAW_ID_BYTES), np.uint8)
-    return AbsentAssets(np.concatenate([none, *ids]), pa.concat_arrays([pa.nulls(0, pa.string()), *keys]))
+    ids, keys = [np.zeros((0, RAW_ID_BYTES), np.uint8)], [pa.nulls(0, pa.string())]
+    for number, table in enumerate(dataset.after.iter_tables(columns)):
+        for column in columns:
+            mask = _absent(workspace, table[column])
+            if mask.any():
+                rows = pa.array(mask)
+                ids.append(ids_from_hex(table[column].filter(rows)))
+                keys += dataset.after.read_shard(number, ["key"])["key"].filter(rows).chunks
+    if len(ids) == 1:
+        with suppress(OSError):
+            make_directory(note.parent)
+            publish_bytes(note, state.encode())
+    return AbsentAssets(np.concatenate(ids), pa.concat_arrays(keys))
 
 
 def make_sure_of_assets(workspace: Workspace, dataset: str, absent: AbsentAssets, *, is_lazy: bool) -> None:

@@ -14,9 +14,11 @@ from datapin.base.files import fsync_directory, fsync_path, make_directory, publ
 from datapin.base.settings import FOLDER
 from datapin.manifest.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
+from datapin.verbs.follow import is_saved
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import ask_git, blob_at, has_commit
+from datapin.versions.held_manifests import HeldManifests
 from datapin.versions.history import PointerChange, iter_pointer_changes
 from datapin.versions.pointer import Pointer, materialise_pointer, read_dataset_pointer
 from datapin.versions.rollback_outs import PinnedOut, differs
@@ -70,13 +72,13 @@ def unsaved_rows(
         return None
     if pointer is None:
         return Unsaved(dataset, "no pointer pins what lies there", directory)
-    if not is_pinned:
-        cache = DvcCache(workspace.root)
+    cache = DvcCache(workspace.root)
+    if not is_pinned and not _is_kept(workspace, cache, dataset):
         if cache.is_whole(pointer.md5):
             return Unsaved(dataset, _edits(workspace, dataset, pointer), directory)
         if not dry_run and _cached(cache, directory) != pointer.md5:
             return Unsaved(dataset, f"{pointer.file} pins other rows than lie there", directory)
-    if pointer.stage is None and not is_committed(workspace.root, pointer):
+    if pointer.stage is None and not is_committed(workspace.root, dataset, pointer.md5):
         return Unsaved(dataset, f"no commit pins its version{_since_head(workspace, pointer)}", directory)
     return None
 
@@ -108,15 +110,15 @@ def unsaved_text(root: Path, path: str, wanted: bytes) -> Unsaved | None:
     return Unsaved(path, "no commit has it as it is", root / path)
 
 
-def is_committed(root: Path, pointer: Pointer) -> bool:
-    """Whether any commit that Git's refs reach pins this version, whatever its name there."""
+def is_committed(root: Path, dataset: str, md5: str) -> bool:
+    """Whether any commit that Git's refs reach pins this version, whatever the dataset's name there."""
     if not has_commit(root):
         return False
-    at_head = read_dataset_pointer(root, pointer.dataset, rev="HEAD")
-    if at_head is not None and at_head.md5 == pointer.md5:
+    at_head = read_dataset_pointer(root, dataset, rev="HEAD")
+    if at_head is not None and at_head.md5 == md5:
         return True
     changes = (change for change in iter_pointer_changes(root) if isinstance(change, PointerChange))
-    return any(one.md5 == pointer.md5 for change in changes for one in change.pointers)
+    return any(one.md5 == md5 for change in changes for one in change.pointers)
 
 
 def pinned_manifest(workspace: Workspace, pointer: Pointer) -> Manifest:
@@ -124,6 +126,12 @@ def pinned_manifest(workspace: Workspace, pointer: Pointer) -> Manifest:
     make_directory(workspace.cache)
     directory = materialise_pointer(workspace.root, pointer, workspace.cache / "versions")
     return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
+
+
+def _is_kept(workspace: Workspace, cache: DvcCache, dataset: str) -> bool:
+    """Whether what lies there is a version that a commit pins and DVC's cache holds: Git changed the pointer alone."""
+    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    return here is not None and is_saved(cache, here) and is_committed(workspace.root, dataset, here)
 
 
 def _cached(cache: DvcCache, directory: Path) -> str:
@@ -149,7 +157,9 @@ def _since_head(workspace: Workspace, pointer: Pointer) -> str:
     if at_head is None:
         return ""
     try:
-        return f" ({_difference(pinned_manifest(workspace, at_head), pinned_manifest(workspace, pointer))})"
+        return (
+            f" (against HEAD: {_difference(pinned_manifest(workspace, at_head), pinned_manifest(workspace, pointer))})"
+        )
     except (ManifestMissing, DamagedManifest, BadRows, BadKeys):
         return ""
 

@@ -18,7 +18,8 @@ _PLAIN = re.compile(
     rb"(?P<meta>  meta:\n    datapin:\n      for: (?P<for>[0-9a-f]{32}\.dir)\n"
     rb"      digest: (?:\n        )?(?P<digest>sha256:[0-9a-f]{64})\n"
     rb"      rows: (?P<rows>%(count)s)\n      bytes: (?P<bytes>%(count)s)\n"
-    rb"(?:      source:\n(?P<source>(?:      - %(word)s\n)+))?)?\Z" % {b"word": _WORD, b"count": _COUNT}
+    rb"(?:      source:(?:(?P<none> \[\]\n)|\n(?P<source>(?:      - %(word)s\n)+)))?)?\Z"
+    % {b"word": _WORD, b"count": _COUNT}
 )
 _NO_TEXT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
@@ -45,5 +46,5 @@ def read_plain_pointer(text: bytes, file: str) -> Pointer | None:
     if found["meta"] and found["for"] == found["md5"]:
         summary = {"for": found["for"].decode(), "digest": found["digest"].decode()}
         summary |= {"rows": int(found["rows"]), "bytes": int(found["bytes"])}
-        summary |= {"source": sources} if sources else {}
+        summary |= {"source": sources} if sources or found["none"] else {}
     return Pointer(dataset, file, found["md5"].decode(), int(found["files"]), int(found["size"]), summary)

@@ -34,6 +34,7 @@ def both(text: str, file: str = "data/raw.dvc") -> list[list[Pointer] | str]:
         PLAIN,
         PLAIN + SUMMARY,
         PLAIN + SUMMARY + SOURCE,
+        PLAIN + SUMMARY + "      source: []\n",
         (PLAIN + SUMMARY).replace("digest: sha", "digest: \n        sha"),
         (PLAIN + SUMMARY).replace(f"for: {MD5}", f"for: {'6' * 32}.dir"),
         PLAIN.replace("path: raw", "path: a/../b"),

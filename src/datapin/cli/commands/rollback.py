@@ -77,6 +77,7 @@ def _document(report: RollbackReport) -> dict[str, Any]:
         "left": report.left,
         "kept": report.kept,
         "frozen": report.frozen,
+        "notes": report.notes,
         "fetched": report.fetched,
         "staged": report.is_staged,
         "dry_run": report.is_dry_run,
