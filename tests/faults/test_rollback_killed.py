@@ -16,12 +16,12 @@ from datapin.base import failpoints
 from datapin.cli.main import main
 from datapin.manifest.manifest import Manifest
 
-ROLLBACK = ("rollback", "data/raw", "data/other", "--to", "v1")
+ROLLBACK = ("rollback", "--all", "--to", "v1")
 
 
 @pytest.fixture(scope="module")
 def versions(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two datasets in two versions, the first checked out into `out`; autostage is on."""
+    """Two datasets, a model and parameters in two versions, one dataset checked out into `out`; autostage is on."""
     top = tmp_path_factory.mktemp("versions")
     shutil.copytree(blank, top / "repo", symlinks=True)
     clone = Clone(top / "repo")
@@ -29,15 +29,24 @@ def versions(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("raw", "other"):
         write_images(clone.path / name)
         clone.datapin("add", name, "--to", f"data/{name}", "--label", "parent", "-q")
+    write_model(clone, "one")
     clone.commit("v1")
     clone.git("tag", "v1")
     for name in ("raw", "other"):
         write_images(clone.path / f"more-{name}", per_class=2, classes="cd")
         clone.datapin("add", f"more-{name}", "--to", f"data/{name}", "-q")
         clone.datapin("remove", f"data/{name}", "--where", "key LIKE 'a/0%'", "-q")
+    write_model(clone, "two")
     (clone.path / ".gitignore").write_text((clone.path / ".gitignore").read_text() + "/out\n")
     clone.commit("v2")
     return clone.path
+
+
+def write_model(clone: Clone, word: str) -> None:
+    (clone.path / "model.bin").unlink(missing_ok=True)
+    (clone.path / "model.bin").write_text(word)
+    (clone.path / "params.yaml").write_text(f"word: {word}\n")
+    clone.dvc("add", "-q", "model.bin")
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +90,7 @@ def seen(clone: Clone) -> dict[str, bytes]:
         for path in sorted((clone.path / folder).rglob("*"))
         if path.is_file()
     }
+    files |= {name: (clone.path / name).read_bytes() for name in ("model.bin", "model.bin.dvc", "params.yaml")}
     return {**files, "git status": clone.git("status", "--porcelain").encode()}
 
 
