@@ -20,13 +20,18 @@ GROUPS: tuple[Group, ...] = ("pins", "presence", "hygiene", "deep", "repro")
 class Check:
     """One check. `name` is `group.what`, as `--check` and waivers say it; `asks` is one sentence.
 
+    One that `needs_remote` is not meant by its group's name alone, but with `--remote`.
+
     `run` yields findings whose `check` is this name. A DatapinError that leaves it is made a finding of severity error
-    by the runner: what cannot be read has not passed.
+    by the runner: what cannot be read has not passed. One that needs the assets' bytes runs only when it is named, or
+    with `--deep`.
     """
 
     name: str
     asks: str
     run: Callable[[Subject], Iterable[Finding]]
+    needs_bytes: bool = False
+    needs_remote: bool = False
 
     @property
     def group(self) -> str:

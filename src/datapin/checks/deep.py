@@ -1,7 +1,229 @@
-"""The checks of the group deep."""
+"""The checks of the group deep: every byte that the manifests name, hashed again."""
 
 from __future__ import annotations
 
-from datapin.checks.check import Check
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-CHECKS: tuple[Check, ...] = ()
+import numpy as np
+import numpy.typing as npt
+
+from datapin.backends.backend import Backend
+from datapin.base.errors import AssetsMissing, BadSettings, DamagedAsset, DatapinError, ObjectMissing, RemoteUnreachable
+from datapin.base.findings import Finding
+from datapin.base.id_columns import IdMatrix
+from datapin.checks.check import MOST_LISTED, Check, capped, unread
+from datapin.checks.pinned_assets import Int64s, NamedAssets, PinnedAssets, iter_lots, keys_of, pinned_assets
+from datapin.checks.subject import RemoteSide, Subject
+from datapin.store.index import IN_LOOSE_FILE
+from datapin.store.layout import loose_key, pack_key
+from datapin.store.store import Reader
+
+_ASSETS, _MANIFESTS, _REMOTE = "deep.assets", "deep.manifests", "deep.remote"
+_LOT_ROWS, _LOT_BYTES = 2048, 32 << 20
+_REMOTE_THREADS = 4
+
+Problems = dict[int, DatapinError]  # number of an asset in PinnedAssets -> what is wrong with it
+
+
+def _check_manifests(subject: Subject) -> Iterator[Finding]:
+    for dataset in subject.pins:
+        try:
+            subject.pinned(dataset).verify()
+            subject.manifest(dataset).verify()
+        except DatapinError as error:
+            yield unread(subject, _MANIFESTS, dataset, error)
+
+
+def _check_assets(subject: Subject) -> Iterator[Finding]:
+    assets = pinned_assets(subject)
+    for dataset, error in assets.unread:
+        yield unread(subject, _ASSETS, dataset, error)
+    absence = _bring(subject, assets.ids)
+    is_here = ~subject.store.missing(assets.ids)
+    lengths = np.zeros(len(assets.ids), dtype=np.int64)
+    problems = _read_all(subject, assets.ids, np.flatnonzero(is_here), lengths)
+    for number in np.flatnonzero(~is_here).tolist():
+        problems[number] = absence or AssetsMissing((assets.ids[number].tobytes().hex(),), 1)
+    is_bad = np.zeros(len(assets.ids), dtype=bool)
+    is_bad[list(problems)] = True
+    for named in assets.named:
+        yield from _bad_rows(assets, named, is_bad, problems)
+        if named.column == "asset_id":
+            yield from _other_sizes(named, lengths, is_bad)
+
+
+def _bring(subject: Subject, ids: IdMatrix) -> DatapinError | None:
+    """Bring what is not here; why something did not come, None if all is here."""
+    try:
+        subject.ensure(ids, "verify --deep")
+        return None
+    except DatapinError as error:
+        absence = error
+    # One asset that is lost keeps none of the others away.
+    try:
+        side = subject.remote()
+        missing = ids[subject.store.missing(ids)]
+        there = missing[side.store.index().find(missing)[0]] if side is not None else missing[:0]
+        if 0 < len(there) < len(missing):
+            subject.ensure(there, "verify --deep")
+    except DatapinError as error:
+        return error
+    return absence
+
+
+def _read_all(subject: Subject, ids: IdMatrix, here: npt.NDArray[np.intp], lengths: Int64s) -> Problems:
+    """Hash the assets `ids[here]`; their lengths go into `lengths`. What is wrong with which is returned.
+
+    Memory: a lot for each thread. Large assets are hashed as they are read.
+    """
+    store, locations = subject.store, subject.store.locate(ids[here])
+    reader = store.reader(ids[here])
+    is_loose = locations.pack == IN_LOOSE_FILE
+    order = np.lexsort((locations.offset, locations.pack))
+    packed = order[~is_loose[order]]
+    problems: Problems = {}
+
+    def read_lot(lot: Int64s) -> Problems:
+        data, bad = _read_lot(reader, lot)
+        lengths[here[lot]] = data
+        return {int(here[number]): error for number, error in bad.items()}
+
+    def read_loose(number: int) -> Problems:
+        path = store.loose_path(ids[here[number]].tobytes())
+        size, error = _hash_file(path, ids[here[number]].tobytes())
+        lengths[here[number]] = size
+        return {int(here[number]): error} if error is not None else {}
+
+    with ThreadPoolExecutor(subject.jobs) as threads, subject.progress.bar("hashing", len(here), "asset") as bar:
+        lots = list(iter_lots(packed, locations.raw_length, _LOT_ROWS, _LOT_BYTES))
+        for lot, bad in zip(lots, threads.map(read_lot, lots), strict=True):
+            problems |= bad
+            bar.advance(len(lot))
+        for bad in threads.map(read_loose, np.flatnonzero(is_loose).tolist()):
+            problems |= bad
+            bar.advance(1)
+    return problems
+
+
+def _read_lot(reader: Reader, lot: Int64s) -> tuple[list[int], Problems]:
+    try:
+        return [len(data) for data in reader.read_batch(lot.tolist())], {}
+    except (DamagedAsset, AssetsMissing):
+        pass  # which ones, only one by one
+    lengths: list[int] = []
+    problems: Problems = {}
+    for number in lot.tolist():
+        try:
+            lengths.append(len(reader.read(number)))
+        except (DamagedAsset, AssetsMissing) as error:
+            lengths.append(0)
+            problems[number] = error
+    return lengths, problems
+
+
+def _hash_file(path: Path, raw_id: bytes) -> tuple[int, DatapinError | None]:
+    try:
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").digest()
+            size = file.tell()
+    except OSError as error:
+        return 0, DamagedAsset(raw_id.hex(), str(path), error.strerror or str(error))
+    return size, None if digest == raw_id else DamagedAsset(raw_id.hex(), str(path))
+
+
+def _bad_rows(
+    assets: PinnedAssets, named: NamedAssets, is_bad: npt.NDArray[np.bool_], problems: Problems
+) -> Iterator[Finding]:
+    places = np.flatnonzero(is_bad[named.assets])
+    shown = places[: MOST_LISTED + 1]
+    found = []
+    for key, number in zip(keys_of(named.manifest, named.rows[shown]), named.assets[shown].tolist(), strict=True):
+        error = problems[number]
+        message = error.message
+        if not isinstance(error, DamagedAsset):
+            message = f"asset {assets.ids[number].tobytes().hex()[:12]} is lost: {message}"
+        found.append(Finding("error", _ASSETS, f"{named.dataset}:{key}", message, error.hint))
+    yield from _with_rest(found, len(places), "rows whose assets are damaged or lost")
+
+
+def _other_sizes(named: NamedAssets, lengths: Int64s, is_bad: npt.NDArray[np.bool_]) -> Iterator[Finding]:
+    sizes = named.manifest.to_table(["size"])["size"].to_numpy()
+    seen = lengths[named.assets]
+    places = np.flatnonzero((sizes[named.rows] != seen) & ~is_bad[named.assets])
+    shown = places[: MOST_LISTED + 1]
+    found = []
+    for key, place in zip(keys_of(named.manifest, named.rows[shown]), shown.tolist(), strict=True):
+        message = f"says size {sizes[named.rows[place]]}, its asset has {seen[place]} bytes"
+        hint = "add the file again with `datapin add`"
+        found.append(Finding("error", _ASSETS, f"{named.dataset}:{key}", message, hint))
+    yield from _with_rest(found, len(places), "rows with another size")
+
+
+def _with_rest(found: Sequence[Finding], count: int, what: str) -> Iterator[Finding]:
+    if count <= MOST_LISTED:
+        yield from found
+        return
+    yield from found[:MOST_LISTED]
+    dataset = found[0].where.partition(":")[0]
+    yield Finding("error", _ASSETS, dataset, f"and {count - MOST_LISTED} more {what}", found[0].hint)
+
+
+def _check_remote(subject: Subject) -> Iterator[Finding]:
+    side = subject.remote()
+    if side is None:
+        raise BadSettings(".dvc/config", "", "no default remote", "run `dvc remote add --default NAME URL`")
+    assets = pinned_assets(subject)
+    for dataset, error in assets.unread:
+        yield unread(subject, _REMOTE, dataset, error)
+    needed = _objects(side, assets.ids)
+    found = []
+    with ThreadPoolExecutor(_REMOTE_THREADS) as threads, subject.progress.bar("hashing", len(needed), "object") as bar:
+        backend = side.store.backend
+        for (key, _), problem in zip(
+            needed, threads.map(lambda one: _remote_problem(backend, *one), needed), strict=True
+        ):
+            bar.advance(1)
+            if problem:
+                hint = "run `datapin push` from a machine that has the data"
+                found.append(Finding("error", _REMOTE, f"{side.store.url}/{key}", problem, hint))
+    yield from capped(found, "objects")
+
+
+def _objects(side: RemoteSide, ids: IdMatrix) -> list[tuple[str, str]]:
+    """Key and SHA-256 of each pack and loose asset that the remote's index names for these assets."""
+    locations = side.store.index().locate(ids)
+    packs = np.unique(locations.pack[locations.found])
+    names = [locations.packs[number].hex() for number in packs.tolist() if number != IN_LOOSE_FILE]
+    loose = [row.tobytes().hex() for row in ids[locations.found & (locations.pack == IN_LOOSE_FILE)]]
+    return [(pack_key(name), name) for name in names] + [(loose_key(name), name) for name in loose]
+
+
+def _remote_problem(backend: Backend, key: str, sha256: str) -> str:
+    digest = hashlib.sha256()
+    try:
+        for chunk in backend.iter_chunks(key):
+            digest.update(chunk)
+    except ObjectMissing:
+        return "is not there, and the remote's index names it"
+    except RemoteUnreachable as error:
+        return f"could not be checked: {error.message}"
+    return "" if digest.hexdigest() == sha256 else f"hashes to {digest.hexdigest()[:12]}, its name says {sha256[:12]}"
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        _MANIFESTS,
+        "Does every manifest, pinned or in the work tree, hash to what it says?",
+        _check_manifests,
+    ),
+    Check(_ASSETS, "Does every asset hash to its id and have its row's size?", _check_assets),
+    Check(
+        _REMOTE,
+        "With `--remote`: does every object there hash to its name?",
+        _check_remote,
+        needs_remote=True,
+    ),
+)

@@ -26,4 +26,9 @@ def choose(names: Sequence[str], *, remote: bool, deep: bool, repro: bool) -> li
     # pins.readable: whatever is asked, a thing that nobody can read must not look well.
     wanted = {READABLE, *(names or ("pins", "hygiene"))}
     wanted |= {group for group, asked in (("presence", remote), ("deep", deep), ("repro", repro)) if asked}
-    return [check for check in CHECKS if check.name in wanted or check.group in wanted]
+    groups = [
+        check
+        for check in CHECKS
+        if check.group in wanted and (remote or not check.needs_remote) and (deep or not check.needs_bytes)
+    ]
+    return [check for check in CHECKS if check.name in wanted or check in groups]
