@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,8 @@ def clean_clone(pinned: PinnedOutputs) -> Iterator[CleanClone]:
         _run([*git, "-C", os.fspath(clone), "checkout", "--quiet", "--detach", pinned.commit, "--"], environment)
         root = clone / subject.root.resolve().relative_to(top.resolve())
         _remove_outputs(pinned, root)
-        jobs = subject.jobs + 1  # another number than here, and no slower
+        # Another number than here, and no slower.
+        jobs = next(number for number in count(subject.jobs + 1) if number != os.cpu_count())
         _write_settings(root, scratch, jobs=jobs)
         yield CleanClone(root, scratch, scratch / "store", environment, jobs)
 

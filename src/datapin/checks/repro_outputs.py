@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from datapin.base.errors import DamagedManifest, ObjectMissing, OutputMissing
+from datapin.base.errors import BadSettings, DamagedManifest, ObjectMissing, OutputMissing
 from datapin.base.files import make_directory, publish_bytes
 from datapin.checks.subject import Subject
 from datapin.manifest.manifest import Manifest
@@ -71,7 +71,7 @@ class PinnedOutputs:
         """What stages read and `.dvc` files or frozen stages pin, by path."""
         pinned = [out for file in self._files("*.dvc") if not file.endswith("/.dvc") for out in self._pointed(file)]
         pinned += [out for stage in self.stages if self.is_frozen(stage) for out in stage.outs]
-        needed = {dep.path for stage in self.stages if not self.is_frozen(stage) for dep in stage.deps}
+        needed = {dep.path for stage in self.stages for dep in stage.deps}  # DVC looks at those of frozen stages, too
         return {out.path: out for out in pinned if any(overlap(out.path, path) for path in needed)}
 
     def files(self, out: LockedFile) -> dict[str, Path]:
@@ -112,7 +112,10 @@ class PinnedOutputs:
             make_directory(kept)
             publish_bytes(kept / md5, text)
             return kept / md5
-        return self.subject.out_bytes(path, md5)
+        try:
+            return self.subject.out_bytes(path, md5)
+        except BadSettings as error:
+            raise OutputMissing(path, f"not here, and there is no remote to ask: {error.message}") from None
 
     def _folder(self, path: str, md5: str) -> list[tuple[str, str]]:
         """Name and hash of each file that DVC's list names."""
@@ -151,6 +154,11 @@ class PinnedOutputs:
 
     def _text(self, file: str) -> bytes:
         return blob_at(self.subject.root, self.commit, file) or b""
+
+
+def address(stage: LockedStage) -> str:
+    """How DVC calls the stage at the root."""
+    return stage.name if stage.file == LOCK else f"{_beside(stage.file)}:{stage.name}"
 
 
 def is_manifest(names: list[str]) -> bool:

@@ -19,9 +19,9 @@ from datapin.base.progress import Progress
 from datapin.checks.repro_clone import CleanClone
 from datapin.checks.repro_outputs import PIPELINE, PinnedOutputs
 
-_RUNNING = re.compile(r"Running stage '(?:[^']*:)?([^':]+)':\Z")
+_RUNNING = re.compile(r"Running stage '([^']+)':\Z")
 _FAILED = re.compile(r"ERROR: failed to reproduce (?:stages: )?(.+?)(?:: (.+))?\Z")
-_QUOTED = re.compile(r"'(?:[^']*:)?([^':]+)'")
+_QUOTED = re.compile(r"'([^']+)'")
 _THREADS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -37,7 +37,7 @@ _GRACE_S = 5.0
 
 @dataclass(slots=True)
 class Rerun:
-    """What came of it: the stages that failed, with the last lines that each said, and what surrounded them."""
+    """What came of it: the stages that failed, by address, with the last lines of each, and what surrounded them."""
 
     surroundings: str
     failed: dict[str, str] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from datapin.base.findings import Finding, Severity
 from datapin.checks.repro_clone import CleanClone
 from datapin.checks.repro_difference import Difference
 from datapin.checks.repro_files import compare_files, compare_folders
-from datapin.checks.repro_outputs import PinnedOutputs, is_manifest
+from datapin.checks.repro_outputs import PinnedOutputs, address, is_manifest
 from datapin.checks.repro_rerun import Rerun
 from datapin.checks.repro_tables import compare_manifest_rows
 from datapin.manifest.manifest import Manifest
@@ -22,7 +22,9 @@ from datapin.versions.lock_stages import LockedFile, LockedStage
 
 NAME = "repro.outputs"
 _MOST_CAUSES = 4
-_FIX = "seed it, sort what it lists, take no time from the clock; then `dvc repro` and commit dvc.lock"
+_HINT_RUN = "run `dvc repro`, then commit dvc.lock"
+_HINT_HERE = "install what the run record names, or run `dvc repro` here and commit what it gives"
+_HINT_FIX = "seed it, sort what it lists, take no time from the clock; then `dvc repro` and commit dvc.lock"
 
 
 @dataclass(slots=True)
@@ -33,6 +35,12 @@ class Verdict:
     stages: int = 0
     outputs: int = 0
     identical: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Causes:
+    texts: list[str]
+    hint: str
 
 
 @dataclass(slots=True)
@@ -48,11 +56,10 @@ class _Judge:
 
     def judge(self, stage: LockedStage) -> None:
         """Add the findings on one stage; the stages before it have been judged."""
-        if stage.name in self.result.failed:
-            message = f"the stage failed: {self.result.failed[stage.name]}"
-            self._find(
-                "error", f"stage {stage.name}", message, f"run `dvc repro --force {stage.name}` in a clean clone"
-            )
+        name = address(stage)
+        if name in self.result.failed:
+            message = f"the stage failed: {self.result.failed[name]}"
+            self._find("error", f"stage {name}", message, f"run `dvc repro --force {name}` in a clean clone")
             return
         self.verdict.stages += 1
         self.verdict.outputs += len(stage.outs)
@@ -60,9 +67,8 @@ class _Judge:
         absent = [out.path for out in stage.outs if not (self.clone.root / out.path).exists()]
         if again is None or absent:
             why = "dvc.yaml has no such stage any more, or one before it failed" if absent else "DVC did not note it"
-            self._find(
-                "error", f"stage {stage.name}", f"was not run again: {listed(absent, 3) or why}; {why}", _HINT_RUN
-            )
+            message = f"was not run again: {why}{f'; there is no {listed(absent, 3)}' if absent else ''}"
+            self._find("error", f"stage {name}", message, _HINT_RUN)
             return
         written = {out.path: out.md5 for out in again.outs}
         differences: dict[str, Difference] = {}
@@ -74,6 +80,7 @@ class _Judge:
                 differences[out.path] = self._compare(out)
             except DatapinError as error:
                 self._find("error", out.path, f"could not be compared: {error.message}", error.hint)
+                self.spoiled[out.path] = Difference("different", error.message)
         for path, difference in differences.items():
             if difference.grade != "equal":
                 self.spoiled[path] = difference
@@ -117,7 +124,7 @@ class _Judge:
         difference: Difference,
         stage: LockedStage,
         siblings: Mapping[str, Difference],
-        causes: Sequence[str],
+        causes: _Causes,
     ) -> None:
         grade, message = difference.grade, difference.message
         if grade == "opaque":
@@ -130,42 +137,37 @@ class _Judge:
             is_judged = bool(told) and all(one in ("equal", "close") for one in told)
             message += "; the metrics and predictions beside it are the same" if is_judged else ""
             grade = "close" if is_judged else "different"
-        reasons = f": {'; '.join(causes)}" if causes else ""
+        reasons = f": {'; '.join(causes.texts)}"
         if grade == "equal":
             self._find("note", path, message, "")
         elif grade == "close" and self._is_elsewhere:
-            self._find("warning", path, f"is not the same in its last digits: {message}{reasons}", _HINT_HERE)
+            self._find("warning", path, f"is not the same in its last digits: {message}{reasons}", causes.hint)
         else:
-            self._find("error", path, f"is another one: {message}{reasons}", _HINT_HERE if self._is_elsewhere else _FIX)
+            self._find("error", path, f"is another one: {message}{reasons}", causes.hint)
 
     @property
     def _is_elsewhere(self) -> bool:
         """Whether the run record names an environment in which numbers may differ."""
         return any(one.reach in ("numbers", "results") for one in self.environment or ())
 
-    def _causes(self, stage: LockedStage, again: LockedStage) -> list[str]:
+    def _causes(self, stage: LockedStage, again: LockedStage) -> _Causes:
         before = [path for path in self.spoiled if any(overlap(path, dep.path) for dep in stage.deps)]
         if before:
-            return [f"it follows from {listed(before, 3)}"]
+            return _Causes([f"it follows from {listed(before, 3)}"], "")
         recipe = _recipe(stage, again, {out.path for one in self.pinned.stages for out in one.outs})
         if recipe:
-            return recipe
+            return _Causes(recipe, _HINT_RUN)
         reaching = [one.cause for one in self.environment or () if one.reach != "nothing"]
         if reaching:
-            return ["likely for " + ", ".join(reaching[:_MOST_CAUSES])]
+            return _Causes([f"likely for {', '.join(reaching[:_MOST_CAUSES])}"], _HINT_HERE)
+        ran = f"it ran with {self.result.surroundings}"
         if self.environment is None:
-            return [f"no run record tells where it was made; here it ran with {self.result.surroundings}"]
-        return [
-            "the environment is the recorded one, so the stage does not give the same twice; it ran with "
-            + self.result.surroundings
-        ]
+            return _Causes([f"no run record tells where it was made; here {ran}"], _HINT_FIX)
+        same = "the environment is the recorded one, so the stage does not give the same twice"
+        return _Causes([f"{same}; {ran}"], _HINT_FIX)
 
     def _find(self, severity: Severity, where: str, message: str, hint: str) -> None:
         self.verdict.findings.append(Finding(severity, NAME, where, message, hint))
-
-
-_HINT_RUN = "run `dvc repro`, then commit dvc.lock"
-_HINT_HERE = "install what the run record names, or run `dvc repro` here and commit what it gives"
 
 
 def judge(pinned: PinnedOutputs, clone: CleanClone, result: Rerun) -> Verdict:
@@ -187,6 +189,10 @@ def judge(pinned: PinnedOutputs, clone: CleanClone, result: Rerun) -> Verdict:
     for stage in _in_order([stage for stage in pinned.stages if not pinned.is_frozen(stage)]):
         judging.judge(stage)
     known = {(stage.file, stage.name) for stage in pinned.stages}
+    for name in sorted(set(result.failed) - {address(stage) for stage in pinned.stages if not pinned.is_frozen(stage)}):
+        judging.verdict.findings.append(
+            Finding("error", NAME, f"stage {name}", f"the stage failed: {result.failed[name]}", _HINT_RUN)
+        )
     for file, name in sorted(set(lock) - known):
         message = f"{file} does not pin it, so there is nothing to compare its outputs with"
         judging.verdict.findings.append(Finding("error", NAME, f"stage {name}", message, _HINT_RUN))
