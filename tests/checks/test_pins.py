@@ -150,7 +150,7 @@ def test_a_healthy_repository_has_no_findings(repo: Clone) -> None:
         seen = report(repo, rev)
         assert seen.findings == []
         assert seen.ok
-        assert [getattr(one, "dataset", one) for one in seen.datasets] == ["data/features", "data/prepared", "data/raw"]
+        assert [one.dataset for one in seen.datasets] == ["data/features", "data/prepared", "data/raw"]
         assert seen.notes == []
 
 

@@ -25,7 +25,6 @@ from datapin.verbs.workspace import Workspace
 from datapin.versions.commit_pins import POINTER, CommitPins, read_pins
 from datapin.versions.git import blob_at, has_commit, resolve
 from datapin.versions.held_manifests import HeldManifests
-from datapin.versions.lock_entries import LockEntry, read_lock_entries
 from datapin.versions.pins import Pins, is_same_version
 from datapin.versions.pipelines import Pipelines, read_pipelines
 from datapin.versions.pointer import materialise_pointer
@@ -62,7 +61,7 @@ def subject_of(workspace: Workspace, rev: str | None, *, remote_name: str | None
         jobs=workspace.jobs,
         progress=workspace.progress,
         stages=lambda: source.stages,
-        entries=lambda: source.entries,
+        entries=lambda: source.pins.entries,
         read=source.read,
         manifest=source.manifest,
         pinned=source.pinned,
@@ -98,12 +97,6 @@ class _Source:
         pinned = [out.path for out in self.pins.outs if out.stage is None]
         pinned += [file.removesuffix(POINTER) for file in self.pins.unreadable if file.endswith(POINTER)]
         return self._pipelines(sorted(self.pins.pipelines), pinned)
-
-    @cached_property
-    def entries(self) -> Mapping[str, Mapping[str, LockEntry]]:
-        """What each `dvc.lock` says, those left out that cannot be read."""
-        known = {file: text for file, text in self.pins.locks.items() if file not in self.pins.unreadable}
-        return {file: read_lock_entries(text, file) for file, text in known.items()}
 
     def datasets(self) -> tuple[dict[str, Pointer], list[Finding]]:
         """Every dataset's pointer, and findings on what cannot be read; an unknown folder counts as a dataset."""

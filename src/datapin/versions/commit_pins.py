@@ -12,7 +12,7 @@ from pathlib import Path
 from datapin.base.errors import BadSettings, DatapinError, Refused
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import ask_git, blob_at, files_named, iter_blobs
-from datapin.versions.lock_entries import read_lock_entries
+from datapin.versions.lock_entries import LockEntry, read_lock_entries
 from datapin.versions.lock_text import read_lock_text
 from datapin.versions.pointer_file import Pointer, has_summary, load_yaml, stage_outputs
 from datapin.versions.pointer_text import read_pointer_text
@@ -31,14 +31,14 @@ class CommitPins:
     """What is pinned, in the order of the files.
 
     `datasets` are the pointers of manifests, `unknown` those of folders whose list of files is not in DVC's cache, so
-    that nobody here can tell; `outs` is every output of any kind. `locks` and `pipelines` are the texts of each
-    `dvc.lock` and `dvc.yaml`. `unreadable` says why a file among them could not be read.
+    that nobody here can tell; `outs` is every output of any kind. `entries` are those of each `dvc.lock`, `pipelines`
+    the texts of each `dvc.yaml`. `unreadable` says why a file among them could not be read.
     """
 
     datasets: list[Pointer] = field(default_factory=list)
     unknown: list[Pointer] = field(default_factory=list)
     outs: list[PinnedOut] = field(default_factory=list)
-    locks: dict[str, bytes] = field(default_factory=dict)
+    entries: dict[str, Mapping[str, LockEntry]] = field(default_factory=dict)
     pipelines: dict[str, bytes] = field(default_factory=dict)
     unreadable: dict[str, DatapinError] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ def read_pins(root: Path, commit: str | None, folders: Folders) -> CommitPins:
     for file, text in texts.items():
         try:
             if posixpath.basename(file) == LOCK:
-                pins.locks[file] = text
+                pins.entries[file] = read_lock_entries(text, file)
                 _take_lock(pins, cache, file, text, folders, in_work_tree=commit is None)
             elif file not in pins.pipelines:
                 _take_pointer(pins, cache, file, text, in_work_tree=commit is None)
@@ -91,7 +91,7 @@ def _take_lock(
     pipeline = pins.pipelines.get(beside(file), b"")
     is_moved = b"wdir" in pipeline and beside(file) not in pins.unreadable
     if is_moved and b"${" in pipeline:
-        pointers, outs = _moved_outs(text, file, folders(beside(file)))
+        pointers, outs = _moved_outs(pins.entries[file], file, folders(beside(file)))
     else:
         known = stage_outputs(pipeline, beside(file))[0] if is_moved else {}
         pointers, outs = read_lock_text(text, file, known), lock_outs(text, file, known)
@@ -99,10 +99,12 @@ def _take_lock(
     _take_folders(pins, cache, pointers, is_ours=False, in_work_tree=in_work_tree)
 
 
-def _moved_outs(text: bytes, file: str, folders: Mapping[str, str]) -> tuple[list[Pointer], list[PinnedOut]]:
+def _moved_outs(
+    entries: Mapping[str, LockEntry], file: str, folders: Mapping[str, str]
+) -> tuple[list[Pointer], list[PinnedOut]]:
     """The outputs of stages whose working folder is a template, each stage's by its full name."""
     pointers, outs = [], []
-    for name, entry in read_lock_entries(text, file).items():
+    for name, entry in entries.items():
         for out, md5 in entry.outs.items():
             path = posixpath.normpath(posixpath.join(folders.get(name, posixpath.dirname(file)), out))
             if md5 is None or "://" in out or path.startswith(("../", "/")):
