@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro test lint bench lock clean
+.PHONY: setup repro verify test lint bench lock clean
 
 setup: $(READY)
 
@@ -21,6 +21,10 @@ $(READY): requirements.lock pyproject.toml
 repro: setup
 	datapin fetch
 	dvc repro
+
+# The digits again, from a clean clone of HEAD, output by output against what the commit pins.
+verify: repro
+	datapin verify --repro
 
 test: setup
 	@sh tests/servers/install_ceph.sh
