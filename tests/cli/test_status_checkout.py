@@ -208,7 +208,7 @@ def test_a_rollback_keeps_the_layout_and_the_links_of_a_checked_out_tree(repo: C
     repo.commit("v1")
     report = repo.json("checkout", "data/raw", "--into", "out", "--layout", "class", "--link")
     assert (report["written"], report["linked"]) == (13, 1)
-    assert "1 of them linked" in repo.datapin("checkout", "data/raw", "--into", "two", "--link").stdout
+    assert "; 1 linked)" in repo.datapin("checkout", "data/raw", "--into", "two", "--link").stdout
     repo.datapin("update", "data/raw", "--set", "label = 'z'", "--where", "key IN ('a/00.bin', 'a/big.bin')")
     repo.commit("v2")
     repo.datapin("checkout", "data/raw", "--into", "out")

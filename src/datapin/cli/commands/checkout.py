@@ -46,7 +46,7 @@ def command(
     if as_json:
         emit_json(report)
     elif not quiet:
-        links = f", {report.linked} of them linked" if report.linked else ""
+        links = f"; {report.linked} linked" if report.linked else ""
         click.echo(
             f"{folder}: {report.written} written ({size(report.bytes)}{links}), {report.removed} removed, "
             f"{report.unchanged} unchanged"
