@@ -161,6 +161,9 @@ def test_a_manifest_that_cannot_be_had_is_told_in_one_line_and_git_goes_on(team:
     assert len(said.splitlines()) == 1
     assert len(bob.json("ls", "data/raw@v1")) == 12
     (team.top / "away").rename(team.lab)
+    bob.datapin("fetch", "-q")
+    assert len(bob.rows()) == 14
+    assert bob.is_clean()
     assert switch(bob, "checkout", "-q", "v1") == ""
     assert switch(bob, "checkout", "-q", "v2") == ""
     assert len(bob.rows()) == 14
@@ -184,6 +187,22 @@ def test_a_dataset_that_the_commit_does_not_have_goes_and_comes_back(team: Team)
     shard.write_bytes(edited)
     assert "sets/new: rows that nobody saved" in switch(ann, "checkout", "-q", "main")
     assert shard.read_bytes() == edited
+
+
+def test_a_pointer_cannot_lead_the_hook_out_of_the_repository_or_into_gits_folder(team: Team) -> None:
+    ann = team.ann
+    (team.top / "outside").mkdir()
+    (ann.path / "link").symlink_to(team.top / "outside")
+    text = (ann.path / POINTER).read_text()
+    (ann.path / "sub").mkdir()
+    for number, path in enumerate(("../link/x", "../.git/x", "../.GIT/x", "../.dvc/x", "../../x")):
+        (ann.path / "sub" / f"{number}.dvc").write_text(text.replace("path: raw", f"path: {path}"))
+    ann.commit("hostile")
+    ann.git("checkout", "-q", "--detach")
+    assert not list((team.top / "outside").iterdir())
+    assert not [
+        path for path in (ann.path / ".git/x", ann.path / ".GIT", ann.path / ".dvc/x", team.top / "x") if path.exists()
+    ]
 
 
 def test_a_new_worktree_has_its_manifests_from_the_one_beside_it(team: Team) -> None:

@@ -20,6 +20,7 @@ from datapin.manifest.schema import asset_columns
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import PushVersion, push_versions
 from datapin.transfer.report import TransferReport
+from datapin.verbs.follow import follow
 from datapin.verbs.known_remote import is_known, knows_versions, remember, remember_versions
 from datapin.verbs.place import RemotePlace, remote_place
 from datapin.verbs.reports import MoveReport
@@ -96,6 +97,8 @@ def fetch(
     cache = DvcCache(workspace.root)
     not_here = {one.pointer.md5 for one in wanted if not cache.is_whole(one.pointer.md5)}
     absent = set(bring_manifests(workspace.root, place.root, sorted(not_here)))
+    if not dry_run:
+        follow(workspace.root)  # a pull that could not bring a manifest has left an older one
     found: list[_Wanted] = []
     ids: list[IdMatrix] = [np.empty((0, 32), np.uint8)]
     there = place.store.index() if place.store.check_format() else None

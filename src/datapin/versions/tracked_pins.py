@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import posixpath
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,12 +16,14 @@ from pathlib import Path
 
 from datapin.base.errors import DatapinError, UnknownVersion
 from datapin.base.files import make_directory, publish_bytes
+from datapin.base.settings import FOLDER
 from datapin.versions.git import ask_git, iter_blobs, resolve
 from datapin.versions.lock_text import read_lock_text
 from datapin.versions.pointer_file import Pointer, has_summary, read_pointer, stage_outputs
 
 _LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
 _PROJECT = ".dvc/config"
+_NOT_FOR_DATASETS = (".git", ".dvc", FOLDER)
 _POINTERS, _PROJECTS = ":(glob)**/?*.dvc", f":(glob)**/*/{_PROJECT}"
 
 _Kept = dict[str, list[list[str | None]]]
@@ -62,7 +65,11 @@ def tracked_pins(root: Path, note: Path) -> list[TrackedPin]:
             found = [[one.dataset, one.md5, one.stage] for one in _parsed(file, text, pipeline)]
         seen[name] = found
         ours = not is_lock and has_summary(text)
-        pins += [TrackedPin(str(dataset), str(md5), file, stage, ours) for dataset, md5, stage in found]
+        pins += [
+            TrackedPin(str(dataset), str(md5), file, stage, ours)
+            for dataset, md5, stage in found
+            if _is_below(root, str(dataset))
+        ]
     if seen != kept:
         with suppress(OSError):
             make_directory(note.parent)
@@ -84,7 +91,7 @@ def departed_datasets(root: Path, since: str) -> list[str]:
     found = []
     for file, text in zip(files, iter_blobs(root, [f"{before}:./{file}" for file in files]), strict=True):
         if text is not None and has_summary(text):
-            found += [one.dataset for one in _parsed(file, text, b"")]
+            found += [one.dataset for one in _parsed(file, text, b"") if _is_below(root, one.dataset)]
     return found
 
 
@@ -113,6 +120,15 @@ def _parsed(file: str, text: bytes, pipeline: bytes) -> list[Pointer]:
         return read_lock_text(text, file, folders)
     except DatapinError:
         return []
+
+
+def _is_below(root: Path, dataset: str) -> bool:
+    """Whether it may be a dataset: a pointer comes from anybody, and must not lead a hook elsewhere by a link."""
+    if any(part.casefold() in _NOT_FOR_DATASETS for part in dataset.split("/")):
+        return False
+    parent = os.path.realpath(root / posixpath.dirname(dataset))
+    top = os.path.realpath(root)
+    return parent == top or parent.startswith(f"{top}/")
 
 
 def _beside(file: str) -> str:
