@@ -10,8 +10,11 @@ from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
 from datapin.githooks.drivers import install_drivers
 from datapin.githooks.install import install_hooks, remove_hooks
+from datapin.verbs.initialise_ci import Server, write_ci
+from datapin.verbs.place import remote_name
 from datapin.verbs.reports import InitReport
 from datapin.verbs.workspace import Workspace
+from datapin.versions.dvc_settings import settings_of_remotes
 from datapin.versions.pointer import remote_names
 
 _CONFIG_TEXT = """\
@@ -32,13 +35,19 @@ _TEMPLATES = {"image": ("dvc.yaml", "params.yaml", "reports/.gitignore")}
 
 
 def initialise(
-    workspace: Workspace, *, remote: str | None, template: str | None, hooks: bool | None = None
+    workspace: Workspace,
+    *,
+    remote: str | None,
+    template: str | None,
+    hooks: bool | None = None,
+    ci: Server | None = None,
 ) -> InitReport:
     """Write `.datapin/config.toml`, `.datapin/.gitignore` and, if asked, a template's files that do not exist yet.
 
     Git is told how to show and merge pointers: in `.gitattributes`, and in this clone's settings.
-    `hooks` puts our part into Git's hooks (True) or takes it out (False). Raises BadSettings if `remote` is no DVC
-    remote, Refused for a hook that is not ours to edit; everything else is done then.
+    `hooks` puts our part into Git's hooks (True) or takes it out (False); `ci` writes a job for that server. Raises
+    BadSettings if `remote` is no DVC remote, Refused for a hook or a job that is not ours to edit; everything else is
+    done then.
     """
     known = remote_names(workspace.root)
     if remote is not None and remote not in known:
@@ -80,7 +89,16 @@ def initialise(
             raise Refused(f"{left.file} was left as it is: {left.reason}", left.advice)
         created += changes.created
         changed += changes.changed
-    return InitReport(created=created, changed=changed)
+    notes = [] if ci is None else _write_ci(workspace, ci, remote, created)
+    return InitReport(created=created, changed=changed, notes=notes)
+
+
+def _write_ci(workspace: Workspace, ci: Server, remote: str | None, created: list[str]) -> list[str]:
+    name = remote_name(workspace, remote)
+    settings = settings_of_remotes(workspace.root).get(name or "", {})
+    job = write_ci(workspace.root, ci, settings.get("url"))
+    created += [job.path] if job.is_new else []
+    return [job.note] if job.note else []
 
 
 def _set_remote(config: Path, remote: str) -> None:

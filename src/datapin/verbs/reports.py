@@ -10,10 +10,11 @@ from datapin.base.findings import Finding
 
 @dataclass(frozen=True, slots=True)
 class InitReport:
-    """Files that `init` made or extended, relative to the repository."""
+    """Files that `init` made or extended, relative to the repository; `notes` say what is left to do by hand."""
 
     created: list[str]
     changed: list[str]
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from datapin.cli.bars import terminal_progress
 from datapin.cli.options import common_options
 from datapin.cli.render import emit_json
 from datapin.verbs.initialise import initialise
+from datapin.verbs.initialise_ci import SERVERS, Server
 from datapin.verbs.workspace import Workspace
 
 
@@ -22,23 +23,29 @@ from datapin.verbs.workspace import Workspace
     default=None,
     help="Put datapin's part into Git's pre-push hook, or take it out: data goes before the commits that pin it.",
 )
+@click.option("--ci", type=click.Choice(SERVERS), help="Also write a job that runs `datapin verify` there.")
 @common_options
-def command(remote: str | None, template: str | None, hooks: bool | None, as_json: bool, quiet: bool) -> None:
+def command(
+    remote: str | None, template: str | None, hooks: bool | None, ci: Server | None, as_json: bool, quiet: bool
+) -> None:
     """Make a Git and DVC repository ready for datapin.
 
     Safe to run again: it touches nothing that it does not own.
     """
     progress = terminal_progress(quiet=quiet or as_json)
     workspace = Workspace.find(Path.cwd(), progress=progress, must_be_ready=False)
-    report = initialise(workspace, remote=remote, template=template, hooks=hooks)
+    report = initialise(workspace, remote=remote, template=template, hooks=hooks, ci=ci)
     if as_json:
-        emit_json(report)
+        document = {"created": report.created, "changed": report.changed}
+        emit_json(document | ({"notes": report.notes} if report.notes else {}))
     elif not quiet:
         for path in report.created:
             click.echo(f"created  {path}")
         for path in report.changed:
             click.echo(f"changed  {path}")
-        if not report.created and not report.changed:
+        for note in report.notes:
+            click.echo(f"left     {note}")
+        if not report.created and not report.changed and not report.notes:
             click.echo("already set up, nothing to do")
         elif f"{FOLDER}/{CONFIG}" in report.created:
             click.echo("next: datapin add FOLDER --to data/raw --label parent")
