@@ -280,6 +280,13 @@ def test_the_checked_out_tree_follows(versions: Clone) -> None:
     assert versions.files("fixed") == fixed
 
 
+def test_a_lazy_rollback_still_brings_the_files_of_a_tree(elsewhere: Clone) -> None:
+    elsewhere.datapin("checkout", "data/raw", "--into", "out", "--where", "label = 'b'")
+    elsewhere.datapin("rollback", "data/raw", "--to", "v1", "--lazy")
+    assert elsewhere.files("out") == {f"b/{n:02d}.bin": f"b{n}".encode() * 50 for n in range(6)}
+    assert elsewhere.json("status", "data/raw")["datasets"][0]["missing_local"] == 6
+
+
 def test_edited_files_of_the_tree_are_refused_by_name(versions: Clone) -> None:
     versions.datapin("checkout", "data/raw", "--into", "out")
     (versions.path / "out" / "c" / "00.bin").write_bytes(b"my own work")

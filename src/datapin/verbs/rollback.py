@@ -214,9 +214,10 @@ class _Rollback:
 
     def _bring_files(self, moving: _MovingTree) -> None:
         """Assets of the tree, and room for them: what can fail must fail before the journal stands."""
-        ids = ids_from_hex(moving.rows["asset_id"])
-        what = f"files of {moving.tree.dataset} in {moving.tree.target}"
-        ensure_here(self._workspace, ids, what=what, keys=moving.rows["key"].combine_chunks())
+        if self._how.lazy:  # else all assets of the version are here
+            ids = ids_from_hex(moving.rows["asset_id"])
+            what = f"files of {moving.tree.dataset} in {moving.tree.target}"
+            ensure_here(self._workspace, ids, what=what, keys=moving.rows["key"].combine_chunks())
         place = os.statvfs(moving.tree.target)
         free = place.f_bavail * place.f_frsize
         if moving.outlook.new_bytes > free:
@@ -252,7 +253,12 @@ class _Rollback:
                 to_stage=tuple(sorted(texts)) if is_staged else (),
             )
             failpoints.hit("rollback.all-staged")
-            commit_rollback(self._root, self._workspace.scratch, plan, self._workspace.write_tree)
+            looked = {one.tree.target: one.outlook.present for one in trees}
+
+            def write_tree(tree: TreeToWrite) -> None:
+                self._workspace.write_tree(tree, looked.get(tree.target))
+
+            commit_rollback(self._root, self._workspace.scratch, plan, write_tree)
             is_committed = True
         finally:
             # A journal that stands needs what is staged, and will be finished.

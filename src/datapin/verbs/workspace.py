@@ -21,6 +21,7 @@ from datapin.intake.statcache import StatCache
 from datapin.intake.walk import FoundFiles
 from datapin.store.store import Store
 from datapin.verbs import placing
+from datapin.versions.checkout_survey import Present
 from datapin.versions.git import find_root
 from datapin.versions.pointer import find_datasets
 from datapin.versions.rollback_journal import TreeToWrite, finish_rollback, is_rollback_cut_off
@@ -134,10 +135,10 @@ class Workspace:
         for problem in finish_rollback(self.root, self.scratch, self.write_tree):
             self.progress.note(f"while finishing a rollback that was cut off: {problem.message}; {problem.hint}")
 
-    def write_tree(self, tree: TreeToWrite) -> None:
-        """Write the files of a checked-out tree that follows its dataset."""
+    def write_tree(self, tree: TreeToWrite, looked: Present | None = None) -> None:
+        """Write the files of a checked-out tree that follows its dataset; `looked` is what lay there just before."""
         state = self.cache / "checkout"
-        write_tree(tree, store=self.store, state=state, jobs=self.jobs, progress=self.progress)
+        write_tree(tree, looked, store=self.store, state=state, jobs=self.jobs, progress=self.progress)
 
     def _relative(self, path: Path) -> str | None:
         normal = Path(os.path.normpath(path))

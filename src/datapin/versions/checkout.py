@@ -25,7 +25,7 @@ from datapin.versions.checkout_layout import BY_KEY
 from datapin.versions.checkout_state import Arrangement, CheckoutState, arrangement_of
 from datapin.versions.checkout_survey import Present, holds_only, survey
 from datapin.versions.checkout_write import NewFiles, write_files
-from datapin.versions.safe_tree import Obstructed, SafeTree
+from datapin.versions.safe_tree import Obstructed, SafeTree, stat_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,7 @@ def plan_checkout(wanted_ids: IdMatrix, present: Present, ours: Set[tuple[str, b
     was edited. With `force` an edited file is overwritten if its key is wanted, and left to the user if not.
     """
     is_wanted = present.rows >= 0
-    rows = np.where(is_wanted, present.rows, 0)
-    same = is_wanted & (present.ids == wanted_ids[rows]).all(axis=1) if len(wanted_ids) else is_wanted
+    same = _same(wanted_ids, present)
     to_write = np.ones(len(wanted_ids), np.bool_)
     to_write[present.rows[same]] = False
     removals, edited = [], []
@@ -81,11 +80,13 @@ def checkout_files(
     progress: Progress = SILENT,
     force: bool = False,
     arrangement: Arrangement | None = None,
+    looked: Present | None = None,
 ) -> CheckoutReport:
     """Make the folder `target` hold the files of `table` (key, asset_id, size); `state` keeps what was written where.
 
     With links in the `arrangement` (None: as the last time), large assets of the store get a second name instead of a
-    copy, and both are read-only; where that cannot be done they are copied. The caller has laid the keys out.
+    copy, and both are read-only; where that cannot be done they are copied. The caller has laid the keys out. `looked`
+    is what a survey for the same table found just before: only what will be touched is looked at again.
     Files that an earlier checkout wrote there and that are not wanted any more are removed; other files stay. Nothing
     is written if anything is refused. Cut off, it leaves whole files only, and a second run finishes. Files are not
     fsynced: they can be written again. Raises BadKeys, AssetsMissing, UnsavedEdits (unless `force`), Refused,
@@ -100,8 +101,10 @@ def checkout_files(
     with _storage_errors(target):
         make_directory(target)
     with CheckoutState.hold(state, target) as known, _storage_errors(target), closing(SafeTree(target)) as tree:
-        present = survey(tree, known, keys, force=force)
-        plan = plan_checkout(ids, present, _ours(known, present), force=force)
+        if looked is None or force or known.was_cut_off or not _is_still(tree, looked, keys, ids):
+            looked = survey(tree, known, keys, force=force)
+        present = looked
+        plan = plan_checkout(ids, present, written_before(known, present, ids), force=force)
         _refuse(tree, target, plan, present, known.arrangement)
         reader = _reader(store, keys, ids, plan.writes)
         known.arrange(arrangement)
@@ -149,15 +152,42 @@ def _checked_keys(table: pa.Table, where: str) -> pa.StringArray:
     return keys
 
 
-def _ours(known: CheckoutState, present: Present) -> set[tuple[str, bytes]]:
-    """Key and raw id of everything that earlier checkouts wrote, or were about to, among the files that lie there."""
-    keys = pa.array(present.keys, pa.string())
+def written_before(known: CheckoutState, present: Present, wanted_ids: IdMatrix) -> set[tuple[str, bytes]]:
+    """Key and raw id of all that earlier checkouts wrote, or were about to, among the files that are not as wanted."""
+    others = np.flatnonzero(~_same(wanted_ids, present)).tolist()
+    keys = pa.array([present.keys[number] for number in others], pa.string())
     pairs: set[tuple[str, bytes]] = set()
     for records in (known.records, known.intents):
         rows = np.flatnonzero(pc.is_in(records.keys, value_set=keys).to_numpy(zero_copy_only=False))
         names = records.keys.take(pa.array(rows)).to_pylist()
         pairs.update((name, records.ids[row].tobytes()) for name, row in zip(names, rows, strict=True))
     return pairs
+
+
+def _same(wanted_ids: IdMatrix, present: Present) -> npt.NDArray[np.bool_]:
+    """Which of the files that lie there are wanted as they are."""
+    is_wanted: npt.NDArray[np.bool_] = present.rows >= 0
+    if not len(wanted_ids):
+        return is_wanted
+    same: npt.NDArray[np.bool_] = (present.ids == wanted_ids[np.where(is_wanted, present.rows, 0)]).all(axis=1)
+    return is_wanted & same
+
+
+def _is_still(tree: SafeTree, looked: Present, keys: pa.StringArray, ids: IdMatrix) -> bool:
+    """Whether what the checkout will touch is as it was when it was `looked` at."""
+    touched = {looked.keys[n]: tuple(looked.stats[n].tolist()) for n in np.flatnonzero(~_same(ids, looked)).tolist()}
+    is_new = np.ones(len(keys), np.bool_)
+    is_new[looked.rows[looked.rows >= 0]] = False
+    expected = [*touched.items(), *((key, None) for key in keys.filter(pa.array(is_new)).to_pylist())]
+    try:
+        for key, stats in expected:
+            folder, _, name = key.rpartition("/")
+            seen = tree.stat(folder, name)
+            if (None if seen is None else stat_row(seen)) != stats:
+                return False
+    except Obstructed:
+        return False
+    return True
 
 
 def _linkable(store: Store, ids: IdMatrix, arrangement: Arrangement) -> npt.NDArray[np.bool_]:

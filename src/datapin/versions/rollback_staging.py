@@ -88,7 +88,7 @@ class Staging:
         """Rows that a later step reads: where they are kept."""
         path = self._scratch / temporary_name()
         self.rows.append(path)
-        pq.write_table(rows, path)
+        pq.write_table(rows, path, compression="NONE", use_dictionary=False, write_statistics=False)
         fsync_path(path)
         return path
 

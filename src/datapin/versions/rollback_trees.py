@@ -16,9 +16,9 @@ from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import ids_from_hex
 from datapin.base.progress import Progress
 from datapin.store.store import Store
-from datapin.versions.checkout import checkout_files, plan_checkout
+from datapin.versions.checkout import checkout_files, plan_checkout, written_before
 from datapin.versions.checkout_state import CheckoutState
-from datapin.versions.checkout_survey import holds_only, survey
+from datapin.versions.checkout_survey import Present, holds_only, survey
 from datapin.versions.rollback_journal import TreeToWrite
 from datapin.versions.safe_tree import SafeTree
 
@@ -40,6 +40,7 @@ class TreeOutlook:
 
     edited: list[str]
     new_bytes: int
+    present: Present  # what lies there
 
 
 def register_tree(state: Path, target: Path, dataset: str, where: str | None, *, is_following: bool) -> None:
@@ -68,12 +69,8 @@ def look_at_tree(rows: pa.Table, target: Path, state: Path) -> TreeOutlook:
     keys = rows["key"].cast(pa.string()).combine_chunks()
     with CheckoutState.hold(state, target) as known, closing(SafeTree(target)) as tree:
         present = survey(tree, known, keys, force=False)
-        written = {
-            (key, records.ids[row].tobytes())
-            for records in (known.records, known.intents)
-            for row, key in enumerate(records.keys.to_pylist())
-        }
-        plan = plan_checkout(ids_from_hex(rows["asset_id"]), present, written, force=False)
+        ids = ids_from_hex(rows["asset_id"])
+        plan = plan_checkout(ids, present, written_before(known, present, ids), force=False)
         going = set(plan.removals)
         in_the_way = [
             f"{path} is {what}"
@@ -83,16 +80,27 @@ def look_at_tree(rows: pa.Table, target: Path, state: Path) -> TreeOutlook:
     if in_the_way:
         what = f"{target}: {len(in_the_way)} thing(s) in the way: {listed(in_the_way, 5)}"
         raise Refused(what, "move them away and run the command again")
-    return TreeOutlook(plan.edited, int(rows["size"].to_numpy()[plan.writes].sum()))
+    return TreeOutlook(plan.edited, int(rows["size"].to_numpy()[plan.writes].sum()), present)
 
 
-def write_tree(tree: TreeToWrite, *, store: Store, state: Path, jobs: int, progress: Progress) -> None:
-    """Make the folder hold the files of its rows. Raises as `checkout_files`."""
+def write_tree(
+    tree: TreeToWrite, looked: Present | None, *, store: Store, state: Path, jobs: int, progress: Progress
+) -> None:
+    """Make the folder hold the files of its rows; `looked` as in `checkout_files`. Raises as that."""
     rows = Path(tree.rows)
     if not rows.is_file():
         raise Refused(f"{tree.target}: the rows to write are gone", f"run `datapin checkout` into {tree.target}")
     table = pq.read_table(rows)
-    checkout_files(table, Path(tree.target), store=store, state=state, jobs=jobs, progress=progress, force=tree.force)
+    checkout_files(
+        table,
+        Path(tree.target),
+        store=store,
+        state=state,
+        jobs=jobs,
+        progress=progress,
+        force=tree.force,
+        looked=looked,
+    )
 
 
 def _registered(state: Path) -> list[FollowingTree]:
