@@ -19,6 +19,7 @@ from datapin.verbs.verify_diff import BaseDiff
 
 FORMATS = ("text", "json", "junit", "markdown", "github")
 
+_MOST_NAMED = 2
 _ORDER = ("error", "warning", "note")
 
 
@@ -82,7 +83,10 @@ def _findings(findings: Sequence[Finding]) -> Iterator[str]:
     for finding in sorted(findings, key=lambda one: _ORDER.index(one.severity)):
         alike.setdefault((finding.severity, finding.where, finding.message, finding.hint), []).append(finding.check)
     for (severity, where, message, hint), checks in alike.items():
-        yield f"{severity}: {', '.join(dict.fromkeys(checks))}: {printable(where)}: {printable(message)}"
+        names = list(dict.fromkeys(checks))
+        more = f" and {len(names) - _MOST_NAMED} more checks" if len(names) > _MOST_NAMED + 1 else ""
+        named = ", ".join(names[:_MOST_NAMED] if more else names)
+        yield f"{severity}: {named}{more}: {printable(where)}: {printable(message)}"
         if hint:
             yield f"  hint: {printable(hint)}"
 

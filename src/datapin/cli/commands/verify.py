@@ -77,7 +77,8 @@ def command(
     text = render(report, form)
     for name, file in [*files, *([(form, output)] if output is not None else [])]:
         _write(file, render(report, name))
-    if output is None and not (quiet and form == "text" and report.ok):
+    is_dull = form == "text" and not any(finding.severity != "note" for finding in report.findings)
+    if output is None and not (quiet and is_dull):
         click.echo(text)
     if not report.ok:
         click.get_current_context().exit(EXIT_CHECK_FAILED)
