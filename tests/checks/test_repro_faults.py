@@ -329,3 +329,34 @@ def test_ctrl_c_ends_the_stages_and_removes_the_clone(small: Clone, tmp_path: Pa
     assert [path.name for path in temporary.iterdir()] == ["began"]
     running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert "sleep 61" not in running
+
+
+@pytest.mark.parametrize("way", ["link", "path"])
+@pytest.mark.planted("repro.outputs", "a stage writes to a place outside of the repository")
+def test_a_stage_that_writes_elsewhere_is_not_run(small: Clone, tmp_path: Path, way: str, planted: Planted) -> None:
+    (tmp_path / "precious").mkdir()
+    target = "far" if way == "link" else str(tmp_path / "precious")
+    if way == "link":
+        (small.path / "far").symlink_to(tmp_path / "precious")
+    out = {f"{target}/o.txt": {"cache": False}}
+    write(small, {"dvc.yaml": {"stages": {"away": {"cmd": f"echo here > {target}/o.txt", "outs": [out]}}}})
+    write(small, {"dvc.lock": {"schema": "2.0", "stages": {}}})
+    small.dvc("repro", "-q")
+    small.commit("writes elsewhere")
+    (tmp_path / "precious/o.txt").write_text("mine\n")
+    (finding,) = planted.seen(outputs(repro(small, "HEAD", "repro.outputs")))
+    assert "is outside of it" in finding.message
+    assert (tmp_path / "precious/o.txt").read_text() == "mine\n"
+
+
+def test_what_a_stage_leaves_in_the_background_does_not_hold_the_check(small: Clone) -> None:
+    server = stage("echo > o.txt; sleep 62 &", ["o.txt"])
+    locked = {
+        "cmd": server["cmd"],
+        "outs": [{"path": "o.txt", "hash": "md5", "md5": hashlib.md5(b"\n").hexdigest(), "size": 1}],
+    }
+    write(small, {"dvc.yaml": {"stages": {"server": server}}})
+    write(small, {"dvc.lock": {"schema": "2.0", "stages": {"server": locked}}})
+    small.commit("leaves something")
+    assert repro(small, "HEAD", "repro.outputs").findings == []
+    assert "sleep 62" not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout

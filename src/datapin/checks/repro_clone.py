@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datapin.base.errors import StorageFailed, ToolFailed
+from datapin.base.errors import Refused, StorageFailed, ToolFailed
 from datapin.base.id_columns import ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
@@ -59,7 +59,7 @@ class CleanClone:
 def clean_clone(pinned: PinnedOutputs) -> Iterator[CleanClone]:
     """The commit in a temporary place, without anything that DVC keeps or a stage writes; removed in the end.
 
-    Raises ToolFailed, StorageFailed.
+    Raises ToolFailed, StorageFailed; Refused if what runs there would write to another place.
     """
     subject = pinned.subject
     with _temporary_folder() as scratch:
@@ -75,6 +75,7 @@ def clean_clone(pinned: PinnedOutputs) -> Iterator[CleanClone]:
         _run([*git, "clone", "--quiet", "--shared", "--no-checkout", os.fspath(top), os.fspath(clone)], environment)
         _run([*git, "-C", os.fspath(clone), "checkout", "--quiet", "--detach", pinned.commit, "--"], environment)
         root = clone / subject.root.resolve().relative_to(top.resolve())
+        _refuse_ways_out(pinned, root)
         _remove_outputs(pinned, root)
         # Another number than here, and no slower.
         jobs = next(number for number in count(subject.jobs + 1) if number != os.cpu_count())
@@ -114,6 +115,17 @@ def _run(words: list[str], environment: dict[str, str]) -> None:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         verb = "clone" if "clone" in words else "checkout"
         raise ToolFailed("git", f"`git {verb}` ended with {done.returncode}: {lines[-1] if lines else 'no message'}")
+
+
+def _refuse_ways_out(pinned: PinnedOutputs, root: Path) -> None:
+    """Raise Refused if a stage, or we, would write to another place than the clone: there is what people work with."""
+    paths = [out.path for stage in pinned.stages for out in stage.outs]
+    for path in [*paths, *pinned.sources, ".dvc/config.local", f"{FOLDER}/{CONFIG_LOCAL}"]:
+        folder = (root / path).parent.resolve()
+        if os.path.isabs(path) or not folder.is_relative_to(root):
+            reached = path if os.path.isabs(path) else f"{path}, which leads to {folder}"
+            hint = "keep outputs in the repository, and what lies elsewhere out of Git's links"
+            raise Refused(f"cannot run again in a clean clone what writes {reached}: it is outside of it", hint)
 
 
 def _remove_outputs(pinned: PinnedOutputs, root: Path) -> None:

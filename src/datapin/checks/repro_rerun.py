@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 
-from datapin.base.errors import ToolFailed
-from datapin.base.progress import Progress
+from datapin.base.progress import Bar, Progress
 from datapin.checks.repro_clone import CleanClone
 from datapin.checks.repro_outputs import PIPELINE, PinnedOutputs
 
@@ -82,7 +82,7 @@ def other_surroundings(environment: Mapping[str, str], commit: str, jobs: int) -
 
 
 def rerun(clone: CleanClone, pinned: PinnedOutputs) -> Rerun:
-    """Run every pinned stage again. Raises ToolFailed if DVC cannot be started."""
+    """Run every pinned stage again."""
     around = other_surroundings(clone.environment, pinned.commit, clone.jobs)
     environment = {**clone.environment, **around.variables, "PYTHONUNBUFFERED": "1"}
     # What DVC and the stages call must be found, but whatever the user's PATH names comes first.
@@ -144,7 +144,7 @@ class _Said:
 def _follow(words: list[str], root: Path, environment: dict[str, str], said: _Said, pinned: PinnedOutputs) -> int:
     progress: Progress = pinned.subject.progress
     stages = sum(not pinned.is_frozen(stage) for stage in pinned.stages)
-    with subprocess.Popen(
+    process = subprocess.Popen(
         words,
         cwd=root,
         env=environment,
@@ -152,18 +152,24 @@ def _follow(words: list[str], root: Path, environment: dict[str, str], said: _Sa
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is for us: we end the stages, then remove the clone
-    ) as process:
-        assert process.stdout is not None
+    )
+    with process, progress.bar("running the pipeline again", stages, "stage") as bar:
+        # A thread of its own: something that a stage left in the background may hold the pipe open for ever.
+        listening = Thread(target=_listen, args=(process, said, bar), daemon=True)
+        listening.start()
         try:
-            with progress.bar("running the pipeline again", stages, "stage") as bar:
-                for raw in process.stdout:
-                    if said.take(raw.decode("utf-8", "replace").rstrip()):
-                        bar.advance()
             return process.wait()
-        except OSError as error:
-            raise ToolFailed("dvc", error.strerror or str(error)) from None
         finally:
             _end(process)
+            listening.join(_GRACE_S)
+
+
+def _listen(process: subprocess.Popen[bytes], said: _Said, bar: Bar) -> None:
+    assert process.stdout is not None
+    with suppress(ValueError):  # closed under our hands
+        for raw in process.stdout:
+            if said.take(raw.decode("utf-8", "replace").rstrip()):
+                bar.advance()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
