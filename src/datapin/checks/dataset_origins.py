@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +21,10 @@ from datapin.pipeline.crossing import Codes, Mask
 from datapin.pipeline.output import INPUTS
 from datapin.pipeline.params import Params, parse_yaml, validate_params
 from datapin.pipeline.stage_params import PrepareParams
-from datapin.versions.lock_stages import LockedStage, read_stages
+from datapin.versions.lock_entries import LockEntry
 from datapin.versions.pointer_file import stage_outputs
 
-_LOCK, _PIPELINE, _PARAMS = "dvc.lock", "dvc.yaml", "params.yaml"
+_PIPELINE, _PARAMS = "dvc.yaml", "params.yaml"
 _OURS = re.compile(r"\bdatapin\s+run\s+(prepare|augment|featurize|train)\b")
 _MOST_STEPS = 32
 
@@ -36,6 +36,17 @@ class Origin:
     stage: str
     kind: str | None
     inputs: tuple[str, ...]
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RanStage:
+    """A stage as `dvc.lock` says it ran: `kind` if it is one of ours; paths are relative to the root."""
+
+    name: str
+    kind: str | None
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
     params: Mapping[str, Any]
 
 
@@ -52,29 +63,22 @@ class Ancestors:
     hands_on: bool
 
 
-def stages_of(subject: Subject) -> list[LockedStage]:
+def stages_of(subject: Subject) -> list[RanStage]:
     """Every stage that ran, by every `dvc.lock` that pins a dataset. Raises BadSettings or Refused."""
     kept = subject.shared.get("hygiene.stages")
     if kept is None:
-        files = sorted({pin.file for pin in subject.pins.values() if pin.file.endswith(_LOCK)} | {_LOCK})
-        kept = [stage for file in files for stage in _read(subject, file)]
+        kept = [stage for file, entries in subject.entries().items() for stage in _ran(subject, file, entries)]
         subject.shared["hygiene.stages"] = kept
     assert isinstance(kept, list)
     return kept
 
 
-def kind_of(stage: LockedStage) -> str | None:
-    """Which stage of ours its command runs."""
-    found = _OURS.search(stage.command)
-    return found.group(1) if found else None
-
-
 def origin_of(subject: Subject, dataset: str) -> Origin | None:
     """The stage that made the dataset, None for a source. Raises what reading pointers or the manifest raises."""
     for stage in stages_of(subject):
-        if any(out.path == dataset for out in stage.outs):
-            inputs = tuple(dep.path for dep in stage.deps if dep.path in subject.pins and dep.path != dataset)
-            return Origin(stage.name, kind_of(stage), inputs or _recorded(subject, dataset), stage.params)
+        if dataset in stage.outs:
+            inputs = tuple(path for path in stage.deps if path in subject.pins and path != dataset)
+            return Origin(stage.name, stage.kind, inputs or _recorded(subject, dataset), stage.params)
     return None
 
 
@@ -134,6 +138,10 @@ def ancestors_of(subject: Subject, dataset: str) -> list[Ancestors]:
 def fresh_rows(subject: Subject, dataset: str) -> Mask:
     """Rows that are not handed on as they are: what is wrong with the others is found in the dataset before."""
     rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
+    name = f"hygiene.fresh:{dataset}"
+    if name in subject.shared:
+        kept: Mask = subject.shared[name]
+        return kept
     fresh = np.ones(len(rows), dtype=np.bool_)
     for source in origin.inputs if origin is not None else ():
         try:
@@ -146,6 +154,7 @@ def fresh_rows(subject: Subject, dataset: str) -> Mask:
         for name in ("split", "group", "parent", "parent_id", PIXELS):
             is_same &= ~differs(rows.column(name), before.column(name), chosen, taken)
         fresh[chosen[is_same]] = False
+    subject.shared[name] = fresh
     return fresh
 
 
@@ -160,14 +169,19 @@ def differs(one: pa.Array | None, other: pa.Array | None, rows: Codes, places: C
     return is_other
 
 
-def _read(subject: Subject, file: str) -> list[LockedStage]:
-    text = subject.read(file)
-    if text is None:
-        return []
+def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Iterator[RanStage]:
     pipeline = posixpath.join(posixpath.dirname(file), _PIPELINE)
-    declared = subject.read(pipeline)
-    folders = stage_outputs(declared, pipeline)[0] if declared is not None else {}
-    return read_stages(text, file, folders)
+    declared = subject.read(pipeline) or b""
+    folders = stage_outputs(declared, pipeline)[0] if b"wdir" in declared else {}
+    for name, entry in entries.items():
+        folder = folders.get(name.split("@", 1)[0], posixpath.dirname(file) or ".")
+        deps, outs = (
+            tuple(posixpath.normpath(posixpath.join(folder, path)) for path in paths)
+            for paths in (entry.deps, entry.outs)
+        )
+        command = entry.command if isinstance(entry.command, list) else [entry.command]
+        found = _OURS.search("\n".join(map(str, command)))
+        yield RanStage(name, found.group(1) if found else None, deps, outs, entry.params)
 
 
 def _recorded(subject: Subject, dataset: str) -> tuple[str, ...]:

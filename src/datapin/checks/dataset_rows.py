@@ -17,7 +17,7 @@ from datapin.checks.check import MOST_LISTED, unread
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import arrow_numbers, flags, numbers, one_array
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.crossing import Codes, Mask, Named, named
+from datapin.pipeline.crossing import Codes, Mask, Named, id_codes, named
 from datapin.pipeline.leaks import is_augmented
 
 COLUMNS = ("key", "asset_id", "media_type", "label", "split", "group", "parent", "parent_id", "operator")
@@ -50,6 +50,11 @@ class DatasetRows:
     def ids(self) -> IdMatrix:
         """The assets, `uint8 [n, 32]`."""
         return ids_from_hex(self.table["asset_id"])
+
+    @cached_property
+    def assets(self) -> Codes:
+        """The assets as codes."""
+        return id_codes(self.ids)
 
     @cached_property
     def splits(self) -> Named | None:

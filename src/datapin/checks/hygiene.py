@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapin.checks import hygiene_changes, hygiene_lineage, hygiene_splits, hygiene_values
+from datapin.checks import hygiene_changes, hygiene_lineage, hygiene_looks, hygiene_splits, hygiene_values
 from datapin.checks.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -10,4 +10,5 @@ CHECKS: tuple[Check, ...] = (
     *hygiene_splits.CHECKS,
     *hygiene_lineage.CHECKS,
     *hygiene_changes.CHECKS,
+    *hygiene_looks.CHECKS,
 )

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from datapin.base.errors import DatapinError, listed
 from datapin.base.findings import Finding
 from datapin.checks.check import Check
-from datapin.checks.dataset_origins import origin_of
-from datapin.checks.dataset_rows import each_dataset, rows_of
+from datapin.checks.dataset_origins import Origin, origin_of
+from datapin.checks.dataset_rows import DatasetRows, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import arrow_flags, decoded, numbers, one_array
 from datapin.manifest.manifest import Manifest
@@ -87,7 +87,12 @@ def _both(subject: Subject, dataset: str) -> tuple[Spread, Spread] | None:
 
 def _look(subject: Subject, dataset: str, *, check: str, change: _Change, hint: str) -> Iterator[Finding]:
     """A finding if the dataset changed so, unless a dataset that it is made of did, too: it is told there."""
-    rows_of(subject, dataset)
+    rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
+    if origin is not None and origin.kind in ("augment", "featurize"):
+        # These hand on what is compared here, which the checks of lineage hold them to; all but the class index.
+        if check == CLASS_INDEX:
+            yield from _other_index(subject, rows, origin)
+        return
     try:
         both = _both(subject, dataset)
     except DatapinError as error:
@@ -97,7 +102,6 @@ def _look(subject: Subject, dataset: str, *, check: str, change: _Change, hint: 
     seen = change(subject, *both) if both is not None else None
     if seen is None:
         return
-    origin = origin_of(subject, dataset)
     for source in origin.inputs if origin is not None else ():
         try:
             of_source = _both(subject, source)
@@ -106,6 +110,19 @@ def _look(subject: Subject, dataset: str, *, check: str, change: _Change, hint: 
         if of_source is not None and change(subject, *of_source) is not None:
             return
     yield Finding("warning", check, dataset, seen, hint)
+
+
+def _other_index(subject: Subject, rows: DatasetRows, origin: Origin) -> Iterator[Finding]:
+    classes = classes_of(rows.manifest)
+    for source in origin.inputs:
+        before = classes_of(rows_of(subject, source).manifest)
+        if classes != before:
+            message = (
+                f"pins the class index {_named(classes or ())}; {source}, which it is made of, {_named(before or ())}"
+            )
+            yield Finding(
+                "error", CLASS_INDEX, rows.dataset, message, f"make it anew with `dvc repro -f {origin.stage}`"
+            )
 
 
 def _class_set(subject: Subject, before: Spread, now: Spread) -> str | None:

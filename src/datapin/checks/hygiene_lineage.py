@@ -39,14 +39,24 @@ def _parents(subject: Subject, dataset: str) -> Iterator[Finding]:
     rows = rows_of(subject, dataset)
     if rows.splits is None:
         return
-    seen: dict[int, str] = {}
-    for other, places, how in _parent_places(subject, rows):
-        for row in _in_another_split(rows, other, places):
-            seen.setdefault(row, how.format(other.where(int(places[row])), other.split_of(int(places[row]))))
+    seen = _off_parents(subject, rows)
     first = sorted(seen)[:MOST_LISTED]
     hint = _again(origin_of(subject, dataset))
     findings = [Finding("error", PARENT, rows.where(row), f"in {rows.split_of(row)}{seen[row]}", hint) for row in first]
     yield from counted(findings, len(seen), "rows")
+
+
+def _off_parents(subject: Subject, rows: DatasetRows) -> dict[int, str]:
+    """Rows in another split than what they were made of, and what that is."""
+    name = f"hygiene.off-parents:{rows.dataset}"
+    if name not in subject.shared:
+        seen: dict[int, str] = {}
+        for other, places, how in _parent_places(subject, rows):
+            for row in _in_another_split(rows, other, places):
+                seen.setdefault(row, how.format(other.where(int(places[row])), other.split_of(int(places[row]))))
+        subject.shared[name] = seen
+    kept: dict[int, str] = subject.shared[name]
+    return kept
 
 
 def _in_another_split(rows: DatasetRows, other: DatasetRows, places: Codes) -> list[int]:
@@ -70,27 +80,28 @@ def rows_in_terms_of(rows: DatasetRows, other: DatasetRows) -> Codes:
 def _parent_places(subject: Subject, rows: DatasetRows) -> Iterator[tuple[DatasetRows, Codes, str]]:
     """Where the predecessors of rows are: by key, by the parent's key, by the parent's asset; -1 for none."""
     origin = origin_of(subject, rows.dataset)
-    column = rows.column("parent")
-    if column is not None and rows.copies.any():
-        inside = np.where(rows.copies, places_of(column, rows.keys), -1)
-        yield rows, inside, ", but its parent {} is in {}"
-    if rows.copies.any():
-        yield rows, _by_asset(rows, rows), ", but {} with the asset that it was made from is in {}"
-    if origin is None or gives_splits(subject, origin):
-        return
-    for source in origin.inputs:
+    inputs = origin.inputs if origin is not None and not gives_splits(subject, origin) else ()
+    copies = rows.copies.copy()
+    for source in inputs:
         before = rows_of(subject, source)
         same, parents = predecessors(subject, rows.dataset, source)
         yield before, same, ", but in the dataset before {} is in {}"
-        yield before, parents, ", but its parent {} is in {}"
-        yield before, _by_asset(rows, before), ", but {} with the asset that it was made from is in {}"
+        own = rows.copies & ~_handed_on(subject, rows, source, same)
+        copies &= own
+        if own.any():
+            yield before, np.where(own, parents, -1), ", but its parent {} is in {}"
+            yield before, _by_asset(rows, before, own), ", but {} with the asset that it was made from is in {}"
+    column = rows.column("parent")
+    if column is not None and copies.any():
+        yield rows, np.where(copies, places_of(column, rows.keys), -1), ", but its parent {} is in {}"
+        yield rows, _by_asset(rows, rows, copies), ", but {} with the asset that it was made from is in {}"
 
 
-def _by_asset(rows: DatasetRows, other: DatasetRows) -> Codes:
-    """For each copy a row of `other` with the asset that it says it was made from."""
+def _by_asset(rows: DatasetRows, other: DatasetRows, copies: Mask) -> Codes:
+    """For each of these copies a row of `other` with the asset that it says it was made from."""
     chosen, ids = rows.parent_ids
     places = np.full(len(rows), -1, dtype=np.int64)
-    is_copy = rows.copies[chosen]
+    is_copy = copies[chosen]
     chosen, ids = chosen[is_copy], ids[is_copy]
     codes = id_codes(np.concatenate([other.ids, ids]))
     first = np.full(int(codes.max(initial=-1)) + 1, -1, dtype=np.int64)
@@ -104,22 +115,23 @@ def _ancestors(subject: Subject, dataset: str) -> Iterator[Finding]:
     if rows.splits is None:
         return
     told = np.zeros(len(rows), dtype=np.bool_)  # by the check of parents, or here for a nearer ancestor
-    for other, places, _ in _parent_places(subject, rows):
-        told[_in_another_split(rows, other, places)] = True
-    fresh = fresh_rows(subject, dataset) & ~told
+    told[list(_off_parents(subject, rows))] = True
     findings: list[Finding] = []
     total = 0
     for line in ancestors_of(subject, dataset):
         before = rows_of(subject, line.dataset)
         if line.hands_on and line.steps > 1:
             off = np.array(_in_another_split(rows, before, line.rows), dtype=np.int64)
-            off = off[fresh[off]]
+            off = off[fresh_rows(subject, dataset)[off] & ~told[off]] if len(off) else off
             findings += [_off_ancestor(rows, before, line, int(row)) for row in off[:MOST_LISTED]]
             total += len(off)
-            told[off], fresh[off] = True, False
+            told[off] = True
         for what, things in _things(before):
             ours = np.where(told, -1, np.append(things, -1)[line.rows])
-            found = crossings(ours, rows.splits.codes, fresh, most=MOST_LISTED)
+            found = crossings(ours, rows.splits.codes, most=MOST_LISTED)
+            if found.things:  # only now: it compares with the dataset before
+                fresh = fresh_rows(subject, dataset)
+                found = crossings(ours, rows.splits.codes, fresh, most=MOST_LISTED)
             findings += [_shared_ancestor(rows, before, line, pair, what) for pair in found.pairs]
             total += found.things
             if found.things:
@@ -128,7 +140,7 @@ def _ancestors(subject: Subject, dataset: str) -> Iterator[Finding]:
 
 
 def _things(rows: DatasetRows) -> Iterator[tuple[str, Codes]]:
-    yield "asset", id_codes(rows.ids)
+    yield "asset", rows.assets
     if rows.groups is not None:
         yield "group", rows.groups.codes
 

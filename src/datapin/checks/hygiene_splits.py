@@ -13,7 +13,7 @@ from datapin.checks.dataset_origins import fresh_rows, origin_of, params_of, sta
 from datapin.checks.dataset_rows import PIXELS, DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import shown
-from datapin.pipeline.crossing import Codes, crossings, id_codes, named
+from datapin.pipeline.crossing import Codes, crossings, named
 from datapin.pipeline.leaks import SPLIT_NAMES, lookalikes
 from datapin.pipeline.split_rule import rows_off_rule
 from datapin.pipeline.stage_params import PrepareParams
@@ -29,7 +29,7 @@ _KEEP_TOGETHER = "run `dvc repro`: prepare keeps equal assets and groups in one 
 def _assets(subject: Subject, dataset: str) -> Iterator[Finding]:
     rows = rows_of(subject, dataset)
     if rows.splits is not None:
-        yield from _crossing(subject, rows, id_codes(rows.ids), ASSET, "asset")
+        yield from _crossing(subject, rows, rows.assets, ASSET, "asset")
 
 
 def _groups(subject: Subject, dataset: str) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def _recorded_pixels(subject: Subject, dataset: str) -> Iterator[Finding]:
 
 def _once_per_asset(codes: Codes, rows: DatasetRows) -> Codes:
     """The codes, none for rows whose asset another row has before them."""
-    assets = id_codes(rows.ids)
+    assets = rows.assets
     _, firsts = np.unique(assets, return_index=True)
     kept = np.full(len(codes), -1, dtype=np.int64)
     kept[firsts] = codes[firsts]

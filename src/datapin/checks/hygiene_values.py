@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from datapin.base.findings import Finding
 from datapin.checks.check import MOST_LISTED, Check
-from datapin.checks.dataset_origins import kind_of, origin_of, stages_of
+from datapin.checks.dataset_origins import origin_of, stages_of
 from datapin.checks.dataset_rows import counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import flags, numbers, one_array
@@ -43,9 +43,7 @@ def _keys(subject: Subject, dataset: str) -> Iterator[Finding]:
 
 def _is_trained_on(subject: Subject, dataset: str) -> bool:
     """Whether train reads it."""
-    return any(
-        kind_of(stage) == "train" and any(dep.path == dataset for dep in stage.deps) for stage in stages_of(subject)
-    )
+    return any(stage.kind == "train" and dataset in stage.deps for stage in stages_of(subject))
 
 
 def _labels(subject: Subject, dataset: str) -> Iterator[Finding]:
