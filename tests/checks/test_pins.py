@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +119,11 @@ def seen(repo: Clone, planted: Planted) -> list[Finding]:
     assert {(one.check, one.where) for one in committed.findings} == {(one.check, one.where) for one in here.findings}
     assert not report(repo, "HEAD~1").findings
     return found
+
+
+def each_planted(check: str, faults: Mapping[str, Any]) -> list[Any]:
+    """One test for each fault, which its name says in words."""
+    return [pytest.param(value, id=fault, marks=pytest.mark.planted(check, fault)) for fault, value in faults.items()]
 
 
 def edit(repo: Clone, file: str, before: str, after: str) -> None:
@@ -332,12 +337,7 @@ SPOILS: dict[str, Spoil] = {
 }
 
 
-def _spoil_marks() -> Iterator[Any]:
-    for fault, spoil in SPOILS.items():
-        yield pytest.param(spoil, id=fault, marks=pytest.mark.planted("pins.shards", fault))
-
-
-@pytest.mark.parametrize("spoil", _spoil_marks())
+@pytest.mark.parametrize("spoil", each_planted("pins.shards", SPOILS))
 def test_a_spoiled_shard_is_found_though_its_pointer_fits(repo: Clone, planted: Planted, spoil: Spoil) -> None:
     place = repo.path / "data/other/part-00000.parquet"
     shutil.copytree(repo.path / "data/raw", place.parent)
@@ -441,12 +441,7 @@ STALE = {
 }
 
 
-def _stale_marks() -> Iterator[Any]:
-    for fault, change in STALE.items():
-        yield pytest.param(change, id=fault, marks=pytest.mark.planted("pins.stale-pipeline", fault))
-
-
-@pytest.mark.parametrize("change", _stale_marks())
+@pytest.mark.parametrize("change", each_planted("pins.stale-pipeline", STALE))
 def test_a_lock_that_is_stale_against_its_pipeline_is_found(
     repo: Clone, planted: Planted, change: tuple[str, str, str]
 ) -> None:
@@ -489,12 +484,7 @@ CODE: dict[str, Callable[[Clone], None]] = {
 }
 
 
-def _code_marks() -> Iterator[Any]:
-    for fault, spoil in CODE.items():
-        yield pytest.param(spoil, id=fault, marks=pytest.mark.planted("pins.stale-code", fault))
-
-
-@pytest.mark.parametrize("spoil", _code_marks())
+@pytest.mark.parametrize("spoil", each_planted("pins.stale-code", CODE))
 def test_a_lock_that_is_stale_against_code_is_found(
     repo: Clone, planted: Planted, spoil: Callable[[Clone], None]
 ) -> None:
@@ -518,16 +508,23 @@ def test_a_lock_that_is_stale_against_its_data_is_found(repo: Clone, planted: Pl
 
 
 @pytest.mark.planted("pins.stale-pipeline", "a stage is frozen by `rollback --pin`", severity="note")
-def test_a_frozen_stage_is_a_note(repo: Clone, planted: Planted) -> None:
-    repo.datapin("update", "data/raw", "--set", "label = 'b'", "--where", "key = 'a/00.png'", "-q")
-    repo.dvc("repro", "-q", "--all-pipelines")
-    repo.commit("v2")
+def test_a_frozen_stage_is_a_note_whatever_its_inputs_are_now(repo: Clone, planted: Planted) -> None:
+    told = {INPUTS: json.dumps({"data/raw": "sha256:" + "0" * 64})}
+    old = store_manifest(repo, lambda table: table.slice(2), "data/prepared", **told)
+    text = (repo.path / "dvc.lock").read_text()
+    out = pin(repo, "data/prepared")
+    edit(repo, "dvc.lock", out["md5"], old[0])
+    edit(repo, "dvc.lock", f"size: {out['size']}", f"size: {old[1]}")
+    repo.commit("made from other rows")
+    (repo.path / "dvc.lock").write_text(text)
+    repo.commit("today")
     repo.datapin("rollback", "data/prepared", "--to", "HEAD~1", "--pin", "-q")
-    repo.dvc("repro", "-q", "--all-pipelines")
+    repo.dvc("repro", "-q", "train")
     for rev in (None, "HEAD"):
         checked = report(repo, rev)
         assert checked.ok
-        assert [one.where for one in planted.seen(checked.findings)] == ["dvc.yaml:prepare"]
+        assert "dvc.yaml:prepare" in {one.where for one in planted.seen(checked.findings)}
+        assert "data/prepared" in {one.where for one in checked.findings if one.check == "pins.lineage"}
         repo.commit("pinned")
 
 
@@ -646,6 +643,19 @@ def test_a_model_that_is_not_the_recorded_one_is_found(repo: Clone, planted: Pla
     repin(repo, file)
     (found,) = seen(repo, planted)
     assert found.where == file
+
+
+@pytest.mark.planted("pins.record-outputs", "the run record tells of better metrics than the metrics file")
+def test_a_record_of_other_metrics_is_found(repo: Clone, planted: Planted) -> None:
+    rerecord(repo, lambda record: record["metrics"]["test"].update(accuracy=1.5))
+    (found,) = seen(repo, planted)
+    assert found.where == "reports/run.json"
+
+
+def test_a_parameter_of_the_users_own_need_not_be_in_the_record(repo: Clone) -> None:
+    edit(repo, "dvc.yaml", "[prepare, featurize, train]", "[prepare, featurize, train, count.limit]")
+    repo.dvc("commit", "-q", "--force", "train")
+    assert not report(repo).findings
 
 
 @pytest.mark.planted("pins.record-outputs", "the run record names a file that nothing pins")

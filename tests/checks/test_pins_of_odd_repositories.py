@@ -102,6 +102,25 @@ def test_a_pipeline_that_dvc_is_told_to_ignore_is_not_looked_at(copied: Clone) -
     assert pins(copied, "HEAD") == []
 
 
+def test_another_project_in_a_folder_below_is_not_looked_at(copied: Clone) -> None:
+    inner = Clone(copied.path / "inner")
+    inner.path.mkdir()
+    inner.dvc("init", "-q", "--subdir")
+    (inner.path / "dvc.yaml").write_text("stages:\n  never: {cmd: echo, outs: [x]}\n")
+    copied.commit("another project")
+    assert pins(copied) == []
+    assert pins(copied, "HEAD") == []
+
+
+def test_an_input_that_lies_outside_of_the_repository_is_told(copied: Clone, tmp_path: Path) -> None:
+    (tmp_path / "outside.txt").write_text("outside")
+    (copied.path / "dvc.yaml").write_text(COPY.replace("copy.sh]", f"copy.sh, {tmp_path / 'outside.txt'}]"))
+    copied.dvc("repro", "-q")
+    checked = verify(Workspace.find(copied.path, progress=SILENT), None, names=("pins",))
+    assert checked.findings == []
+    assert ["outside.txt" in note for note in checked.notes] == [True]
+
+
 def test_inputs_above_and_below_a_pinned_folder_are_compared_with_the_pins(copied: Clone) -> None:
     text = (
         "  list:\n    cmd: ls -R data > list.txt\n    deps: [data/raw/part-00000.parquet, data]\n    outs: [list.txt]\n"

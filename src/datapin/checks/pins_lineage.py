@@ -23,13 +23,13 @@ _DIGITS = len("sha256:") + 12
 class Told:
     """What `where` says, as `check` asks it: `inputs` maps datasets to digests.
 
-    If `must_name_all`, it must name every dataset that its stage reads.
+    If `must_name_one`, it must name one at least of the datasets on which its stage depends.
     """
 
     check: str
     where: str
     inputs: Mapping[str, str]
-    must_name_all: bool
+    must_name_one: bool
 
 
 def compare_told(subject: Subject, stage: RanStage, told: Told) -> Iterator[Finding]:
@@ -74,8 +74,10 @@ def _differences(
             message = f"says that it was made from {name}, on which its stage ({stage.where}) does not depend"
             hint = f"add {name} to the deps of the stage, then {stage.repro}"
             yield Finding(doubt, told.check, told.where, message, hint)
-    for name in sorted(set(direct) - told.inputs.keys()) if told.must_name_all else ():
-        message = f"does not say that it was made from {name}, on which its stage ({stage.where}) depends"
+    if told.must_name_one and direct and not set(direct) & told.inputs.keys():
+        message = (
+            f"does not say that it was made from {' or '.join(direct)}, on which its stage ({stage.where}) depends"
+        )
         yield Finding(severity, told.check, told.where, message, stage.repro)
 
 
@@ -93,7 +95,7 @@ def _check_lineage(subject: Subject) -> Iterator[Finding]:
             del inputs[dataset]
             # Another program's manifest tells nothing; ours always tells what it was made from.
             is_ours = _OURS.search(str(stage.entry.command)) is not None
-            yield from compare_told(subject, stage, Told(_LINEAGE, dataset, inputs, must_name_all=is_ours))
+            yield from compare_told(subject, stage, Told(_LINEAGE, dataset, inputs, must_name_one=is_ours))
 
 
 def _short(digest: str) -> str:

@@ -16,11 +16,12 @@ from datapin.checks.check import Check, capped, unread
 from datapin.checks.pins_lineage import Told, compare_told
 from datapin.checks.ran_stages import RanStage, ran_stages
 from datapin.checks.subject import Subject
-from datapin.pipeline.record import FORMAT, RECORD, json_ready
+from datapin.pipeline.record import FORMAT, RECORD, STAGES, json_ready
 from datapin.versions.single_files import listed_files
 
 _INPUTS, _PARAMS, _OUTPUTS = "pins.record-inputs", "pins.record-params", "pins.record-outputs"
 _TRAIN = re.compile(r"\bdatapin\s+run\s+train\b")
+_METRICS = "metrics.json"
 _MOST_BYTES = 64 << 20
 
 
@@ -37,14 +38,12 @@ def _check_inputs(subject: Subject) -> Iterator[Finding]:
     runs, spoiled = _runs(subject, _INPUTS)
     yield from spoiled
     for run in runs:
-        told = Told(_INPUTS, run.path, dict(run.record["inputs"]), must_name_all=True)
+        told = Told(_INPUTS, run.path, dict(run.record["inputs"]), must_name_one=True)
         yield from compare_told(subject, run.stage, told)
     seen = {run.path for run in runs} | {finding.where for finding in spoiled}
     for stage in ran_stages(subject):
         if _TRAIN.search(str(stage.entry.command)) and not seen & stage.outs.keys():
-            message = (
-                f"no output of the stage is a run record ({RECORD}): nothing tells what its model was made from"
-            )
+            message = f"no output of the stage is a run record ({RECORD}): nothing tells what its model was made from"
             hint = f"list {RECORD} among its metrics in dvc.yaml, as the template of `datapin init` does"
             yield Finding("warning", _INPUTS, stage.where, message, hint)
 
@@ -56,6 +55,8 @@ def _check_params(subject: Subject) -> Iterator[Finding]:
         found = []
         for file, values in run.stage.entry.params.items():
             for name, value in values.items():
+                if name.partition(".")[0] not in STAGES:
+                    continue  # a parameter of the user's own, which no stage of ours knows
                 said = _looked_up(run.record["params"], name)
                 if said == [json_ready(value)]:
                     continue
@@ -87,7 +88,19 @@ def _check_outputs(subject: Subject) -> Iterator[Finding]:
                 continue
             if problem:
                 found.append(Finding("error", _OUTPUTS, path, f"{problem} ({run.path})", run.stage.repro))
+            elif posixpath.basename(path) == _METRICS and not _tells_metrics(subject, path, run):
+                message = f"says other metrics than {path}"
+                found.append(Finding("error", _OUTPUTS, run.path, message, run.stage.repro))
         yield from capped(found, "files")
+
+
+def _tells_metrics(subject: Subject, path: str, run: _Run) -> bool:
+    """Whether the figures in the record are those of the metrics file, where Git keeps that; else nobody shows them."""
+    data = subject.read(path)
+    try:
+        return data is None or json.loads(data) == run.record.get("metrics")
+    except ValueError:
+        return False
 
 
 def _recorded_files(record: Mapping[str, Any]) -> dict[str, str]:

@@ -115,6 +115,10 @@ class _Source:
             try:
                 self.pinned(dataset)
                 self.manifest(dataset)
+            except ManifestMissing as error:
+                stage = self._pins[dataset].stage
+                hint = error.hint if stage is None else f"{error.hint}; or `dvc repro` to make it again"
+                findings.append(self._unreadable(dataset, error, hint))
             except DatapinError as error:
                 findings.append(self._unreadable(dataset, error))
         return self._pins, findings
@@ -233,5 +237,5 @@ class _Source:
     def _pipelines(self, files: Sequence[str], pinned: Sequence[str]) -> Pipelines:
         return read_pipelines(self.workspace.root, self.at, files, pinned)
 
-    def _unreadable(self, where: str, error: DatapinError) -> Finding:
-        return Finding("error", READABLE, where, f"could not be read: {error.message}", error.hint)
+    def _unreadable(self, where: str, error: DatapinError, hint: str = "") -> Finding:
+        return Finding("error", READABLE, where, f"could not be read: {error.message}", hint or error.hint)

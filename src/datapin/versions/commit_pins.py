@@ -20,6 +20,7 @@ from datapin.versions.rollback_outs import PinnedOut, lock_outs, pointer_outs
 
 LOCK, PIPELINE, POINTER = "dvc.lock", "dvc.yaml", ".dvc"
 
+_PROJECT = ".dvc/config"
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 _GLOBS = (f":(glob)**/*{POINTER}", f":(glob)**/{LOCK}", f":(glob)**/{PIPELINE}")
 
@@ -50,8 +51,7 @@ def read_pins(root: Path, commit: str | None, folders: Folders) -> CommitPins:
     """
     pins = CommitPins()
     cache = DvcCache(root)
-    files = files_named(root, "*.dvc", LOCK, PIPELINE, rev=commit)
-    files = [file for file in files if posixpath.basename(file) in (LOCK, PIPELINE) or _is_pointer(file)]
+    files = _files(root, commit)
     texts = {file: text for file, text in zip(files, _texts(root, files, commit), strict=True) if text is not None}
     pins.pipelines.update({file: text for file, text in texts.items() if posixpath.basename(file) == PIPELINE})
     pins.unreadable.update(_in_conflict(root) if commit is None else {})
@@ -72,6 +72,14 @@ def read_pins(root: Path, commit: str | None, folders: Folders) -> CommitPins:
     if pins.unknown:
         pins.unknown[:] = _without_kept(root, commit, pins.unknown)
     return pins
+
+
+def _files(root: Path, commit: str | None) -> list[str]:
+    """The pointers, locks and pipelines of this project, not those of another one in a folder below it."""
+    files = files_named(root, "*.dvc", LOCK, PIPELINE, _PROJECT, rev=commit)
+    inner = tuple(file.removesuffix(_PROJECT) for file in files if file.endswith(f"/{_PROJECT}"))
+    ours = (file for file in files if not file.startswith(inner))
+    return [file for file in ours if posixpath.basename(file) in (LOCK, PIPELINE) or _is_pointer(file)]
 
 
 def beside(lock: str) -> str:
