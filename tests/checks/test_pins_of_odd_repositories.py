@@ -102,6 +102,33 @@ def test_a_pipeline_that_dvc_is_told_to_ignore_is_not_looked_at(copied: Clone) -
     assert pins(copied, "HEAD") == []
 
 
+@pytest.mark.planted("pins.stale-code", "a folder of code had files that Git ignores when its stage ran")
+def test_files_that_git_ignores_in_a_folder_of_code_are_found_in_the_commit(copied: Clone, planted: Planted) -> None:
+    (copied.path / "code/__pycache__").mkdir(parents=True)
+    (copied.path / "code/a.py").write_text("1")
+    (copied.path / "code/__pycache__/a.pyc").write_text("1")
+    (copied.path / ".gitignore").write_text("__pycache__\n/img\n")
+    (copied.path / "dvc.yaml").write_text(COPY.replace("copy.sh]", "copy.sh, code]"))
+    copied.dvc("repro", "-q")
+    copied.commit("with a folder of code")
+    assert pins(copied) == []
+    (found,) = planted.seen(pins(copied, "HEAD"))
+    assert ".dvcignore" in found.hint
+    (copied.path / ".dvcignore").write_text("__pycache__\n")
+    copied.dvc("repro", "-q")
+    copied.commit("without them")
+    assert pins(copied, "HEAD") == []
+
+
+def test_a_long_command_is_told_where_it_differs(copied: Clone) -> None:
+    long = "sh copy.sh " + "x" * 100
+    (copied.path / "dvc.yaml").write_text(COPY.replace("sh copy.sh", f"{long}  y"))
+    (copied.path / "dvc.lock").write_text((copied.path / "dvc.lock").read_text().replace("sh copy.sh", f"{long} y"))
+    (found,) = pins(copied)
+    assert "xx  y'" in found.message
+    assert "xx y'" in found.message
+
+
 def test_another_project_in_a_folder_below_is_not_looked_at(copied: Clone) -> None:
     inner = Clone(copied.path / "inner")
     inner.path.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -46,7 +47,8 @@ def _compare(ran: RanStage, stage: DeclaredStage) -> Iterator[Finding]:
         return
     entry = ran.entry
     if stage.command != entry.command:
-        message = f"its command is {_shown(stage.command)}, the one that ran {_shown(entry.command)}"
+        now, then = _contrast(stage.command, entry.command)
+        message = f"its command is {now}, the one that ran {then}"
         yield Finding("error", _PIPELINE, ran.where, message, ran.repro)
     for out in stage.outs:
         if out.path is not None and entry.outs.get(out.name, "") is None:
@@ -96,7 +98,8 @@ def _changed_params(ran: RanStage, params: DeclaredParams) -> list[Finding]:
         elif name not in locked:
             continue  # a new parameter of the stage, which pins.stale-pipeline tells
         elif _plain(params.values[name]) != _plain(locked[name]):
-            message = f"{name} of {params.name} is {_shown(params.values[name])}, it ran with {_shown(locked[name])}"
+            now, then = _contrast(_plain(params.values[name]), _plain(locked[name]))
+            message = f"{name} of {params.name} is {now}, it ran with {then}"
         else:
             continue
         found.append(Finding("error", _PARAMS, ran.where, message, ran.repro))
@@ -111,7 +114,8 @@ def _check_code(subject: Subject) -> Iterator[Finding]:
             if dep.path is None:
                 subject.notes.append(f"{ran.where}: {dep.name} lies outside of this repository and was not looked at")
             elif not dep.is_pinned and dep.name in ran.entry.deps:
-                found += _differing(_CODE, ran, dep, dep.md5, "is not in Git" if subject.rev else "is not there")
+                absent = "is not there" if subject.rev is None else "is not in Git"
+                found += _differing(_CODE, ran, dep, dep.md5, absent, is_commit=subject.rev is not None)
         yield from capped(found, "dependencies")
 
 
@@ -135,13 +139,18 @@ def _check_data(subject: Subject) -> Iterator[Finding]:
         yield from capped(found, "dependencies")
 
 
-def _differing(check: str, ran: RanStage, dep: DeclaredDep, now: str | None, absent: str) -> Iterable[Finding]:
+def _differing(
+    check: str, ran: RanStage, dep: DeclaredDep, now: str | None, absent: str, *, is_commit: bool = False
+) -> Iterable[Finding]:
     locked = ran.entry.deps[dep.name]
     if now is None:
         yield Finding("error", check, ran.where, f"its dependency {dep.name} {absent}", ran.repro)
     elif now != locked:
         read = f"it read {locked}" if locked else f"{ran.lock} has no hash of it"
-        yield Finding("error", check, ran.where, f"its dependency {dep.name} is {now}, {read}", ran.repro)
+        hint = ran.repro
+        if check == _CODE and is_commit and now.endswith(".dir"):
+            hint = f"{hint}; files in it that Git ignores (`__pycache__`) must be in .dvcignore too"
+        yield Finding("error", check, ran.where, f"its dependency {dep.name} is {now}, {read}", hint)
 
 
 def _pinned_hash(subject: Subject, dep: DeclaredDep, pinned: Mapping[str, str]) -> str | None:
@@ -188,9 +197,17 @@ def _where(stage: DeclaredStage) -> str:
     return f"{stage.file}:{stage.name}"
 
 
-def _shown(value: object) -> str:
-    text = " ".join(str(value).split())
-    return repr(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…")
+def _contrast(one: object, other: object) -> tuple[str, str]:
+    """Both values, cut to the place where they differ."""
+    texts = repr(one), repr(other)
+    same = len(posixpath.commonprefix(texts))
+    begin = max(0, same - _SHOWN // 3) if max(map(len, texts)) > _SHOWN else 0
+    return _cut(texts[0], begin), _cut(texts[1], begin)
+
+
+def _cut(text: str, begin: int) -> str:
+    end = begin + _SHOWN
+    return f"{'…' if begin else ''}{text[begin:end]}{'…' if end < len(text) else ''}"
 
 
 CHECKS = (
