@@ -189,9 +189,12 @@ class Repo:
         dry_run: bool = False,
         pin: bool = False,
         force: bool = False,
+        lazy: bool = False,
     ) -> RollbackReport:
         """Bring datasets (`every`: all that DVC pins, and parameters) back as they were; the code stays."""
-        return rollback.rollback(self._workspace, datasets, to, every=every, dry_run=dry_run, pin=pin, force=force)
+        return rollback.rollback(
+            self._workspace, datasets, to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy
+        )
 
     def verify(
         self,
