@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from checks.planted import Planted
 from clones import Clone
 from datapin.base.findings import Finding
+from datapin.base.ids import AssetId
 from datapin.base.progress import SILENT
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
+from datapin.pipeline.operators.augment import AugmentImage, apply_recipe
+from datapin.pipeline.stage_params import AugmentParams
 from datapin.verbs.verify import verify
 from datapin.verbs.workspace import Workspace
 from forging import Rows, add_copy, forge, in_split
@@ -108,6 +113,7 @@ def pick(rows: Rows, split: str, number: int = 0) -> str:
 
 def test_a_healthy_pipeline_has_no_findings_in_the_work_tree_and_as_a_commit(repo: Clone) -> None:
     assert look(repo) == []
+    assert look(repo, names=["hygiene.same-pixels", "hygiene.copy-forged"]) == []
     for dataset in (*DERIVED, EXTRA, "data/raw"):
         shutil.rmtree(repo.path / dataset)
     assert look(repo, "HEAD") == []
@@ -241,7 +247,7 @@ def test_a_copy_in_another_split_than_its_parent(repo: Clone, planted: Planted) 
     found = planted.seen(look(repo))
     parent = next(one for one in found if one.check == "hygiene.parent-in-another-split")
     assert parent.where.startswith("data/augmented:")
-    assert f"but its parent data/augmented:{pick(rows, 'val')} is in split 'val'" in parent.message
+    assert f"but its parent data/prepared:{pick(rows, 'val')} is in split 'val'" in parent.message
 
 
 @pytest.mark.planted("hygiene.parent-in-another-split", "a train row names the asset of a val row as its parent's")
@@ -508,11 +514,22 @@ def test_a_class_that_is_new(repo: Clone, planted: Planted) -> None:
 @pytest.mark.planted("hygiene.class-index-changed", "a new class comes before the others and moves them", "warning")
 def test_a_class_index_that_moves(repo: Clone, planted: Planted) -> None:
     repo.datapin("update", "data/raw", "--set", "label='A'", "--where", "\"group\" IN ('g00', 'g21')", "-q")
-    repo.dvc("repro", "prepare", "-q")
+    repo.dvc("repro", "featurize", "-q")
     found = [one for one in look(repo) if one.check.startswith("hygiene.class")]
     planted.seen(found)
     assert [one.where for one in found] == ["data/raw", "data/prepared"]  # once each: the others only hand it on
     assert "2 class(es) have another number than in the previous version: a: 0 → 1, b: 1 → 2" in found[1].message
+
+
+@pytest.mark.planted("hygiene.class-index-changed", "the class index of a stage's output is edited")
+def test_a_class_index_that_is_edited(repo: Clone, planted: Planted) -> None:
+    folder = repo.path / "data/features"
+    manifest = Manifest.open(folder)
+    table, properties = manifest.to_table(), {**manifest.properties, "datapin.classes": '["b","a"]'}
+    shutil.rmtree(folder)
+    write_manifest(table, folder, properties=properties)
+    (finding,) = planted.seen(look(repo))
+    assert finding.message == ("pins the class index 2 (b, a); data/augmented, which it is made of, 2 (a, b)")
 
 
 @pytest.mark.planted("hygiene.label-drift", "an update moves a quarter of the labels to the other class", "warning")
@@ -565,6 +582,52 @@ def test_a_previous_version_that_is_nowhere_is_told_and_no_error(repo: Clone) ->
     assert {one.severity for one in found} == {"warning"}
     assert {one.where for one in found} == {EXTRA}
     assert "could not be compared with its previous version" in found[0].message
+
+
+def _stored(repo: Clone, asset_id: str) -> bytes:
+    return Workspace.find(repo.path, progress=SILENT).store.read(AssetId(asset_id))
+
+
+def _made_of_a_val_image(repo: Clone, number: int = 7) -> None:
+    """A real copy of a val image, made by the very operator, that says to be made of a train image."""
+    rows = forge(repo.path / "data/augmented", lambda rows: None)
+    train, val = pick(rows, "train"), rows[pick(rows, "val")]["asset_id"]
+    data = apply_recipe(AugmentImage(operators=AugmentParams().operators).recipe, _stored(repo, val), val, number)
+    made = str(Workspace.find(repo.path, progress=SILENT).store.put(data))
+    operator = next(row["operator"] for key, row in rows.items() if "~" in key)
+    plant(
+        repo,
+        "data/augmented",
+        lambda rows: add_copy(rows, train, number, asset_id=made, operator=operator, pixels=None) and None,
+    )
+
+
+@pytest.mark.planted("hygiene.copy-forged", "a copy of a val image names a train row as its parent, and all ids fit")
+def test_a_copy_of_a_val_image_that_names_a_train_row(repo: Clone, planted: Planted) -> None:
+    _made_of_a_val_image(repo)
+    assert look(repo) == []  # rows alone cannot tell
+    (finding,) = planted.seen(look(repo, names=["hygiene.copy-forged"]))
+    assert finding.where.endswith("~7.png")
+    assert "is not what the operator makes of the parent that it names" in finding.message
+
+
+@pytest.mark.planted("hygiene.copy-forged", "a copy was made by another operator than params name")
+def test_a_copy_made_by_another_operator(repo: Clone, planted: Planted) -> None:
+    plant(repo, "data/augmented", lambda rows: _copy(rows, "train"))
+    (finding,) = planted.seen(look(repo, names=["hygiene.copy-forged"]))
+    assert "was not made by the operator of the stage's params" in finding.message
+
+
+def test_copies_are_held_to_their_pixels_not_to_the_bytes_of_one_zlib(repo: Clone) -> None:
+    folder = repo.path / "data/augmented"
+    rows = forge(folder, lambda rows: None)
+    key = next(key for key in rows if "~" in key)
+    sink = io.BytesIO()
+    Image.open(io.BytesIO(_stored(repo, rows[key]["asset_id"]))).save(sink, "PNG", compress_level=9)
+    other = str(Workspace.find(repo.path, progress=SILENT).store.put(sink.getvalue()))
+    assert other != rows[key]["asset_id"]
+    plant(repo, "data/augmented", lambda rows: rows[key].update(asset_id=other))
+    assert look(repo, names=["hygiene.copy-forged"]) == []
 
 
 def test_a_forged_dataset_that_was_committed_is_found_in_the_commit(repo: Clone) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from datapin.checks import hygiene_changes, hygiene_lineage, hygiene_looks, hygiene_splits, hygiene_values
+from datapin.checks import (
+    hygiene_changes,
+    hygiene_copies,
+    hygiene_lineage,
+    hygiene_looks,
+    hygiene_splits,
+    hygiene_values,
+)
 from datapin.checks.check import Check
 
 CHECKS: tuple[Check, ...] = (
@@ -11,4 +18,5 @@ CHECKS: tuple[Check, ...] = (
     *hygiene_lineage.CHECKS,
     *hygiene_changes.CHECKS,
     *hygiene_looks.CHECKS,
+    *hygiene_copies.CHECKS,
 )

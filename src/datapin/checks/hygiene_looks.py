@@ -56,9 +56,15 @@ def _seen(subject: Subject, rows: DatasetRows) -> tuple[Codes, SeenLooks] | None
     table = rows.manifest.to_table(["key", "asset_id", "size"]).take(arrow_numbers(places))
     ids = ids_from_hex(table["asset_id"])
     subject.ensure(ids, f"{SAME} of {rows.dataset}")
-    context = StageContext(subject.root, subject.store, Memo(subject.cache / "looks"), subject.jobs, subject.progress)
+    context = looking(subject)
     asked = Rows(one_array(table["key"]), ids, np.zeros(len(ids), dtype=np.int64), numbers(one_array(table["size"])))
     return places, looks_of(asked, context, title=f"looks of {rows.dataset}")
+
+
+def looking(subject: Subject) -> StageContext:
+    """Surroundings for computing on assets: results are remembered below the cache."""
+    memo = Memo(subject.cache / "looks")
+    return StageContext(subject.root, subject.store, memo, subject.jobs, subject.progress)
 
 
 def _unreadable(rows: DatasetRows, places: Codes, looks: SeenLooks, check: str) -> Iterator[Finding]:

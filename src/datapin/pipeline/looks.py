@@ -20,9 +20,13 @@ _BATCH_ASSETS = 64
 
 @dataclass(frozen=True, slots=True)
 class SeenLooks:
-    """For each row the hash of its exact pixels, its perceptual hash, and why there are none."""
+    """For each row the hash of its pixels as seen, of its samples as operators hash them, its perceptual hash.
+
+    All zero where there is a problem: no image.
+    """
 
     pixels: npt.NDArray[np.uint8]  # [n, 32]
+    samples: npt.NDArray[np.uint8]  # [n, 32]
     perceptual: npt.NDArray[np.uint64]
     problems: pa.Array  # string, null where there is an image
 
@@ -50,4 +54,4 @@ def looks_of(rows: Rows, context: StageContext, *, title: str) -> SeenLooks:
         problems.append(mapped.problems)
         start += count
     joined = pa.concat_arrays(problems) if problems else pa.array([], pa.string())
-    return SeenLooks(looks["pixels"].copy(), looks["perceptual"].copy(), joined)
+    return SeenLooks(looks["pixels"].copy(), looks["samples"].copy(), looks["perceptual"].copy(), joined)

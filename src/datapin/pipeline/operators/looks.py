@@ -17,7 +17,7 @@ from datapin.pipeline.fingerprint import fingerprint_of, library_versions
 from datapin.pipeline.operators import images
 from datapin.pipeline.operators.operator import AssetBroken, Vectors
 
-LOOK = np.dtype([("pixels", "u1", (32,)), ("perceptual", "<u8")])
+LOOK = np.dtype([("pixels", "u1", (32,)), ("samples", "u1", (32,)), ("perceptual", "<u8")])
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,15 @@ class Looks:
         problems: list[str | None] = []
         for data in assets:
             try:
-                image = as_seen(images.decode_plain(data))
+                plain = images.decode_plain(data)
+                image = as_seen(plain)
             except AssetBroken as error:
                 values.append(None)
                 problems.append(str(error))
                 continue
             look = np.zeros(1, dtype=LOOK)
             look["pixels"] = np.frombuffer(exact_hash(image), dtype=np.uint8)
+            look["samples"] = np.frombuffer(images.pixels_hash(plain), dtype=np.uint8)
             look["perceptual"] = perceptual_hash(image)
             values.append(look.tobytes())
             problems.append(None)

@@ -1,0 +1,94 @@
+"""hygiene: augmented copies that are not what their operator makes of the parent they name. Reads the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datapin.base.findings import Finding
+from datapin.base.id_columns import ids_from_hex
+from datapin.checks.check import MOST_LISTED, Check
+from datapin.checks.dataset_origins import fresh_rows, origin_of, params_of
+from datapin.checks.dataset_rows import DatasetRows, counted, each_dataset, rows_of
+from datapin.checks.hygiene_looks import looking
+from datapin.checks.subject import Subject
+from datapin.manifest.columns import arrow_numbers, flags, numbers, one_array
+from datapin.pipeline.copies_again import make_again
+from datapin.pipeline.crossing import Codes, Mask
+from datapin.pipeline.looks import looks_of
+from datapin.pipeline.map import Rows
+from datapin.pipeline.operators.augment import AugmentImage
+from datapin.pipeline.stage_params import AugmentParams
+from datapin.pipeline.stages.augment import operator_of
+
+FORGED = "hygiene.copy-forged"
+_NUMBER = r"~(?P<n>[0-9]{1,9})\.png$"
+
+
+def _forged(subject: Subject, dataset: str) -> Iterator[Finding]:
+    rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
+    if origin is None or origin.kind != "augment":
+        return
+    operator = operator_of(params_of(subject, origin, "augment", AugmentParams))
+    hint = f"make it anew with `dvc repro -f {origin.stage}`"
+    own = np.flatnonzero(rows.copies & fresh_rows(subject, dataset))
+    named = _text(rows, "operator", own)
+    is_ours = flags(pc.fill_null(pc.equal(named, operator.fingerprint), False))
+    numbered = pc.struct_field(pc.extract_regex(rows.keys.take(arrow_numbers(own)), _NUMBER), "n")
+    has_parent = flags(_text(rows, "parent_id", own).is_valid())
+    is_named = is_ours & flags(numbered.is_valid()) & has_parent
+    reasons = {int(row): "was not made by the operator of the stage's params" for row in own[~is_named].tolist()}
+    asked = own[is_named]
+    copies = numbers(numbered.filter(pa.array(is_named)).cast(pa.int64()))
+    if len(asked):
+        wrong = _not_what_is_made(subject, rows, asked, copies, operator)
+        reasons |= dict.fromkeys(asked[wrong].tolist(), "is not what the operator makes of the parent that it names")
+    findings = [
+        Finding("error", FORGED, rows.where(row), f"this copy {reasons[row]}", hint)
+        for row in sorted(reasons)[:MOST_LISTED]
+    ]
+    yield from counted(findings, len(reasons), "copies")
+
+
+def _text(rows: DatasetRows, name: str, places: Codes) -> pa.Array:
+    column = rows.column(name)
+    return pa.nulls(len(places), pa.string()) if column is None else column.take(arrow_numbers(places))
+
+
+def _not_what_is_made(
+    subject: Subject, rows: DatasetRows, places: Codes, copies: Codes, operator: AugmentImage
+) -> Mask:
+    """Which of these copies have other pixels than the operator gives."""
+    keys, sizes = rows.keys.take(arrow_numbers(places)), _sizes(rows, places)
+    parents = ids_from_hex(_text(rows, "parent_id", places))
+    subject.ensure(parents, f"{FORGED} of {rows.dataset}")
+    context = looking(subject)
+    ids, samples = make_again(Rows(keys, parents, copies, sizes), operator, context, title=f"copies of {rows.dataset}")
+    wrong: Mask = (ids != rows.ids[places]).any(axis=1)
+    odd = np.flatnonzero(wrong)
+    if len(odd):  # another zlib writes other bytes for the same pixels
+        assets = rows.ids[places[odd]]
+        subject.ensure(assets, f"{FORGED} of {rows.dataset}")
+        asked = Rows(keys.take(arrow_numbers(odd)), assets, np.zeros(len(odd), dtype=np.int64), sizes[odd])
+        seen = looks_of(asked, context, title=f"looks of {rows.dataset}")
+        wrong[odd] = (seen.samples != samples[odd]).any(axis=1) | ~seen.is_image
+    return wrong
+
+
+def _sizes(rows: DatasetRows, places: Codes) -> Codes:
+    sizes: Codes = numbers(one_array(rows.manifest.to_table(["size"])["size"]))[places]
+    return sizes
+
+
+CHECKS: tuple[Check, ...] = (
+    Check(
+        FORGED,
+        "Is each augmented copy what its operator makes of the parent that it names?",
+        partial(each_dataset, check=FORGED, look=_forged),
+        needs_bytes=True,
+    ),
+)
