@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from checks.planted import Planted
-from clones import Clone, write_images
+from clones import BIN, Clone, write_images
 from datapin.backends.below import BackendBelow
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
@@ -111,6 +112,11 @@ def shard_of(pushed: Pushed) -> Path:
     return object_of(pushed.lab, listed[0]["md5"])
 
 
+def file_of_plots(pushed: Pushed) -> Path:
+    listed = json.loads(object_of(pushed.lab, pinned_md5(pushed, "plots.dvc")).read_bytes())
+    return object_of(pushed.lab, listed[0]["md5"])
+
+
 def newest_index(pushed: Pushed) -> Path:
     return max(pushed.objects("datapin/index/*.parquet"), key=lambda path: path.stat().st_mtime_ns)
 
@@ -158,7 +164,7 @@ def test_a_lost_pack_is_found_where_dvc_says_in_sync(pushed: Pushed, planted: Pl
     assert "in sync" in pushed.says_dvc()
     (found,) = planted.seen(pushed.findings())
     assert "is not there" in found.message
-    assert found.hint == "run `datapin push data/raw` where its data is"
+    assert found.hint == "run `datapin push data/raw --again` where the data is"
 
 
 @pytest.mark.parametrize("kept", [-40, 30, 0])
@@ -207,6 +213,51 @@ def test_an_index_that_is_cut_off_is_found_although_it_is_known_here(pushed: Pus
     pushed.forget()
     unread = {one["check"] for one in pushed.findings() if "could not be checked" in one["message"]}
     assert {"presence.index", "presence.packs", "presence.loose"} <= unread
+
+
+def cut(path: Path) -> None:
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+FAULTS: dict[str, Callable[[Pushed], None]] = {
+    "a pack is lost": lambda pushed: lose(pushed.objects("datapin/packs/*/*")[0]),
+    "a pack is cut off": lambda pushed: cut(pushed.objects("datapin/packs/*/*")[0]),
+    "a large asset is lost": lambda pushed: lose(*pushed.objects("datapin/assets/*/*")),
+    "a large asset is cut off": lambda pushed: cut(pushed.objects("datapin/assets/*/*")[0]),
+    "an index file is lost": lambda pushed: lose(newest_index(pushed)),
+    "all index files are lost": lambda pushed: lose(*pushed.objects("datapin/index/*")),
+    "an index file is cut off": lambda pushed: cut(newest_index(pushed)),
+    "the roots are lost": lambda pushed: lose(*pushed.objects("datapin/roots/*")),
+    "the roots are pending": lambda pushed: rewrite_roots(pushed, state="pending"),
+    "a shard is lost": lambda pushed: lose(shard_of(pushed)),
+    "a shard is cut off": lambda pushed: cut(shard_of(pushed)),
+    "the list is lost": lambda pushed: lose(object_of(pushed.lab, pinned_md5(pushed, "data/raw.dvc"))),
+    "a model is lost": lambda pushed: lose(object_of(pushed.lab, pinned_md5(pushed, "model.bin.dvc"))),
+    "a model is cut off": lambda pushed: cut(object_of(pushed.lab, pinned_md5(pushed, "model.bin.dvc"))),
+    "a folder's file is lost": lambda pushed: lose(file_of_plots(pushed)),
+    "a folder's file is cut off": lambda pushed: cut(file_of_plots(pushed)),
+    "a folder's list is lost": lambda pushed: lose(object_of(pushed.lab, pinned_md5(pushed, "plots.dvc"))),
+    "the format is lost": lambda pushed: lose(pushed.lab / "datapin" / "format.json"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_the_hint_says_brings_it_back(pushed: Pushed, fault: str) -> None:
+    FAULTS[fault](pushed)
+    pushed.forget()
+    hints = {one["hint"] for one in pushed.findings()}
+    assert hints
+    for hint in hints:
+        named = hint.removeprefix("delete ").partition(" there, then run ")[0] if hint.startswith("delete ") else ""
+        for name in filter(None, named.split(" and ")):
+            parts = Path(name).parts[-2:]
+            lose(*pushed.lab.rglob("/".join(parts)))
+        command = re.search("`(datapin|dvc) ([^`]*)`", hint)
+        assert command, hint
+        Clone(pushed.path).run(BIN / command[1], *command[2].split())
+    pushed.forget()
+    assert pushed.findings() == []
 
 
 def rewrite_roots(pushed: Pushed, **said: Any) -> None:
@@ -264,8 +315,7 @@ def test_a_lost_model_is_found(pushed: Pushed, planted: Planted) -> None:
 
 @pytest.mark.planted("presence.outputs", "a file of a folder is lost on the remote; `dvc status -c` says in sync")
 def test_a_lost_file_of_a_folder_is_found(pushed: Pushed, planted: Planted) -> None:
-    listed = json.loads(object_of(pushed.lab, pinned_md5(pushed, "plots.dvc")).read_bytes())
-    lose(object_of(pushed.lab, listed[0]["md5"]))
+    lose(file_of_plots(pushed))
     assert "in sync" in Clone(pushed.path).dvc("status", "-c", "plots.dvc").stdout
     planted.seen(pushed.findings())
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datapin.base.errors import DamagedManifest, DamagedPack, DatapinError
 from datapin.base.findings import Finding
 from datapin.checks.check import Check, capped, unread
-from datapin.checks.presence_look import OBJECTS, Look, Places, look_at
+from datapin.checks.presence_look import GONE, OBJECTS, Look, Places, look_at
 from datapin.checks.subject import Subject
 from datapin.store.layout import index_key, loose_key, pack_key
 from datapin.transfer.root_records import FINAL, PENDING, RootRecord, read_root, version_name, version_of_key
@@ -29,13 +29,18 @@ class _Object:
     what: str
     size_bytes: int | None
 
+    @property
+    def key(self) -> str:
+        """Where DVC puts it."""
+        return f"{OBJECTS}/{self.md5[:2]}/{self.md5[2:]}"
+
 
 def _remote(subject: Subject) -> Iterator[Finding]:
     look = look_at(subject)
     if look.has_store:
         return
     if subject.pins:
-        hint = "run `datapin push` where the data is, or check the remote's URL"
+        hint = f"{look.advice()}, or check the remote's URL"
         yield Finding("error", "presence.remote", look.name, "holds no store: nothing was ever pushed there", hint)
     else:
         yield Finding("note", "presence.remote", look.name, "holds no store; no dataset is pinned yet")
@@ -50,15 +55,13 @@ def _manifests(subject: Subject) -> Iterator[Finding]:
             wanted[dataset] = _objects(subject, look, pointer.md5, "its manifest")
         except DatapinError as error:
             yield unread(subject, check, dataset, error)
-    hints = {dataset: f"run `datapin push {dataset}` where its data is" for dataset in wanted}
-    yield from _missing(look, check, wanted, hints)
+    yield from _missing(look, check, wanted, look.advice)
 
 
 def _outputs(subject: Subject) -> Iterator[Finding]:
     check = "presence.outputs"
     look = look_at(subject)
     wanted: dict[str, list[_Object]] = {}
-    hints = {}
     for output in _other_outputs(subject):
         if isinstance(output, Finding):
             yield output
@@ -69,10 +72,14 @@ def _outputs(subject: Subject) -> Iterator[Finding]:
         else:
             try:
                 wanted[output.path] = _objects(subject, look, output.md5, "it", output.size_bytes)
-                hints[output.path] = f"run `dvc push {output.path}` where it is, or `dvc repro` and `dvc push`"
             except DatapinError as error:
                 yield unread(subject, check, output.path, error)
-    yield from _missing(look, check, wanted, hints)
+    yield from _missing(look, check, wanted, _advice_on_output, lists_count=True)
+
+
+def _advice_on_output(path: str, damaged: str = "") -> str:
+    push = f"run `dvc push {path}` where it is, or `dvc repro` first"
+    return f"delete {damaged} there, then {push}" if damaged else push
 
 
 def _other_outputs(subject: Subject) -> Iterator[PushedOutput | Finding]:
@@ -90,16 +97,15 @@ def _other_outputs(subject: Subject) -> Iterator[PushedOutput | Finding]:
 def _packs(look: Look, dataset: str) -> Iterator[Finding]:
     lost = look.lost(dataset)
     for pack, places in lost.packs.items():
-        text = f"{pack_key(pack.hex())} {look.bad_packs[pack]}"
-        yield _lacking(look, "presence.packs", dataset, text, places)
+        yield _lacking(look, "presence.packs", dataset, pack_key(pack.hex()), look.bad_packs[pack], places)
 
 
 def _loose(look: Look, dataset: str) -> Iterator[Finding]:
     lost = look.lost(dataset)
     names = [row.tobytes() for row in lost.loose_ids]
     for name in dict.fromkeys(names):
-        text = f"{loose_key(name.hex())} {look.bad_loose[name]}"
-        yield _lacking(look, "presence.loose", dataset, text, lost.loose[[one == name for one in names]])
+        places = lost.loose[[one == name for one in names]]
+        yield _lacking(look, "presence.loose", dataset, loose_key(name.hex()), look.bad_loose[name], places)
 
 
 def _index_files(subject: Subject) -> Iterator[Finding]:
@@ -109,16 +115,14 @@ def _index_files(subject: Subject) -> Iterator[Finding]:
         kept = look.store.kept_index_bytes(name)
         if kept is not None and kept != size:
             message = f"has {size} bytes, expected {kept}: nobody who does not know it yet can read it"
-            yield Finding(
-                "error", check, f"{look.name}: {index_key(name)}", message, "delete it, then run `datapin push`"
-            )
+            yield Finding("error", check, f"{look.name}: {index_key(name)}", message, look.advice())
     yield from _of_each(check, _index, "assets")(subject)
 
 
 def _index(look: Look, dataset: str) -> Iterator[Finding]:
     places = look.lost(dataset).unknown
     if len(places):
-        yield _lacking(look, "presence.index", dataset, "no index file names them", places)
+        yield _lacking(look, "presence.index", dataset, "", "no index file names them", places)
 
 
 def _roots(look: Look, dataset: str) -> Iterator[Finding]:
@@ -144,9 +148,8 @@ def _roots(look: Look, dataset: str) -> Iterator[Finding]:
         problems += [f"{key} relies on what a collection of garbage is about to delete" for key, _ in final]
     problems += [_unfinished(key, record) for key, record in seen if record.state != FINAL]
     problems = problems or ["no root record says that it was pushed whole"]
-    hint = f"run `datapin push {dataset}` where its data is"
     message = f"is not safe on {look.name}: {'; '.join(problems[:_KEYS_SHOWN])}"
-    yield Finding("error", "presence.roots", dataset, message, hint)
+    yield Finding("error", "presence.roots", dataset, message, look.advice(dataset))
 
 
 def _unfinished(key: str, record: RootRecord) -> str:
@@ -178,12 +181,13 @@ def _of_each(
     return run
 
 
-def _lacking(look: Look, check: str, dataset: str, problem: str, places: Places) -> Finding:
-    """A finding on assets at these places of the manifest that cannot be had."""
+def _lacking(look: Look, check: str, dataset: str, key: str, problem: str, places: Places) -> Finding:
+    """A finding on assets at these places of the manifest that cannot be had: the object `key` has this problem."""
     keys = look.lost(dataset).keys(places, _KEYS_SHOWN)
     more = ", …" if len(places) > len(keys) else ""
-    message = f"{len(places)} asset(s) cannot be had from {look.name}: {problem} ({', '.join(keys)}{more})"
-    return Finding("error", check, dataset, message, f"run `datapin push {dataset}` where its data is")
+    message = f"{len(places)} asset(s) cannot be had from {look.name}: {key} {problem} ({', '.join(keys)}{more})"
+    hint = look.advice(dataset, damaged="" if problem == GONE or not key else key)
+    return Finding("error", check, dataset, message.replace("  ", " "), hint)
 
 
 def _objects(subject: Subject, look: Look, md5: str, what: str, size: int | None = None) -> list[_Object]:
@@ -207,20 +211,33 @@ def _objects(subject: Subject, look: Look, md5: str, what: str, size: int | None
     return objects
 
 
-def _missing(look: Look, check: str, wanted: dict[str, list[_Object]], hints: dict[str, str]) -> Iterator[Finding]:
-    """Findings on the objects that are not there, or not as long as they must be; one look for all."""
+def _missing(
+    look: Look,
+    check: str,
+    wanted: dict[str, list[_Object]],
+    advice: Callable[[str, str], str],
+    *,
+    lists_count: bool = False,
+) -> Iterator[Finding]:
+    """Findings on the objects that are not there, or not as long as they must be; one look for all.
+
+    `lists_count`: who sends them again takes a list of files for the files, so that it must go first.
+    """
     seen = look.sizes({one.md5 for objects in wanted.values() for one in objects})
     for where, objects in wanted.items():
         found = []
         for one in objects:
             size = seen.get(one.md5)
             if size is None:
-                problem = f"{one.what} is not on {look.name} ({OBJECTS}/{one.md5[:2]}/{one.md5[2:]})"
+                message, in_the_way = f"{one.what} is not on {look.name} ({one.key})", []
             elif one.size_bytes is not None and size != one.size_bytes:
-                problem = f"{one.what} has {size} bytes on {look.name}, expected {one.size_bytes}"
+                message = f"{one.what} has {size} bytes on {look.name}, expected {one.size_bytes} ({one.key})"
+                in_the_way = [one.key]
             else:
                 continue
-            found.append(Finding("error", check, where, problem, hints[where]))
+            if lists_count and one is not objects[0]:
+                in_the_way.append(objects[0].key)
+            found.append(Finding("error", check, where, message, advice(where, " and ".join(in_the_way))))
         yield from capped(found, "objects")
 
 

@@ -29,6 +29,7 @@ from datapin.store.remote import RemoteStore
 from datapin.transfer.survey import Survey
 
 OBJECTS = "files/md5"
+GONE = "is not there"
 
 _SHARED = "presence"
 _HEADS_AT_ONCE = 16
@@ -56,17 +57,26 @@ class Look:
         """How findings call the remote."""
         return f"remote {self.side.name} ({self.side.root.url})"
 
+    def advice(self, dataset: str = "", damaged: str = "") -> str:
+        """How what is lost there comes back. `damaged` is an object that must be taken away first: none is replaced."""
+        words = ["datapin push", dataset, "--all-versions" if self.subject.rev is not None else "", "--again"]
+        push = f"run `{' '.join(filter(None, words))}` where the data is"
+        return f"delete {damaged} there, then {push}" if damaged else push
+
     @cached_property
     def survey(self) -> Survey:
         """The listings. Raises Refused if there is no store."""
         if not self.has_store:
-            raise Refused(f"{self.name} holds no store", "run `datapin push`, or check the remote's URL")
+            raise Refused(f"{self.name} holds no store", self.advice())
         return Survey(self.store)
 
     @cached_property
     def index(self) -> Index:
-        """The index as it is there now."""
-        return self.store.index(self.survey.index)
+        """The index as it is there now. Raises Refused if a file of it is damaged."""
+        try:
+            return self.store.index(self.survey.index)
+        except DamagedPack as error:
+            raise Refused(error.message, self.advice(damaged=error.path)) from None
 
     @cached_property
     def bad_packs(self) -> dict[bytes, str]:
@@ -80,7 +90,7 @@ class Look:
         for pack, end, count in zip(entries.packs, ends.tolist(), counts.tolist(), strict=True):
             size = self.survey.packs.get(pack)
             if size is None:
-                bad[pack] = "is not there"
+                bad[pack] = GONE
             elif size != end + count * RECORD_BYTES + TRAILER_BYTES:
                 problem = self._trailer_problem(pack, size, end)
                 if problem:
@@ -97,7 +107,7 @@ class Look:
             name, expected = entries.ids[row].tobytes(), int(entries.length[row])
             size = self.survey.loose.get(name)
             if size is None:
-                bad[name] = "is not there"
+                bad[name] = GONE
             elif size != expected:
                 bad[name] = f"has {size} bytes, expected {expected}"
         return bad

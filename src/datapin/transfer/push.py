@@ -45,17 +45,22 @@ def push_versions(
     progress: Progress = SILENT,
     dry_run: bool = False,
     actor: str = "",
+    again: bool = False,
 ) -> TransferReport:
     """Bring these versions to `remote`; what is there is not sent again, also after a push that was cut off.
 
     A version counts as there if a final root record says so and every pack that it names is listed; then its ids are
     not asked for, and five requests do for any number of versions. `send_manifests` gets the md5s of the others, after
-    their packs and before their roots. Raises AssetsMissing if an asset is neither here nor there, DamagedAsset if
-    there is no good copy here, PushOvertaken, DamagedPack, StoreFormat, RemoteUnreachable, StorageFailed.
+    their packs and before their roots. `again` takes no record's word: every version is looked at, and what the remote
+    has lost of it is sent. Raises AssetsMissing if an asset is neither here nor there, DamagedAsset if there is no good
+    copy here, PushOvertaken, DamagedPack, StoreFormat, RemoteUnreachable, StorageFailed.
     """
     push = _Push(store, remote, jobs, progress)
     survey = Survey(remote)
-    todo, there = _open_versions(remote, survey, versions)
+    if again:
+        todo, there = list({one.version: one for one in versions}.values()), []
+    else:
+        todo, there = _open_versions(remote, survey, versions)
     push.skipped = sum(record.assets for record in there)
     if dry_run:
         remote.check_format()

@@ -43,12 +43,18 @@ class _Wanted:
 
 
 def push(
-    workspace: Workspace, names: Sequence[str], *, remote: str | None, dry_run: bool, all_versions: bool = False
+    workspace: Workspace,
+    names: Sequence[str],
+    *,
+    remote: str | None,
+    dry_run: bool,
+    all_versions: bool = False,
+    again: bool = False,
 ) -> MoveReport:
     """Send the named datasets, or all of the work tree; with `all_versions`, every version in Git's history too.
 
-    Raises AssetsMissing or ManifestMissing if something is neither here nor there, Refused for rows that no pointer
-    pins, RemoteUnreachable.
+    `again` looks also at what was pushed before, and sends what the remote has lost of it. Raises AssetsMissing or
+    ManifestMissing if something is neither here nor there, Refused for rows that no pointer pins, RemoteUnreachable.
     """
     place = remote_place(workspace, remote)
     datasets = _here(workspace, names)
@@ -58,7 +64,7 @@ def push(
         older = [one for one in pinned_versions(workspace.root) if (one.dataset, one.md5) not in seen]
         wanted = [one for one in older if not names or one.dataset in datasets]
         pinned += _opened(workspace, place, wanted)
-    return _push(workspace, place, pinned, dry_run=dry_run)
+    return _push(workspace, place, pinned, dry_run=dry_run, again=again)
 
 
 def push_pinned(workspace: Workspace, pointers: Sequence[Pointer], *, remote: str | None = None) -> MoveReport:
@@ -127,7 +133,12 @@ def fetch(
 
 
 def _push(
-    workspace: Workspace, place: RemotePlace, pinned: Sequence[tuple[Pointer, Manifest]], *, dry_run: bool
+    workspace: Workspace,
+    place: RemotePlace,
+    pinned: Sequence[tuple[Pointer, Manifest]],
+    *,
+    dry_run: bool,
+    again: bool = False,
 ) -> MoveReport:
     versions = [
         PushVersion(pointer.dataset, manifest.digest, pointer.md5, partial(_ids, manifest))
@@ -142,6 +153,7 @@ def _push(
         progress=workspace.progress,
         dry_run=dry_run,
         actor=author(workspace.root),
+        again=again,
     )
     md5s = {pointer.md5 for pointer, _ in pinned}
     if not dry_run:

@@ -13,6 +13,7 @@ from datapin.verbs.move import push
 @click.argument("datasets", nargs=-1, metavar="[DATASET...]")
 @click.option("-r", "--remote", metavar="NAME", help="DVC remote (default: settings, then DVC's default).")
 @click.option("--all-versions", is_flag=True, help="Every version in Git's history, not only the work tree's.")
+@click.option("--again", is_flag=True, help="Look also at what was pushed before: send what the remote has lost since.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent.")
 @jobs_option
 @common_options
@@ -20,6 +21,7 @@ def command(
     datasets: tuple[str, ...],
     remote: str | None,
     all_versions: bool,
+    again: bool,
     dry_run: bool,
     jobs: int | None,
     as_json: bool,
@@ -32,6 +34,7 @@ def command(
         remote=remote,
         dry_run=dry_run,
         all_versions=all_versions,
+        again=again,
     )
     if as_json:
         emit_json(report)
