@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from clones import Clone, write_images
 from datapin.base import failpoints
-from datapin.cli.main import main
+from forks import call
 
 POINTER = "data/raw.dvc"
 
@@ -43,19 +40,7 @@ def copied(repo: Path, place: Path) -> Clone:
 
 
 def run(clone: Clone, words: Sequence[str], *, armed: str = "", log: str = "") -> int:
-    """A command in a fork of this process, which a failpoint may kill."""
-    child = os.fork()
-    if child == 0:
-        code: int | str | None = 70
-        try:
-            failpoints._armed, failpoints._log = armed, log
-            with chdir(clone.path), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-                main(words)
-        except SystemExit as ended:
-            code = ended.code
-        finally:
-            os._exit(int(code or 0))
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return call(clone.path, words, armed=armed, log=log).returncode
 
 
 def points_of(clone: Clone, words: Sequence[str], log: Path, *, code: int = 0) -> list[str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
-from contextlib import chdir, redirect_stderr, redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -16,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from clones import Clone
-from datapin.cli.main import main
 from datapin.manifest.merge import WHOLE_ROW
+from forks import call
 from merge_model import Rows, merged
 
 KEYS = [f"{name}.bin" for name in "abcd"]
@@ -31,19 +28,10 @@ EDITS = st.lists(EDIT, min_size=1, max_size=4)
 Edits = list[tuple[str, str, bytes]]
 
 
-def call(clone: Clone, *words: str) -> None:
-    """A command in a fork of this process: no imports to wait for."""
-    child = os.fork()
-    if child == 0:
-        code: int | str | None = 70
-        try:
-            with chdir(clone.path), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-                main(words)
-        except SystemExit as ended:
-            code = ended.code
-        finally:
-            os._exit(int(code or 0))
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, words
+def run(clone: Clone, *words: str) -> str:
+    done = call(clone.path, words)
+    assert done.returncode == 0, f"{words}: {done.stderr}"
+    return done.stdout
 
 
 def edit(clone: Clone, edits: Edits) -> None:
@@ -52,16 +40,16 @@ def edit(clone: Clone, edits: Edits) -> None:
             shutil.rmtree(clone.path / "new", ignore_errors=True)
             (clone.path / "new").mkdir()
             (clone.path / "new" / key).write_bytes(value)
-            call(clone, "add", "new", "--to", "data/raw", "--label", "none", "-q")
+            run(clone, "add", "new", "--to", "data/raw", "--label", "none", "-q")
         elif kind == "label":
-            call(clone, "update", "data/raw", "--set", f"label = '{value.decode()}'", "--where", f"key = '{key}'", "-q")
+            run(clone, "update", "data/raw", "--set", f"label = '{value.decode()}'", "--where", f"key = '{key}'", "-q")
         else:
-            call(clone, "remove", "data/raw", "--where", f"key = '{key}'", "-q")
+            run(clone, "remove", "data/raw", "--where", f"key = '{key}'", "-q")
     clone.commit("edits")
 
 
 def rows(clone: Clone) -> Rows:
-    listed = clone.json("ls", "data/raw")
+    listed = json.loads(run(clone, "ls", "data/raw", "--json"))
     return {row["key"]: {"asset_id": row["asset_id"], "label": row.get("label")} for row in listed}
 
 
@@ -71,12 +59,12 @@ def merge(clone: Clone, branch: str, side: str) -> tuple[set[tuple[str, str]], R
     conflicts: set[tuple[str, str]] = set()
     if done.returncode:
         assert clone.git("status", "--porcelain", "data/raw.dvc").startswith("UU")
-        document = clone.json("resolve", "data/raw")
+        document = json.loads(run(clone, "resolve", "data/raw", "--json"))
         conflicts = {(one["key"], one["column"]) for one in document["conflicts"]}
-        call(clone, "resolve", "data/raw", side, "-q")
+        run(clone, "resolve", "data/raw", side, "-q")
         clone.commit("settled")
     assert clone.git("status", "--porcelain") == ""
-    return conflicts, rows(clone), str(clone.json("show", "data/raw")["digest"])
+    return conflicts, rows(clone), str(json.loads(run(clone, "show", "data/raw", "--json"))["digest"])
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +113,6 @@ def test_git_merges_as_the_model_does_whichever_side_merges(start: Path, mine: E
             assert after == expected
         for key, column in conflicts:
             assert column == WHOLE_ROW or after[key][column] == one[key][column]
-        assert json.loads(clone.datapin("status", "--json").stdout)["datasets"][0]["notes"] == []
+        assert json.loads(run(clone, "status", "--json"))["datasets"][0]["notes"] == []
     finally:
         shutil.rmtree(folder)
