@@ -295,6 +295,20 @@ def test_a_sample_finds_rows_that_were_spoiled(repo: Clone, planted: Planted) ->
     assert "largest difference 0.25" in found["stage featurize"]
 
 
+@pytest.mark.planted("repro.sample", "features differ in their last bits under another processor", severity="warning")
+def test_a_sample_with_other_last_bits_is_a_warning_on_another_machine(repo: Clone, planted: Planted) -> None:
+    rows = Manifest.open(repo.path / "data/features").rows
+    change_features(repo, {(row, 1): 1e-6 for row in range(rows)})
+    record = repo.path / "reports/run.json"
+    text = re.sub(r'"cpu_features": \[[^]]*\]', '"cpu_features": ["ABACUS"]', record.read_text())
+    record.unlink()
+    record.write_text(text)
+    repin(repo, "featurize", "train")
+    (finding,) = planted.seen(outputs(repro(repo, "HEAD", "repro.sample", sample=4), "repro.sample"))
+    assert "likely for the processor is with " in finding.message
+    assert "with ABACUS" in finding.message
+
+
 @pytest.mark.planted("repro.sample", "params changed since the rows were made")
 def test_a_sample_finds_that_params_are_not_those_of_the_rows(repo: Clone, planted: Planted) -> None:
     write(repo, {"params.yaml": {**PARAMS, "augment": {"copies": 1, "seed": 5}}})

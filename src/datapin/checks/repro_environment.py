@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from datapin.checks.repro_outputs import PinnedOutputs
+from datapin.pipeline.environment import environment_differences, environment_here
 from datapin.pipeline.record import RECORD, parse_record
 
 
@@ -17,3 +18,10 @@ def recorded_environments(pinned: PinnedOutputs) -> Iterator[tuple[str, dict[str
                 record = parse_record(pinned.files(out)[""].read_bytes(), out.path)
                 environment = record.get("environment")
                 yield out.path, environment if isinstance(environment, dict) else {}
+
+
+def differing_causes(pinned: PinnedOutputs) -> list[str]:
+    """What here differs from the run records and may change the last bits of numbers."""
+    here = environment_here()
+    found = [one for _, recorded in recorded_environments(pinned) for one in environment_differences(recorded, here)]
+    return [one.cause for one in found if one.reach in ("numbers", "results")]

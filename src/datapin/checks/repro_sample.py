@@ -20,6 +20,7 @@ from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
 from datapin.checks.repro_clone import CleanClone, clean_clone, lay_out
 from datapin.checks.repro_difference import CLOSE_ROWS
+from datapin.checks.repro_environment import differing_causes
 from datapin.checks.repro_outputs import PinnedOutputs
 from datapin.checks.repro_tables import CellGaps
 from datapin.manifest.columns import one_array
@@ -30,7 +31,6 @@ from datapin.pipeline.derived import PIXELS, derive_assets
 from datapin.pipeline.fingerprint import memo_key
 from datapin.pipeline.map import MapPlan, Rows, map_rows
 from datapin.pipeline.memo import Memo
-from datapin.pipeline.operators.augment import AugmentImage
 from datapin.pipeline.operators.images import DECODED_MEDIA_TYPES
 from datapin.pipeline.operators.operator import AssetOperator
 from datapin.pipeline.params import ParamsSection, parse_yaml, validate_params
@@ -119,7 +119,10 @@ def _check_stage(
     if gaps.first is not None:
         key, cell = gaps.first
         message = f"{gaps.rows} of {size} row(s) computed again differ {chosen}, first {key}: {cell}{gaps.numbers.text}"
-        yield Finding("error", check, f"stage {stage.name}", message, _HINT)
+        causes = differing_causes(pinned) if gaps.are_close else []
+        if causes:
+            message += f": likely for {', '.join(causes)}"
+        yield Finding("warning" if causes else "error", check, f"stage {stage.name}", message, _HINT)
         return
     bound = "all rows are equal"
     if size < sample.population:
@@ -163,9 +166,7 @@ class _Chooser:
         params = self._params(AugmentParams, augment.STAGE)
         if params.mode == "online":
             return "only a recipe was written, so there are no rows to compute again"
-        operator = AugmentImage(
-            operators=params.operators, seed=params.seed, fill=params.fill, resampling=params.resampling
-        )
+        operator = augment.operator_of(params)
         output = self._manifest(params.output)
         table = output.to_table(_some(output, ["key", "asset_id", PIXELS, "parent_id", "operator"]))
         if not {"parent_id", "operator"} <= set(table.column_names) and not params.copies:

@@ -141,7 +141,8 @@ class _Judge:
         if grade == "equal":
             self._find("note", path, message, "")
         elif grade == "close" and self._is_elsewhere:
-            self._find("warning", path, f"is not the same in its last digits: {message}{reasons}", causes.hint)
+            kind = "has other bytes" if difference.grade == "opaque" else "is not the same in its last digits"
+            self._find("warning", path, f"{kind}: {message}{reasons}", causes.hint)
         else:
             self._find("error", path, f"is another one: {message}{reasons}", causes.hint)
 
