@@ -150,6 +150,12 @@ def project(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone.datapin("add", "img", "--to", "data/raw", "--label", "parent", "-q")
     for server in FILES:
         clone.datapin("init", "--ci", server, "-q")
+    (clone.path / "words.txt").write_text("b\na\n")
+    (clone.path / "dvc.yaml").write_text(
+        "stages: {sort: {cmd: LC_ALL=C sort words.txt > sorted.txt, deps: [words.txt], outs: [sorted.txt]}}\n"
+    )
+    clone.dvc("repro", "-q")
+    clone.dvc("push", "-q", "sort")
     clone.datapin("push", "-q")
     clone.commit("v1")
     clone.git("switch", "-qc", "more")
@@ -207,3 +213,26 @@ def test_a_push_has_no_base_and_a_red_job_still_has_its_summary(project: Path, t
     assert "::error file=data/raw.dvc,title=presence.packs::data/raw: " in done.stdout
     assert "presence.packs" in (tmp_path / "at" / "summary.md").read_text()
     assert ElementTree.parse(clone / "datapin-verify.xml").getroot().attrib["failures"] == "1"
+
+
+def test_the_weekly_job_runs_the_pipeline_again_and_goes_red_if_it_gives_something_else(
+    project: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "good").mkdir()
+    done, clone = run_job(project, tmp_path / "good", "gitlab", REPRO="--repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = {case.attrib["name"] for case in ElementTree.parse(clone / "datapin-verify.xml").iter("testcase")}
+    assert "repro.outputs" in names
+    shutil.copytree(project, tmp_path / "broken", symlinks=True)
+    team = Clone(tmp_path / "broken" / "repo")
+    (team.path / "dvc.yaml").write_text(
+        "stages: {sort: {cmd: date +%N > sorted.txt, deps: [words.txt], outs: [sorted.txt]}}\n"
+    )
+    team.dvc("repro", "-q")
+    team.dvc("push", "-q", "sort")
+    team.commit("a stage that looks at the clock")
+    (tmp_path / "bad").mkdir()
+    done, clone = run_job(tmp_path / "broken", tmp_path / "bad", "gitlab", REPRO="--repro")
+    assert done.returncode == 1
+    cases = ElementTree.parse(clone / "datapin-verify.xml").iter("testcase")
+    assert [case.attrib["name"] for case in cases if case.find("failure") is not None] == ["repro.outputs"]
