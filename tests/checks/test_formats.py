@@ -184,6 +184,18 @@ def test_the_text_says_one_thing_once_and_the_gravest_first() -> None:
     ]
 
 
+def test_what_many_checks_cannot_read_is_said_once() -> None:
+    same = [Finding("error", f"presence.{name}", "work tree", "no remote", "add one") for name in "abcde"]
+    report = VerifyReport(None, None, False, same)
+    assert render(report, "text").splitlines()[0] == (
+        "error: presence.a, presence.b and 3 more checks: work tree: no remote"
+    )
+    commands = [line for line in render(report, "github").splitlines() if line.startswith("::")]
+    assert commands == ["::error title=presence.a%2C presence.b and 3 more checks::work tree: no remote; add one"]
+    assert render(report, "markdown").count("no remote") == 1
+    assert render(report, "junit").count("<failure") == 5
+
+
 def test_a_summary_stays_small_whatever_there_is_to_say() -> None:
     findings = [Finding("error", "pins.a", f"data/raw:{number}", "x" * 5000, "y" * 5000) for number in range(3000)]
     text = render(VerifyReport("HEAD", "0" * 40, False, findings), "markdown")

@@ -12,15 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from datapin.base.findings import Finding
 from datapin.cli.render import printable
+from datapin.cli.verify_findings import once_each
 from datapin.cli.verify_formats_ci import github, junit
 from datapin.cli.verify_formats_markdown import markdown
 from datapin.verbs.verify import VerifyReport
 from datapin.verbs.verify_diff import BaseDiff
 
 FORMATS = ("text", "json", "junit", "markdown", "github")
-
-_MOST_NAMED = 2
-_ORDER = ("error", "warning", "note")
 
 
 def render(report: VerifyReport, form: str) -> str:
@@ -78,17 +76,11 @@ def _text(report: VerifyReport) -> str:
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
-    """The gravest first; what several checks say of one thing in the same words is said once."""
-    alike: dict[tuple[str, str, str, str], list[str]] = {}
-    for finding in sorted(findings, key=lambda one: _ORDER.index(one.severity)):
-        alike.setdefault((finding.severity, finding.where, finding.message, finding.hint), []).append(finding.check)
-    for (severity, where, message, hint), checks in alike.items():
-        names = list(dict.fromkeys(checks))
-        more = f" and {len(names) - _MOST_NAMED} more checks" if len(names) > _MOST_NAMED + 1 else ""
-        named = ", ".join(names[:_MOST_NAMED] if more else names)
-        yield f"{severity}: {named}{more}: {printable(where)}: {printable(message)}"
-        if hint:
-            yield f"  hint: {printable(hint)}"
+    for one in once_each(findings):
+        finding = one.finding
+        yield f"{finding.severity}: {one.named}: {printable(finding.where)}: {printable(finding.message)}"
+        if finding.hint:
+            yield f"  hint: {printable(finding.hint)}"
 
 
 def _waived(report: VerifyReport) -> Iterator[str]:

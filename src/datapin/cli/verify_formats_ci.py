@@ -8,6 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from datapin.base.findings import Finding
 from datapin.cli.render import printable
+from datapin.cli.verify_findings import Said, once_each
 from datapin.verbs.verify import VerifyReport
 
 _SUITE = "datapin verify"
@@ -71,13 +72,13 @@ def _paragraph(finding: Finding) -> str:
 
 
 def github(report: VerifyReport) -> list[str]:
-    """Workflow commands, one per finding: GitHub shows each at the pointer that pins what it is about."""
+    """Workflow commands, one per thing that was found: GitHub shows each at the pointer that pins it."""
     pointers = {dataset.dataset: dataset.pointer for dataset in report.datasets}
-    return [_command(finding, pointers) for finding in report.findings]
+    return [_command(one, pointers) for one in once_each(report.findings)]
 
 
-def _command(finding: Finding, pointers: dict[str, str]) -> str:
-    where = finding.where
+def _command(said: Said, pointers: dict[str, str]) -> str:
+    finding, where = said.finding, said.finding.where
     properties = {}
     dataset = next((name for name in pointers if where == name or where.startswith(f"{name}:")), None)
     at_line = _LINE.match(where)
@@ -87,10 +88,10 @@ def _command(finding: Finding, pointers: dict[str, str]) -> str:
         properties |= {"file": at_line["file"], "line": at_line["line"]}
     elif _FILE.match(where):
         properties["file"] = where
-    properties["title"] = finding.check
-    said = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+    properties["title"] = said.named
+    words = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     hint = f"; {finding.hint}" if finding.hint else ""
-    return f"::{_COMMANDS[finding.severity]} {said}::{_data(f'{where}: {finding.message}{hint}')}"
+    return f"::{_COMMANDS[finding.severity]} {words}::{_data(f'{where}: {finding.message}{hint}')}"
 
 
 def _data(text: str) -> str:

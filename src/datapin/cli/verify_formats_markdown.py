@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from datapin.base.findings import Finding
 from datapin.cli.render import printable
+from datapin.cli.verify_findings import once_each
 from datapin.verbs.verify import VerifyReport
 from datapin.verbs.verify_diff import BaseDiff, DatasetDiff
 
@@ -32,15 +33,17 @@ def markdown(report: VerifyReport) -> str:
 
 
 def _findings(findings: Sequence[Finding]) -> Iterator[str]:
-    order = list(_SIGNS)
-    shown = sorted(findings, key=lambda one: order.index(one.severity))[:_MOST_FINDINGS]
-    rows = [
-        (f"{_SIGNS[one.severity]} {one.severity}", _code(one.check), _code(one.where), _with_hint(one)) for one in shown
-    ]
+    said = once_each(findings)
+    rows = []
+    for one in said[:_MOST_FINDINGS]:
+        severity = one.finding.severity
+        rows.append(
+            (f"{_SIGNS[severity]} {severity}", _code(one.named), _code(one.finding.where), _with_hint(one.finding))
+        )
     yield from _table(("", "check", "where", "what"), rows)
-    if len(findings) > len(shown):
+    if len(said) > len(rows):
         yield ""
-        yield f"… and {len(findings) - len(shown)} more findings: see the report in the other formats."
+        yield f"… and {len(said) - len(rows)} more findings: see the report in the other formats."
 
 
 def _waived(report: VerifyReport) -> Iterator[str]:

@@ -57,9 +57,9 @@ def push_versions(
     """
     push = _Push(store, remote, jobs, progress)
     survey = Survey(remote)
-    if again:
-        todo, there = list({one.version: one for one in versions}.values()), []
-    else:
+    there: list[RootRecord] = []
+    todo = list({one.version: one for one in versions}.values())
+    if not again:
         todo, there = _open_versions(remote, survey, versions)
     push.skipped = sum(record.assets for record in there)
     if dry_run:
