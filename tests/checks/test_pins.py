@@ -388,6 +388,15 @@ def test_a_metric_that_was_edited_is_found(repo: Clone, planted: Planted, file: 
     assert planted.seen(one for one in report(repo, "HEAD").findings if one.check != "pins.record-outputs")
 
 
+@pytest.mark.planted("pins.output-changed", "the run record, which only Git keeps, is deleted")
+@pytest.mark.planted("pins.record-inputs", "the run record is deleted")
+@pytest.mark.planted("pins.record-params", "the run record is deleted")
+@pytest.mark.planted("pins.record-outputs", "the run record is deleted")
+def test_a_deleted_record_is_found(repo: Clone, planted: Planted) -> None:
+    (repo.path / "reports/run.json").unlink()
+    assert {one.where for one in seen(repo, planted)} == {"reports/run.json"}
+
+
 @pytest.mark.planted("pins.output-changed", "a folder of a user's own is not what its `.dvc` file pins")
 def test_a_users_folder_that_was_changed_is_found(repo: Clone, planted: Planted) -> None:
     (repo.path / "notes").mkdir()
@@ -498,6 +507,13 @@ def test_code_that_the_commit_does_not_have_is_found(repo: Clone, planted: Plant
     repo.git("commit", "-qm", "forgotten")
     assert not report(repo).findings
     assert any("is not in Git" in one.message for one in planted.seen(report(repo, "HEAD").findings))
+
+
+@pytest.mark.planted("pins.stale-code", "the pointer of a dataset that stages read is deleted")
+def test_an_input_that_lost_its_pointer_is_found(repo: Clone, planted: Planted) -> None:
+    (repo.path / "data/raw.dvc").unlink()
+    wheres = {one.where for one in seen(repo, planted)}
+    assert wheres == {"dvc.yaml:prepare", "tools/dvc.yaml:count@a", "tools/dvc.yaml:count@b"}
 
 
 @pytest.mark.planted("pins.stale-data", "a dataset has a new version that no stage has read")

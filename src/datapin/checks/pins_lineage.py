@@ -70,6 +70,9 @@ def _differences(
             pinned = " or ".join(_short(one) for one in sorted(expected[name]))
             message = f"says that it was made from {name} {_short(digest)}, expected {pinned}"
             yield Finding(severity, told.check, told.where, message, stage.repro)
+        elif name in stage.deps and name not in subject.pins:
+            message = f"could not be compared with {name}, which nothing pins"
+            yield Finding("note", told.check, told.where, message)
         elif name not in expected:
             message = f"says that it was made from {name}, on which its stage ({stage.where}) does not depend"
             hint = f"add {name} to the deps of the stage, then {stage.repro}"

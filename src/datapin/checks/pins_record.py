@@ -10,17 +10,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datapin.base.errors import DamagedModel, DatapinError
+from datapin.base.errors import DamagedModel, DatapinError, OutputMissing
 from datapin.base.findings import Finding
 from datapin.checks.check import Check, capped, unread
 from datapin.checks.pins_lineage import Told, compare_told
-from datapin.checks.ran_stages import RanStage, ran_stages
+from datapin.checks.ran_stages import RanStage, overlaps, ran_stages
 from datapin.checks.subject import Subject
 from datapin.pipeline.record import FORMAT, RECORD, STAGES, json_ready
 from datapin.versions.single_files import listed_files
 
 _INPUTS, _PARAMS, _OUTPUTS = "pins.record-inputs", "pins.record-params", "pins.record-outputs"
 _TRAIN = re.compile(r"\bdatapin\s+run\s+train\b")
+_NOT_THERE = "not there, and DVC does not keep it"
 _METRICS = "metrics.json"
 _MOST_BYTES = 64 << 20
 
@@ -119,7 +120,7 @@ def _problem(subject: Subject, path: str, sha256: str) -> str:
 
 
 def _sha256_of_pinned(subject: Subject, path: str) -> str | None:
-    kept = {out.path for stage in subject.stages().stages for out in stage.outs if not out.is_cached}
+    kept = _kept_by_git(subject)
     for out in subject.outs:
         if out.path in kept or not (path == out.path or path.startswith(f"{out.path}/")):
             continue
@@ -130,12 +131,19 @@ def _sha256_of_pinned(subject: Subject, path: str) -> str | None:
         with open(subject.out_bytes(path, md5), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     data = subject.read(path)
+    if data is None and any(overlaps(path, out) for out in kept):
+        raise OutputMissing(path, _NOT_THERE)
     return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _kept_by_git(subject: Subject) -> set[str]:
+    """The outputs that DVC does not cache."""
+    return {out.path for stage in subject.stages().stages for out in stage.outs if not out.is_cached and out.path}
 
 
 def _runs(subject: Subject, check: str) -> tuple[list[_Run], list[Finding]]:
     """The run records among the outputs of stages, and what is wrong with those that cannot be read."""
-    kept = {out.path for stage in subject.stages().stages for out in stage.outs if not out.is_cached}
+    kept = _kept_by_git(subject)
     found, spoiled = [], []
     for stage in ran_stages(subject):
         for path, md5 in stage.outs.items():
@@ -154,7 +162,10 @@ def _runs(subject: Subject, check: str) -> tuple[list[_Run], list[Finding]]:
 
 def _bytes_of(subject: Subject, path: str, md5: str | None) -> bytes | None:
     if md5 is None:
-        return subject.read(path)
+        data = subject.read(path)
+        if data is None and posixpath.basename(path) == RECORD:
+            raise OutputMissing(path, _NOT_THERE)
+        return data
     file = subject.out_bytes(path, md5)
     return file.read_bytes() if file.stat().st_size <= _MOST_BYTES else None
 

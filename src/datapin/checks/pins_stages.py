@@ -12,6 +12,7 @@ from datapin.checks.check import Check, capped, unread
 from datapin.checks.ran_stages import RanStage, ran_stages, repro_of
 from datapin.checks.subject import Subject
 from datapin.versions.commit_pins import LOCK, PIPELINE
+from datapin.versions.git import is_ignored
 from datapin.versions.pipelines import DeclaredDep, DeclaredParams, DeclaredStage, list_hash
 from datapin.versions.single_files import listed_files
 
@@ -108,15 +109,32 @@ def _changed_params(ran: RanStage, params: DeclaredParams) -> list[Finding]:
 
 def _check_code(subject: Subject) -> Iterator[Finding]:
     yield from _unread(subject, _CODE)
+    ignored: dict[str, bool] = {}
     for ran, stage in _comparable(subject):
         found: list[Finding] = []
         for dep in stage.deps:
             if dep.path is None:
                 subject.notes.append(f"{ran.where}: {dep.name} lies outside of this repository and was not looked at")
             elif not dep.is_pinned and dep.name in ran.entry.deps:
-                absent = "is not there" if subject.rev is None else "is not in Git"
-                found += _differing(_CODE, ran, dep, dep.md5, absent, is_commit=subject.rev is not None)
+                found += _unpinned(subject, ran, dep, dep.path, ignored)
         yield from capped(found, "dependencies")
+
+
+def _unpinned(
+    subject: Subject, ran: RanStage, dep: DeclaredDep, path: str, ignored: dict[str, bool]
+) -> Iterator[Finding]:
+    """What is wrong with an input that only Git can keep; `ignored` keeps what Git said of others."""
+    if subject.rev is not None:
+        yield from _differing(_CODE, ran, dep, dep.md5, "is not in Git", is_commit=True)
+        return
+    if path not in ignored:
+        ignored[path] = is_ignored(subject.root, subject.root / path)
+    if ignored[path]:
+        message = f"its dependency {dep.name} is pinned by nothing, and Git ignores it: no commit will have it"
+        hint = f"run `dvc add {path}`, or `git checkout` its pointer if there was one"
+        yield Finding("error", _CODE, ran.where, message, hint)
+    else:
+        yield from _differing(_CODE, ran, dep, dep.md5, "is not there")
 
 
 def _check_data(subject: Subject) -> Iterator[Finding]:
