@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -93,17 +93,14 @@ def _temporary_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, onerror=_make_writable)
-
-
-def _make_writable(remove: object, path: str, error: object) -> None:
-    """DVC leaves some files read-only; whatever cannot be removed even so stays for the system to sweep up."""
-    parent = os.path.dirname(path)
-    try:
-        os.chmod(parent, 0o700)
-        os.unlink(path)
-    except OSError:
-        return
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():  # a stage made a folder read-only
+            for place, names, _ in os.walk(folder):
+                for inner in (os.path.join(place, name) for name in names):
+                    with suppress(OSError):
+                        if not os.path.islink(inner):
+                            os.chmod(inner, 0o700)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _run(words: list[str], environment: dict[str, str]) -> None:
