@@ -655,3 +655,51 @@ def test_an_input_that_cannot_be_read_leaves_no_lineage_unchecked(repo: Clone) -
     told = {one.where for result in report.checks if result.name.startswith("hygiene") for one in result.findings}
     assert told == {"data/prepared", "data/augmented"}
     assert not report.ok
+
+
+def test_a_shallow_clone_says_that_it_did_not_compare(repo: Clone, tmp_path: Path) -> None:
+    repo.git("clone", "-q", "--depth", "1", f"file://{repo.path}", tmp_path / "shallow")
+    shutil.copytree(repo.path / ".dvc/cache", tmp_path / "shallow/.dvc/cache")
+    report = verify(Workspace.find(tmp_path / "shallow", progress=SILENT), "HEAD", names=["hygiene"])
+    assert report.findings == []
+    assert [note for note in report.notes if "shallow" in note] == report.notes
+    assert len(report.notes) == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("add", "img", "--to", "data/augmented"),
+        ("update", "data/augmented", "--set", "split='train'"),
+        ("update", "data/prepared", "--set", "split='train'"),
+        ("remove", "data/features", "--where", "split='val'"),
+    ],
+)
+def test_rows_of_a_stages_output_are_not_edited_by_our_own_verbs(repo: Clone, words: tuple[str, ...]) -> None:
+    said, _ = repo.refusal(*words, code=40)
+    assert "is the output of a stage" in said
+
+
+OTHER_PARAMS = """\
+prepare: {keep_split: true, duplicates: drop, on_unlabelled: drop, on_broken: drop, classes: [b, a]}
+augment: {mode: online}
+featurize: {extract: [pixels]}
+train: {estimator: sklearn.naive_bayes.GaussianNB}
+"""
+
+
+def test_a_healthy_pipeline_with_other_params_has_no_findings_either(repo: Clone) -> None:
+    pictures = repo.path / "img"
+    (pictures / "a/again.png").write_bytes((pictures / "a/00.png").read_bytes())  # dropped as a duplicate
+    (pictures / "a/broken.png").write_bytes((pictures / "a/02.png").read_bytes()[:60])
+    repo.datapin("add", "img", "--to", "data/raw", "--label", "parent", "-q")
+    split = (
+        "CASE WHEN \"group\" < 'g3' THEN 'train' WHEN \"group\" < 'g6' THEN 'val' WHEN \"group\" < 'g8' THEN 'test' END"
+    )
+    repo.datapin("update", "data/raw", "--set", f"split={split}", "-q")
+    repo.datapin("update", "data/raw", "--set", "label=''", "--where", "key = 'b/05.png'", "-q")
+    (repo.path / "params.yaml").write_text(OTHER_PARAMS)
+    repo.dvc("repro", "-q")
+    found = look(repo, names=["hygiene", "hygiene.same-pixels", "hygiene.copy-forged"])
+    assert {one.severity for one in found} <= {"warning"}  # splits and classes are not those of the version before
+    assert {one.check for one in found} <= {f"hygiene.{what}" for what in ("split-drift", "class-index-changed")}

@@ -54,7 +54,8 @@ def _spread(manifest: Manifest) -> Spread:
     is_text = label is not None and pa.types.is_string(decoded(label).type)
     values = None
     if label is not None and not is_text:
-        values = np.array(label.cast(pa.float64(), safe=False).drop_null().to_pylist(), dtype=np.float64)
+        given = one_array(label.cast(pa.float64(), safe=False).drop_null())
+        values = np.frombuffer(given.buffers()[1] or b"", dtype=np.float64)[given.offset : given.offset + len(given)]
         values = values[np.isfinite(values)]
     classes = classes_of(manifest)
     return Spread(
@@ -68,7 +69,7 @@ def _spread(manifest: Manifest) -> Spread:
 def _counts(column: pa.Array) -> dict[str, int]:
     found = pc.value_counts(column.drop_null())
     names, counts = found.field("values").to_pylist(), numbers(found.field("counts")).tolist()
-    return dict(zip(names, counts, strict=True))
+    return {name: count for name, count in zip(names, counts, strict=True) if name}  # an empty label is none
 
 
 def _both(subject: Subject, dataset: str) -> tuple[Spread, Spread] | None:

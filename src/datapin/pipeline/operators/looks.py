@@ -31,8 +31,8 @@ class Looks:
 
     @property
     def fingerprint(self) -> str:
-        """Code only: there are no parameters."""
-        return fingerprint_of({"op": self.name, "code": {"version": "1"}})
+        """Code and the layout of what is remembered: there are no parameters."""
+        return fingerprint_of({"op": self.name, "code": {"version": "1"}, "layout": repr(LOOK.descr)})
 
     @property
     def environment(self) -> dict[str, str]:
