@@ -24,7 +24,7 @@ repro: setup
 
 # The digits again, from a clean clone of HEAD, output by output against what the commit pins.
 verify: repro
-	datapin verify --repro
+	datapin verify HEAD --repro
 
 test: setup
 	@sh tests/servers/install_ceph.sh
