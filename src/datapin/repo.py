@@ -15,12 +15,10 @@ from datapin.store.store import RebuildReport
 from datapin.verbs import (
     add,
     ask_remote,
-    bring,
     checkout,
     diff,
     doctor,
     edit,
-    follow_trees,
     initialise,
     log,
     move,
@@ -50,7 +48,6 @@ from datapin.verbs.row_log import RowLogEntry
 from datapin.verbs.verify import VerifyReport
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport
-from datapin.versions.pointer_file import Pointer
 
 
 class Repo:
@@ -217,14 +214,6 @@ class Repo:
         """Send what the remote lacks: packs, then index, then manifest shards, then the root record."""
         return move.push(self._workspace, datasets, remote=remote, dry_run=dry_run)
 
-    def push_pinned(self, pointers: Sequence[Pointer], *, remote: str | None = None) -> MoveReport:
-        """Send these dataset versions, whichever commit pins them."""
-        return move.push_pinned(self._workspace, pointers, remote=remote)
-
-    def bring_manifests(self, pointers: Sequence[Pointer]) -> None:
-        """The manifests that these pointers pin, into DVC's cache: from another worktree, else the remote."""
-        bring.bring(self._workspace, pointers)
-
     def resolve(
         self,
         dataset: str,
@@ -235,10 +224,6 @@ class Repo:
     ) -> ResolveReport:
         """Decide conflicts of a merge; without a side or values they are listed."""
         return resolve.resolve(self._workspace, dataset, resolve.Choice(side, values or {}, where))
-
-    def follow_trees(self, datasets: Sequence[str]) -> None:
-        """Files that were checked out of these datasets become those of the work tree's rows."""
-        follow_trees.follow_trees(self._workspace, datasets)
 
     def fetch(
         self,

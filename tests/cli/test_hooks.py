@@ -136,6 +136,15 @@ def test_the_quick_look_needs_no_heavy_library() -> None:
     assert not loaded & {"numpy", "pyarrow", "pydantic", "dvc", "boto3", "obstore", "git", "tqdm", "ruamel"}
 
 
+def test_a_push_that_sends_does_not_load_what_only_other_verbs_need() -> None:
+    code = "import sys, datapin.verbs.hooks_with_rows; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert "pyarrow" in loaded
+    assert not {"duckdb", "datapin.repo", "datapin.checks", "datapin.verbs.verify", "datapin.pipeline.map"} & set(
+        loaded
+    )
+
+
 def test_every_commit_of_the_range_and_of_a_tag_has_its_version_there(world: World) -> None:
     world.push("main")
     for label in ("b", "c"):

@@ -21,8 +21,9 @@ HEAVY = {
     "boto3", "botocore", "obstore", "dvc", "dvc_data", "dvc_objects", "pandas", "duckdb", "sklearn", "skops", "dask",
     "git", "scipy", "threadpoolctl",
 }  # fmt: skip
-# The only doors that load our own modules by name: the command line loads a verb, the package its façade (PEP 562).
-LOADERS = {"__init__.py", "cli/main.py"}
+# The only doors that load our own modules by name: the command line loads a verb, the package its façade (PEP 562), a
+# hook of Git what moves rows.
+LOADERS = {"__init__.py", "cli/main.py", "cli/commands/hook.py"}
 
 
 def name_of(path: Path) -> str:

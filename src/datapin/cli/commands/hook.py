@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-import datapin
 from datapin.base.errors import DatapinError, ManifestMissing, Usage, listed
 from datapin.base.progress import Progress
 from datapin.cli.bars import terminal_progress
@@ -68,11 +69,15 @@ def _before_push(words: tuple[str, ...], progress: Progress) -> None:
                 names = listed(sorted({pointer.dataset for pointer in project.unknown}), 3)
                 progress.note(f"datapin: {names}: not here, so nobody looked whether it is a dataset and on the remote")
             if project.versions:
-                # The package loads its façade, and with it Arrow, only when it is asked for it.
-                report = datapin.Repo.find(project.root, progress=progress).push_pinned(project.versions)
+                report = _with_rows().send_pinned(project.root, project.versions, progress)
                 _tell(progress, report.assets, report.packs)
     except DatapinError as error:
         raise refusal(error) from error
+
+
+def _with_rows() -> Any:
+    """Loaded when there is something to move: most calls of a hook must not wait 0.2 s for Arrow."""
+    return importlib.import_module("datapin.verbs.hooks_with_rows")
 
 
 def _tell(progress: Progress, assets: int, packs: int) -> None:
@@ -82,7 +87,7 @@ def _tell(progress: Progress, assets: int, packs: int) -> None:
 
 def _follow(root: Path, hook: str, since: str | None, progress: Progress) -> None:
     if is_rollback_cut_off(scratch_of(root)):
-        datapin.Repo.find(root, progress=progress)  # which ends it
+        _with_rows().end_rollback(root, progress)
     report = follow(root, since=since)
     changed = list(report.changed)
     reason = ""
@@ -91,7 +96,7 @@ def _follow(root: Path, hook: str, since: str | None, progress: Progress) -> Non
         report, reason = _bring(root, report, progress)
         changed += report.changed
     if changed and follows_tree(root):
-        datapin.Repo.find(root, progress=progress).follow_trees(changed)
+        _with_rows().let_trees_follow(root, changed, progress)
     for line in lines_about(report, reason) if is_news else ():
         progress.note(line)
 
@@ -102,7 +107,7 @@ def _bring(root: Path, report: FollowReport, progress: Progress) -> tuple[Follow
         os.environ.setdefault(name, value)
     reason = ""
     try:
-        datapin.Repo.find(root, progress=progress).bring_manifests(report.missing)
+        _with_rows().bring_pinned(root, report.missing, progress)
     except ManifestMissing as error:
         reason = error.reason
     return follow(root), reason
