@@ -369,6 +369,8 @@ def test_a_shallow_clone_says_where_it_begins(line: Clone, tmp_path: Path) -> No
     (entry,) = ask(shallow, "log", "data/raw")
     assert (entry["rows"], entry["added"]) == (12, None)
     assert "shallow clone begins here" in entry["note"]
+    hint = shallow.datapin("show", "data/raw@~1", code=10).stderr
+    assert "git fetch --unshallow" in hint
 
 
 def test_a_pointer_nobody_can_read_is_told_and_passed_over(line: Clone) -> None:
@@ -385,3 +387,11 @@ def test_a_pointer_nobody_can_read_is_told_and_passed_over(line: Clone) -> None:
     assert [one["back"] for one in entries] == [0, None, None, 1, 2]
     changes = ask(line, "log", "data/raw", "--key", "a/00.bin")
     assert [one["change"] for one in changes] == [None, None, "changed", "added"]
+
+
+def test_a_hint_is_a_command_that_a_shell_takes_also_where_the_name_has_a_space(line: Clone) -> None:
+    (line.path / "some photos").mkdir()
+    (line.path / "some photos" / "a.bin").write_bytes(b"a")
+    said = line.datapin("add", "some photos", "--to", "my data/raw").stdout
+    assert "git add 'my data/raw.dvc' && " in said
+    assert "`datapin log 'my data/raw'`" in line.datapin("show", "my data/raw@nope", code=10).stderr

@@ -6,6 +6,7 @@ decided leaves the pointer in conflict, for `datapin resolve`.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -241,7 +242,7 @@ def told(dataset: str, conflicts: Sequence[Conflict]) -> str:
     parts = [f"{name} {count}" for name, count in counts.items()]
     parts += [f"edit against removal {removed}"] if removed else []
     what = "conflict" if len(conflicts) == 1 else "conflicts"
-    return f"{dataset}: {len(conflicts)} {what} ({', '.join(parts)}): run `datapin resolve {dataset}`"
+    return f"{dataset}: {len(conflicts)} {what} ({', '.join(parts)}): run `datapin resolve {shlex.quote(dataset)}`"
 
 
 def _is_dataset(root: Path, sides: PointerSides, texts: Sequence[bytes]) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from datapin.base.errors import (
     UnknownVersion,
 )
 from datapin.versions.git import has_commit, resolve
-from datapin.versions.git_log import commits_with_prefix, ref_names
+from datapin.versions.git_log import commits_with_prefix, ref_names, shallow_commits
 from datapin.versions.history import PointerChange, iter_pointer_changes
 from datapin.versions.pins import Pins
 from datapin.versions.pointer import find_pointers, read_dataset_pointer
@@ -61,7 +61,12 @@ def resolve_version(root: Path, dataset: str, version: str, find_digest: FindDig
     version is only found by DVC's own hash. Raises UnknownDataset, DatasetNotThere, UnknownVersion, AmbiguousVersion,
     each with candidates.
     """
-    return _Search(root, dataset, version, find_digest).find()
+    try:
+        return _Search(root, dataset, version, find_digest).find()
+    except UnknownVersion as error:
+        if type(error) is UnknownVersion and shallow_commits(root):
+            raise replace(error, is_shallow=True) from None
+        raise
 
 
 @dataclass(frozen=True, slots=True)

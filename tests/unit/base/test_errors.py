@@ -20,7 +20,7 @@ def leaves() -> list[type[errors.DatapinError]]:
 
 
 def example(kind: type[errors.DatapinError]) -> errors.DatapinError:
-    values = {"str": "thing", "int": 3, "float": 1.5, "tuple[str, ...]": ("a", "b")}
+    values = {"str": "thing", "int": 3, "float": 1.5, "bool": True, "tuple[str, ...]": ("a", "b")}
     return kind(**{f.name: values[str(f.type)] for f in dataclasses.fields(kind)})  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Every error that datapin foresees, by family: `tree` holds the roots, `yours`, `world` and `damage` the leaves."""
+"""Every error that datapin foresees, by family: `tree` holds the roots, the others the leaves."""
 
 from __future__ import annotations
 
@@ -20,6 +20,13 @@ from datapin.base.errors.tree import (
     YourError,
     listed,
 )
+from datapin.base.errors.unknown_names import (
+    AmbiguousVersion,
+    DatasetNotThere,
+    UnknownDataset,
+    UnknownKey,
+    UnknownVersion,
+)
 from datapin.base.errors.world import (
     AssetsMissing,
     ManifestMissing,
@@ -32,13 +39,11 @@ from datapin.base.errors.world import (
     WorkersLost,
 )
 from datapin.base.errors.yours import (
-    AmbiguousVersion,
     BadAssetId,
     BadKeys,
     BadQuery,
     BadRows,
     BadSettings,
-    DatasetNotThere,
     Locked,
     ModelRefused,
     NoRepository,
@@ -48,10 +53,7 @@ from datapin.base.errors.yours import (
     StageRefused,
     StoreFormat,
     UnknownAsset,
-    UnknownDataset,
-    UnknownKey,
     UnknownOutput,
-    UnknownVersion,
     UnsavedEdits,
     UnsavedRows,
     Usage,

@@ -83,69 +83,6 @@ class StoreFormat(YourError):
 
 
 @dataclass
-class UnknownDataset(YourError):
-    """No dataset of this name."""
-
-    dataset: str
-    known: tuple[str, ...] = ()
-    problem: str = ""  # what is there instead, if something is
-    exit_code = EXIT_SETUP
-
-    @property
-    def message(self) -> str:
-        known = f"; known: {listed(self.known)}" if self.known else "; this repository has none yet"
-        return (
-            f"{self.dataset!r} is not a dataset: {self.problem}{known}"
-            if self.problem
-            else f"no dataset {self.dataset!r}{known}"
-        )
-
-    @property
-    def hint(self) -> str:
-        if self.problem:
-            return "run `datapin status` to list the datasets, `datapin add FOLDER --to data/NAME` to make one"
-        return f"run `datapin add FOLDER --to {self.dataset}` to make it, or `datapin status` to list what is there"
-
-
-@dataclass
-class UnknownVersion(YourError):
-    """A selector names a version that does not exist."""
-
-    selector: str
-    problem: str
-    candidates: tuple[str, ...] = ()  # what could have been meant
-    exit_code = EXIT_SETUP
-
-    @property
-    def message(self) -> str:
-        meant = f"; there are: {listed(self.candidates)}" if self.candidates else ""
-        return f"{self.selector}: {self.problem}{meant}"
-
-    @property
-    def hint(self) -> str:
-        dataset, at, _ = self.selector.partition("@")
-        return f"run `datapin log {dataset if at else 'DATASET'}` to see its versions"
-
-
-@dataclass
-class DatasetNotThere(UnknownVersion):
-    """The version is one that Git knows, and the dataset is not in it."""
-
-
-@dataclass
-class AmbiguousVersion(UnknownVersion):
-    """A selector that names more than one version."""
-
-    @property
-    def message(self) -> str:
-        return f"{self.selector}: {self.problem}: {listed(self.candidates)}"
-
-    @property
-    def hint(self) -> str:
-        return "write more digits, or `sha256:` before a digest"
-
-
-@dataclass
 class UnknownAsset(YourError):
     """No version in history has this asset, or several assets begin with these digits."""
 
@@ -180,25 +117,6 @@ class UnknownOutput(YourError):
     @property
     def hint(self) -> str:
         return "run `dvc repro` if its stage never ran, or name a revision that has it: PATH@REV"
-
-
-@dataclass
-class UnknownKey(YourError):
-    """No row of this key in any version that was looked at."""
-
-    dataset: str
-    key: str
-    candidates: tuple[str, ...] = ()
-    exit_code = EXIT_SETUP
-
-    @property
-    def message(self) -> str:
-        meant = f"; there are: {listed(self.candidates)}" if self.candidates else ""
-        return f"{self.dataset}: no version has a row {self.key!r}{meant}"
-
-    @property
-    def hint(self) -> str:
-        return f"run `datapin ls {self.dataset} --columns key` to list the keys"
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from datapin.cli.options import common_options, jobs_option, open_workspace
@@ -57,4 +59,4 @@ def command(
         )
         click.echo(f"digest {report.digest}")
         if report.added or report.changed or report.removed:
-            click.echo(f'next: git add {report.dataset}.dvc && git commit -m "data: …"')
+            click.echo(f'next: git add {shlex.quote(report.dataset + ".dvc")} && git commit -m "data: …"')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import click
@@ -58,7 +59,7 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _print(report: ResolveReport) -> None:
     if not report.conflicts:
-        click.echo(f"{report.dataset}: merged, {report.rows} rows; now `git add {report.file}`")
+        click.echo(f"{report.dataset}: merged, {report.rows} rows; now `git add {shlex.quote(report.file)}`")
         click.echo(f"digest {report.digest}")
         for dataset in report.followed:
             click.echo(f"{dataset}: manifest brought up to its pointer")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def _show_ways_on(report: RollbackReport, root: Path) -> None:
             f"stage {printable(stage)} is frozen: `dvc unfreeze {printable(stage)}` lets `dvc repro` run it again"
         )
     if report.files:
-        names = " ".join(printable(os.path.relpath(root / name)) for name in report.files)
+        names = " ".join(shlex.quote(printable(os.path.relpath(root / name))) for name in report.files)
         click.echo(f"staged: {names}; `git commit` keeps it" if report.is_staged else f"to keep it: git add {names}")
 
 
