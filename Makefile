@@ -28,7 +28,7 @@ verify: repro
 
 test: setup
 	@sh tests/servers/install_ceph.sh
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff format --check .
