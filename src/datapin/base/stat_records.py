@@ -75,7 +75,14 @@ class StatRecords:
             mask = settled & (self.stats == stats).all(axis=1)
             ids[mask] = self.ids[mask]
             return mask, ids
-        position = self.positions(keys)
+        return self.match_at(self.positions(keys), stats)
+
+    def match_at(self, position: npt.NDArray[np.int64], stats: StatMatrix) -> tuple[npt.NDArray[np.bool_], IdMatrix]:
+        """As `match`, for files of which the number of the record is known, -1 where there is none."""
+        ids = np.zeros((len(position), RAW_ID_BYTES), np.uint8)
+        if not len(self):
+            return np.zeros(len(position), np.bool_), ids
+        settled = self.settled()
         known = position >= 0
         there = np.where(known, position, 0)
         mask = known & settled[there] & (self.stats[there] == stats).all(axis=1)

@@ -18,6 +18,7 @@ from datapin.base.errors import AssetsMissing, BadRows, Refused, StorageFailed, 
 from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.progress import SILENT, Progress
+from datapin.base.stat_records import StatMatrix
 from datapin.manifest.keys import check_keys
 from datapin.store.index import IN_LOOSE_FILE
 from datapin.store.store import Reader, Store
@@ -60,8 +61,8 @@ def plan_checkout(wanted_ids: IdMatrix, present: Present, ours: Set[tuple[str, b
     to_write = np.ones(len(wanted_ids), np.bool_)
     to_write[present.rows[same]] = False
     removals, edited = [], []
-    for number in np.flatnonzero(~same).tolist():
-        key = present.keys[number]
+    others = np.flatnonzero(~same)
+    for number, key in zip(others.tolist(), present.keys.take(pa.array(others)).to_pylist(), strict=True):
         if (key, present.ids[number].tobytes()) in ours:
             if not is_wanted[number]:
                 removals.append(key)
@@ -101,16 +102,13 @@ def checkout_files(
     with _storage_errors(target):
         make_directory(target)
     with CheckoutState.hold(state, target) as known, _storage_errors(target), closing(SafeTree(target)) as tree:
-        if looked is None or force or known.was_cut_off or not _is_still(tree, looked, keys, ids):
-            looked = survey(tree, known, keys, force=force)
-        present = looked
+        is_fresh = looked is not None and not force and not known.was_cut_off and _is_still(tree, looked, keys, ids)
+        present = looked if looked is not None and is_fresh else survey(tree, known, keys, force=force)
         plan = plan_checkout(ids, present, written_before(known, present, ids), force=force)
         _refuse(tree, target, plan, present, known.arrangement)
         reader = _reader(store, keys, ids, plan.writes)
         known.arrange(arrangement)
-        stats = np.full((len(keys), 4), -1, np.int64)  # -1: not vouched for, hashed the next time
-        kept = (present.rows >= 0) & present.is_settled
-        stats[present.rows[kept]] = present.stats[kept]
+        stats = _settled_stats(present, len(keys))
         linkable = _linkable(store, ids[plan.writes], arrangement)
         is_linked = np.zeros(len(plan.writes), np.bool_)
         if len(plan.writes) or plan.removals:
@@ -139,10 +137,13 @@ def _checked_keys(table: pa.Table, where: str) -> pa.StringArray:
     """The keys, checked again: they come from a file that anybody may have written."""
     keys = table["key"].cast(pa.string()).combine_chunks()
     check_keys(keys, where=where)
-    if len(keys.unique()) != len(keys):
+    is_ascending = pc.all(pc.less(keys.slice(0, max(len(keys) - 1, 0)), keys.slice(1))).as_py()
+    if not is_ascending and len(keys.unique()) != len(keys):
         raise BadRows(where, "a key appears more than once")
     folders: set[str] = set()
-    for folder in pc.replace_substring_regex(keys, pattern="/?[^/]*$", replacement="").unique().to_pylist():
+    parts = pc.split_pattern(keys, "/", max_splits=1, reverse=True)
+    is_below = pa.array(np.diff(parts.offsets.to_numpy()) > 1)
+    for folder in pc.list_element(parts.filter(is_below), 0).unique().to_pylist():
         while folder and folder not in folders:
             folders.add(folder)
             folder = posixpath.dirname(folder)
@@ -154,8 +155,7 @@ def _checked_keys(table: pa.Table, where: str) -> pa.StringArray:
 
 def written_before(known: CheckoutState, present: Present, wanted_ids: IdMatrix) -> set[tuple[str, bytes]]:
     """Key and raw id of all that earlier checkouts wrote, or were about to, among the files that are not as wanted."""
-    others = np.flatnonzero(~_same(wanted_ids, present)).tolist()
-    keys = pa.array([present.keys[number] for number in others], pa.string())
+    keys = present.keys.filter(pa.array(~_same(wanted_ids, present)))
     pairs: set[tuple[str, bytes]] = set()
     for records in (known.records, known.intents):
         rows = np.flatnonzero(pc.is_in(records.keys, value_set=keys).to_numpy(zero_copy_only=False))
@@ -173,12 +173,24 @@ def _same(wanted_ids: IdMatrix, present: Present) -> npt.NDArray[np.bool_]:
     return is_wanted & same
 
 
+def _settled_stats(present: Present, count: int) -> StatMatrix:
+    """Of `count` wanted files the stats of those that lie there and may be trusted; -1: to be hashed the next time."""
+    stats = np.full((count, 4), -1, np.int64)
+    kept = (present.rows >= 0) & present.is_settled
+    stats[present.rows[kept]] = present.stats[kept]
+    return stats
+
+
 def _is_still(tree: SafeTree, looked: Present, keys: pa.StringArray, ids: IdMatrix) -> bool:
     """Whether what the checkout will touch is as it was when it was `looked` at."""
-    touched = {looked.keys[n]: tuple(looked.stats[n].tolist()) for n in np.flatnonzero(~_same(ids, looked)).tolist()}
+    others = np.flatnonzero(~_same(ids, looked))
+    touched = zip(looked.keys.take(pa.array(others)).to_pylist(), looked.stats[others].tolist(), strict=True)
     is_new = np.ones(len(keys), np.bool_)
     is_new[looked.rows[looked.rows >= 0]] = False
-    expected = [*touched.items(), *((key, None) for key in keys.filter(pa.array(is_new)).to_pylist())]
+    expected = [
+        *((key, tuple(row)) for key, row in touched),
+        *((key, None) for key in keys.filter(pa.array(is_new)).to_pylist()),
+    ]
     try:
         for key, stats in expected:
             folder, _, name = key.rpartition("/")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import time
-from collections import defaultdict
-from collections.abc import Collection
+from array import array
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datapin.base.id_columns import IdMatrix
 from datapin.base.stat_records import StatMatrix
 from datapin.versions.checkout_state import TICK_NS, CheckoutState
-from datapin.versions.safe_tree import Obstructed, SafeTree, StatRow, kind_name, stat_row
+from datapin.versions.safe_tree import Obstructed, SafeTree, kind_name
+
+_Places = npt.NDArray[np.int64]
 
 _LEFTOVER = re.compile(r"\.tmp-\d+-[0-9a-f]{16}\Z")
 
@@ -29,7 +33,7 @@ class Present:
     for a file that may change once more without its stats showing it.
     """
 
-    keys: list[str]
+    keys: pa.StringArray
     rows: npt.NDArray[np.int64]
     stats: StatMatrix
     ids: IdMatrix
@@ -39,10 +43,19 @@ class Present:
 
 @dataclass(slots=True)
 class _Gathering:
-    keys: list[str] = field(default_factory=list)
-    rows: list[int] = field(default_factory=list)
-    stats: list[StatRow] = field(default_factory=list)
+    places: array[int] = field(default_factory=lambda: array("q"))  # of files, in all keys that were looked for
+    stats: array[int] = field(default_factory=lambda: array("q"))  # four numbers for each
+    others: list[tuple[int, os.stat_result]] = field(default_factory=list)  # what is no file
     blocked: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Names to look for in one folder; `places` are those of their keys."""
+
+    path: str
+    names: list[str]
+    places: list[int]
 
 
 def survey(tree: SafeTree, known: CheckoutState, wanted: pa.StringArray, *, force: bool) -> Present:
@@ -52,19 +65,34 @@ def survey(tree: SafeTree, known: CheckoutState, wanted: pa.StringArray, *, forc
     files that a cut-off checkout left are removed on the way. Raises OSError.
     """
     started_ns = time.time_ns()
+    keys, position = _keys_to_look_for(known, wanted)
     found = _Gathering()
-    for folder, entries in _by_folder(known, wanted).items():
+    for folder in _by_folder(keys):
         try:
-            names = tree.names(folder)
+            there = tree.names(folder.path)
         except Obstructed as obstacle:
             found.blocked[obstacle.path] = obstacle.what
             continue
         if known.was_cut_off:
-            _sweep(tree, folder, names, {name for name, _, _ in entries})
-        for name, key, row in entries:
-            if name in names:
-                _look(tree, folder, name, key, row, found, force=force)
-    return _hashed(tree, known, found, started_ns)
+            _sweep(tree, folder.path, there.difference(folder.names))
+        if there:
+            _look(tree, folder, there, found)
+    for place, seen in found.others:
+        if place < len(wanted) and (stat.S_ISDIR(seen.st_mode) or not force):
+            found.blocked[keys[place].as_py()] = kind_name(seen)
+    places = np.array(found.places, np.int64)
+    stats = np.array(found.stats, np.int64).reshape(-1, 4)
+    is_known, ids = known.records.match_at(position[places], stats)
+    keys = keys.take(pa.array(places))
+    _hash(tree, keys, np.flatnonzero(~is_known), ids)
+    return Present(
+        keys=keys,
+        rows=np.where(places < len(wanted), places, -1),
+        stats=stats,
+        ids=ids,
+        is_settled=is_known | (stats[:, 1:3].max(axis=1, initial=0) < started_ns - TICK_NS),
+        blocked=found.blocked,
+    )
 
 
 def holds_only(tree: SafeTree, folder: str, keys: Collection[str]) -> bool:
@@ -80,54 +108,60 @@ def holds_only(tree: SafeTree, folder: str, keys: Collection[str]) -> bool:
     return True
 
 
-def _by_folder(known: CheckoutState, wanted: pa.StringArray) -> dict[str, list[tuple[str, str, int]]]:
-    """Name, key and wanted row (or -1) of everything to look at, by folder, in the order of keys."""
-    folders: dict[str, list[tuple[str, str, int]]] = defaultdict(list)
-    keys = wanted.to_pylist()
-    for row, key in enumerate(keys):
-        folder, _, name = key.rpartition("/")
-        folders[folder].append((name, key, row))
-    seen = set(keys)
-    for key in (*known.records.keys.to_pylist(), *known.intents.keys.to_pylist()):
-        if key not in seen:
-            seen.add(key)
-            folder, _, name = key.rpartition("/")
-            folders[folder].append((name, key, -1))
-    return folders
+def _keys_to_look_for(known: CheckoutState, wanted: pa.StringArray) -> tuple[pa.StringArray, _Places]:
+    """The wanted keys, then others that earlier checkouts wrote or were about to; the number of each one's record."""
+    position = known.records.positions(wanted)
+    is_other = np.ones(len(known.records), np.bool_)
+    is_other[position[position >= 0]] = False
+    others = np.flatnonzero(is_other)
+    parts = [wanted, known.records.keys.take(pa.array(others))]
+    if known.was_cut_off:
+        seen = pa.concat_arrays(parts)
+        intents = known.intents.keys
+        parts.append(intents.filter(pc.invert(pc.is_in(intents, value_set=seen))).unique())
+    keys = pa.concat_arrays(parts)
+    unrecorded = len(keys) - len(wanted) - len(others)
+    return keys, np.concatenate([position, others, np.full(unrecorded, -1, np.int64)])
 
 
-def _look(tree: SafeTree, folder: str, name: str, key: str, row: int, found: _Gathering, *, force: bool) -> None:
-    seen = tree.stat(folder, name)
-    if seen is None:
+def _by_folder(keys: pa.StringArray) -> Iterator[_Folder]:
+    """Everything to look at by folder, in the order of keys."""
+    if not len(keys):
         return
-    if stat.S_ISREG(seen.st_mode):
-        found.keys.append(key)
-        found.rows.append(row)
-        found.stats.append(stat_row(seen))
-    elif row >= 0 and (stat.S_ISDIR(seen.st_mode) or not force):
-        found.blocked[key] = kind_name(seen)
+    parts = pc.split_pattern(keys, "/", max_splits=1, reverse=True)
+    ends = parts.offsets.to_numpy()
+    names = parts.values.take(pa.array(ends[1:] - 1))
+    is_below = pa.array(np.diff(ends) > 1)
+    folders = pc.if_else(is_below, parts.values.take(pa.array(ends[:-1])), "").dictionary_encode()
+    numbers = folders.indices.to_numpy()
+    order = np.argsort(numbers, kind="stable")
+    cuts = np.cumsum(np.bincount(numbers, minlength=len(folders.dictionary))).tolist()
+    sorted_names, places = names.take(pa.array(order)).to_pylist(), order.tolist()
+    for path, first, last in zip(folders.dictionary.to_pylist(), [0, *cuts[:-1]], cuts, strict=True):
+        yield _Folder(path, sorted_names[first:last], places[first:last])
 
 
-def _sweep(tree: SafeTree, folder: str, names: set[str], wanted: set[str]) -> None:
-    for name in names - wanted:
+def _look(tree: SafeTree, folder: _Folder, there: set[str], found: _Gathering) -> None:
+    names, places = folder.names, folder.places
+    if not there.issuperset(names):
+        pairs = [(name, place) for name, place in zip(names, places, strict=True) if name in there]
+        names, places = [name for name, _ in pairs], [place for _, place in pairs]
+    files, stats, others = tree.file_stats(folder.path, names, places)
+    found.places.extend(files)
+    found.stats.extend(stats)
+    found.others += others
+
+
+def _sweep(tree: SafeTree, folder: str, names: set[str]) -> None:
+    for name in names:
         if _LEFTOVER.match(name):
             tree.remove(folder, name)
 
 
-def _hashed(tree: SafeTree, known: CheckoutState, found: _Gathering, started_ns: int) -> Present:
-    stats = np.array(found.stats, np.int64).reshape(-1, 4)
-    is_known, ids = known.records.match(pa.array(found.keys, pa.string()), stats)
-    is_settled = is_known | (stats[:, 1:3].max(axis=1, initial=0) < started_ns - TICK_NS)
-    for number in np.flatnonzero(~is_known).tolist():
-        folder, _, name = found.keys[number].rpartition("/")
+def _hash(tree: SafeTree, keys: pa.StringArray, numbers: _Places, ids: IdMatrix) -> None:
+    """Put the ids of these files into `ids`."""
+    for number, key in zip(numbers.tolist(), keys.take(pa.array(numbers)).to_pylist(), strict=True):
+        folder, _, name = key.rpartition("/")
         digest = tree.hash(folder, name)
         if digest is not None:
             ids[number] = np.frombuffer(digest, np.uint8)
-    return Present(
-        keys=found.keys,
-        rows=np.array(found.rows, np.int64),
-        stats=stats,
-        ids=ids,
-        is_settled=is_settled,
-        blocked=found.blocked,
-    )

@@ -12,7 +12,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -92,6 +92,33 @@ class SafeTree:
             return os.stat(name, dir_fd=number, follow_symlinks=False)
         except FileNotFoundError:
             return None
+
+    def file_stats(
+        self, folder: str, names: Sequence[str], marks: Sequence[int]
+    ) -> tuple[list[int], list[int], list[tuple[int, os.stat_result]]]:
+        """Marks of the files among `names`, four numbers for each of them, and marks of what is no file.
+
+        Names that are not there are left out. One call for a folder: 100,000 calls of `stat` cost twice their system
+        calls. Raises Obstructed.
+        """
+        files: list[int] = []
+        rows: list[int] = []
+        others: list[tuple[int, os.stat_result]] = []
+        number = self.enter(folder, create=False)
+        if number is None:
+            return files, rows, others
+        lstat, is_file = os.lstat, stat.S_ISREG
+        for name, mark in zip(names, marks, strict=True):
+            try:
+                seen = lstat(name, dir_fd=number)
+            except FileNotFoundError:
+                continue
+            if is_file(seen.st_mode):
+                files.append(mark)
+                rows += (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
+            else:
+                others.append((mark, seen))
+        return files, rows, others
 
     def hash(self, folder: str, name: str) -> bytes | None:
         """The SHA-256 of a file's bytes; None if it is not there or no file. Raises Obstructed, OSError."""

@@ -452,7 +452,7 @@ def test_the_plan_of_one_key(
     plan = plan_checkout(
         ids(*([wanted] if wanted else [])),
         Present(
-            keys=["k"] * len(there),
+            keys=pa.array(["k"] * len(there), pa.string()),
             rows=np.array([0 if wanted else -1] * len(there), np.int64),
             stats=np.zeros((len(there), 4), np.int64),
             ids=ids(*there),
