@@ -222,6 +222,15 @@ def test_what_is_not_here_is_fetched_first(elsewhere: Clone) -> None:
     assert "data/raw" not in elsewhere.dvc("status").stdout
 
 
+def test_a_version_that_came_from_the_remote_is_known_to_be_there(elsewhere: Clone) -> None:
+    """A colleague's clone, which never saw the old version."""
+    shutil.rmtree(elsewhere.path / ".datapin" / "cache")
+    elsewhere.datapin("fetch", "-q")
+    elsewhere.datapin("rollback", "data/raw", "--to", "v1", "-q")
+    (one,) = elsewhere.json("status", "data/raw")["datasets"]
+    assert (one["pushed"], one["not_pushed"]) == (True, 0)
+
+
 def test_a_lazy_rollback_leaves_assets_on_the_remote_which_must_have_them(elsewhere: Clone) -> None:
     assert elsewhere.json("rollback", "data/raw", "--to", "v1", "--lazy")["fetched"] == 0
     assert elsewhere.json("status", "data/raw")["datasets"][0]["missing_local"] == 12

@@ -8,6 +8,7 @@ from pathlib import Path
 from datapin.backends.backend import Backend
 from datapin.backends.local import LocalBackend
 from datapin.base.errors import BadSettings, ManifestMissing, RemoteUnreachable
+from datapin.verbs.known_remote import remember_versions
 from datapin.verbs.place import remote_place
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
@@ -39,14 +40,16 @@ def _bring(
     workspace: Workspace, md5s: Sequence[str], bring_from: Callable[[Path, Backend, Sequence[str]], list[str]]
 ) -> tuple[list[str], str]:
     lacking = list(md5s)
-    for place in _other_caches(workspace.root) if lacking else ():
+    for folder in _other_caches(workspace.root) if lacking else ():
         # A cache lays its objects out as a remote does.
-        lacking = bring_from(workspace.root, LocalBackend(place), lacking)
+        lacking = bring_from(workspace.root, LocalBackend(folder), lacking)
     if not lacking:
         return [], ""
     try:
-        remote = remote_place(workspace).root
-        return bring_from(workspace.root, remote, lacking), f"{remote.url} does not have it either"
+        place = remote_place(workspace)
+        absent = bring_from(workspace.root, place.root, lacking)
+        remember_versions(workspace, place.name, set(lacking).difference(absent))
+        return absent, f"{place.root.url} does not have it either"
     except (BadSettings, RemoteUnreachable) as error:
         return lacking, error.message
 
