@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -316,6 +317,13 @@ def test_manifests_are_fetched_from_the_remote(line: Clone, tmp_path: Path) -> N
     Worker(line.path).datapin("push", "--all-versions").done()
     drop_manifests(line)
     assert ask(line, "log", "data/raw") == expected
+    drop_manifests(line)
+    middle = re.findall(r"md5: (\w+)\.dir", line.git("show", "v2:data/raw.dvc"))[0]
+    (tmp_path / "remote" / "files" / "md5" / middle[:2] / f"{middle[2:]}.dir").unlink()
+    newest, second, first = ask(line, "log", "data/raw")
+    assert newest["note"].startswith("the version before it: its manifest is neither here nor on")
+    assert second["note"].startswith("its manifest is neither here nor on")
+    assert first["note"] is None
     drop_manifests(line)
     for path in (tmp_path / "remote" / "files" / "md5").rglob("*.dir"):
         path.unlink()

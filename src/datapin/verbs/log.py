@@ -170,7 +170,10 @@ def _entry(
         else:
             notes.append(f"its pointer cannot be read: {pin.problem}")
     except DatapinError as error:
-        notes.append(why_unknown(error, [pin, before], reasons))
+        is_before = isinstance(before, Pointer) and before.md5 in reasons
+        is_mine = isinstance(pin, Pointer) and pin.md5 in reasons
+        whose = "the version before it: " if is_before and not is_mine else ""
+        notes.append(f"{whose}{why_unknown(error, [pin, before], reasons)}")
     return replace(made, note="; ".join(notes) or None)
 
 
