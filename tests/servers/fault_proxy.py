@@ -298,6 +298,9 @@ class _Exchange:
         kind, limit = self._fault.kind, self._fault.after_bytes
         size = int(answer.headers.get("content-length", 2))
         flip = size // 2 if kind == "corrupt" else None
+        if "content-length" in answer.headers:
+            # Said before the first byte goes out: a client that has the whole body may ask for `used` at once.
+            self._pass_over_if_short(size)
         sent = 0
         async for block in _body(reader, answer, until_closed=True):
             if kind in ("truncate", "stall") and sent + len(block) > limit:
@@ -311,8 +314,13 @@ class _Exchange:
             self._answers.write(_flipped(block, flip, sent))
             sent += len(block)
             await self._answers.drain()
-        if kind in ("truncate", "stall") or (kind == "corrupt" and not sent):
-            self._request.fault = ""  # the body was too short for it
+        self._pass_over_if_short(sent)
+
+    def _pass_over_if_short(self, size: int) -> None:
+        """Forget the fault if a body of `size` bytes is too short for it."""
+        kind = self._fault.kind
+        if (kind in ("truncate", "stall") and size <= self._fault.after_bytes) or (kind == "corrupt" and not size):
+            self._request.fault = ""
 
 
 async def _read_head(stream: asyncio.StreamReader) -> _Head:
