@@ -11,7 +11,6 @@ import gc
 import os
 import stat
 import struct
-import warnings
 from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from datapin.base.files import write_all
+from datapin.base.forks import core_count, fork_quietly
 
 SKIPPED_FOLDERS = frozenset({b".git", b".dvc", b".datapin"})
 SKIPPED_FILES = frozenset(
@@ -143,7 +143,7 @@ def encoded_harvests_below(root: bytes, *, skip: frozenset[tuple[int, int]], wal
     """As `harvest_below`, but as bytes; every one of them can be decoded."""
     top = Folder(root if root.endswith(b"/") else root + b"/", b"")
     pending, harvest = deque([top]), Harvest()
-    many = walkers or min(_MOST_WALKERS, _cores())
+    many = walkers or min(_MOST_WALKERS, core_count())
     while pending and (many == 1 or len(harvest.keys) < _FORK_FROM_FILES):
         folder = pending.popleft()
         pending.extend(_harvest_folder(folder, harvest, skip, shared=many > 1))
@@ -253,14 +253,6 @@ def _harvest_forked(folders: list[Folder], skip: frozenset[tuple[int, int]], wal
                 os.waitpid(child, 0)
 
 
-def fork_quietly() -> int:
-    """`os.fork`, for a child that does nothing but walk."""
-    with warnings.catch_warnings():
-        # Python warns that forking a threaded process may deadlock the child; ours only makes system calls.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return os.fork()
-
-
 def _walk_and_exit(
     tasks: list[list[Folder]], skip: frozenset[tuple[int, int]], tokens_out: int, results_in: int
 ) -> None:
@@ -285,10 +277,6 @@ def read_all(number: int) -> bytes:
     while part := os.read(number, 1 << 20):
         parts.append(part)
     return b"".join(parts)
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _problem(path: bytes, what: str) -> bytes:
