@@ -12,28 +12,28 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.base.errors import StorageFailed
-from datapin.manifest.columns import Mask, arrow_numbers, flags, numbers, one_array
+from datapin.manifest.columns import Mask, arrow_flags, flags, numbers
 from datapin.manifest.compare import rows_differ
 from datapin.manifest.diff import Changes, cells_differ, count_changes
-from datapin.manifest.footers import DIGEST_MARK, open_parquet, read_footer, readable
+from datapin.manifest.held_shard import HeldShard, is_text
 from datapin.manifest.manifest import SHARD_NAME, Manifest
+from datapin.manifest.shared_keys import shared_keys
 
 _MOST_HELD_ROWS = 1_000_000  # of one version: about 150 MB
 
 ShardFiles = Sequence[tuple[str, Path]]  # name and file of every shard of a version, in order
-_Stored = tuple[object, ...]
 
 
 class PairCounter:
     """Counts changes between versions; what it read of the last pair is kept for the next one."""
 
     def __init__(self) -> None:
-        self._held: dict[Path, _Shard] = {}
+        self._held: dict[Path, HeldShard] = {}
 
     def count(self, before: Manifest | None, after: Manifest | None) -> Changes:
         """As `count_changes`: how many rows were added, changed and removed; None has no rows."""
@@ -66,71 +66,11 @@ class PairCounter:
         self._held = {} if is_large else {shard.path: shard for side in sides for shard in side}
         return Changes(added, changed, removed)
 
-    def _shards(self, files: ShardFiles, where: str) -> list[_Shard]:
-        return [self._held.get(path) or _Shard(path, f"{where}/{name}") for name, path in files]
+    def _shards(self, files: ShardFiles, where: str) -> list[HeldShard]:
+        return [self._held.get(path) or HeldShard(path, f"{where}/{name}") for name, path in files]
 
 
-class _Shard:
-    """One file: its footer, its bytes and the columns of it that were unpacked."""
-
-    def __init__(self, path: Path, where: str) -> None:
-        self.path = path
-        self._where = where
-        self._footer = read_footer(path, where)
-        self._bytes = b""
-        self._columns: dict[str, pa.Array] = {}
-        self.rows = self._footer.rows
-        self.is_ours = self._footer.is_ours
-        self.digest = self._footer.marks.get(DIGEST_MARK, b"")
-        self.first_key, self.last_key = self._footer.first_key, self._footer.last_key
-        self.schema = self._footer.schema
-
-    def stored(self, name: str) -> _Stored | None:
-        """All that decides the values of a column: its type and its bytes; None if its bytes are not told."""
-        if not self._bytes:
-            try:
-                self._bytes = self.path.read_bytes()
-            except OSError as error:
-                raise StorageFailed("read", self._where, error.strerror or str(error)) from None
-        parts: list[object] = [str(self.schema.field(name).type)]
-        for group in self._footer.groups:
-            for chunk in group.chunks:
-                if chunk.path[0] == name:
-                    if chunk.start < 0:
-                        return None
-                    data = self._bytes[chunk.start : chunk.start + chunk.stored_bytes]
-                    parts += [group.rows, chunk.form, chunk.codec, data]
-        return tuple(parts)
-
-    def unpack(self, names: Sequence[str]) -> None:
-        """Read these columns from the file, those that are not there yet."""
-        wanted = [name for name in names if name not in self._columns]
-        if not wanted:
-            return
-        packed = {chunk.path[0] for group in self._footer.groups for chunk in group.chunks if chunk.has_dictionary}
-        # A few bytes may repeat one long text a billion times: dictionaries stay dictionaries.
-        text = [name for name in wanted if name in packed and _is_text(self.schema.field(name).type)]
-        with readable(self.path, self._where), open_parquet(self.path, text) as file:
-            table = file.read(columns=wanted, use_threads=False)
-        self._columns.update((name, one_array(table.column(name))) for name in wanted)
-
-    def column(self, name: str) -> pa.Array:
-        """An unpacked column."""
-        return self._columns[name]
-
-    def share(self, other: _Shard, name: str) -> None:
-        """Let both have a column that one of them has unpacked and both store alike."""
-        for one, twin in ((self, other), (other, self)):
-            if name in one._columns:
-                twin._columns.setdefault(name, one._columns[name])
-
-    def forget(self) -> None:
-        """Give the memory back."""
-        self._bytes = b""
-        self._columns = {}
-
-
-def _is_plain(files: ShardFiles, shards: Sequence[_Shard]) -> bool:
+def _is_plain(files: ShardFiles, shards: Sequence[HeldShard]) -> bool:
     """Whether our writer made these files as one manifest, of single values only: vectors are not kept in memory."""
     return (
         all(shard.is_ours and not any(types.is_nested(kind) for kind in shard.schema.types) for shard in shards)
@@ -140,15 +80,13 @@ def _is_plain(files: ShardFiles, shards: Sequence[_Shard]) -> bool:
     )
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind))
-
-
-def _overlapping(old: Sequence[_Shard], new: Sequence[_Shard]) -> Iterator[tuple[list[_Shard], list[_Shard]]]:
+def _overlapping(
+    old: Sequence[HeldShard], new: Sequence[HeldShard]
+) -> Iterator[tuple[list[HeldShard], list[HeldShard]]]:
     """The shards of both sides, in groups that have no key in common with any other group."""
     ordered = sorted([(shard.first_key, side, shard) for side, shards in enumerate((old, new)) for shard in shards],
                      key=lambda one: one[:2])  # fmt: skip
-    group: tuple[list[_Shard], list[_Shard]] = ([], [])
+    group: tuple[list[HeldShard], list[HeldShard]] = ([], [])
     last = ""
     for first_key, side, shard in ordered:
         if first_key > last and (group[0] or group[1]):
@@ -160,47 +98,53 @@ def _overlapping(old: Sequence[_Shard], new: Sequence[_Shard]) -> Iterator[tuple
         yield group
 
 
-def _count(old: Sequence[_Shard], new: Sequence[_Shard]) -> Changes:
+def _count(old: Sequence[HeldShard], new: Sequence[HeldShard]) -> Changes:
     if not old or not new:
         return Changes(sum(shard.rows for shard in new), 0, sum(shard.rows for shard in old))
-    names = list(dict.fromkeys([*new[0].schema.names, *old[0].schema.names]))
-    alike: set[str] = set()
+    names = list(dict.fromkeys([*new[0].names, *old[0].names]))
+    alike: frozenset[str] = frozenset()
     if len(old) == len(new) == 1:
-        both = [name for name in names if name in old[0].schema.names and name in new[0].schema.names]
-        alike = {name for name in both if (one := old[0].stored(name)) is not None and one == new[0].stored(name)}
-        for name in alike:
-            old[0].share(new[0], name)
-    needed = [name for name in names if "key" not in alike or name not in alike]
-    for shard in (*old, *new):
-        shard.unpack([name for name in needed if name in shard.schema.names])
+        alike = old[0].equally_stored(new[0])
+        old[0].share(new[0], alike)
     if "key" in alike:
-        differs = np.zeros(old[0].rows, dtype=bool)
-        for name in needed:
-            differs |= _values_differ(_column(old, name), _column(new, name))
-        return Changes(0, int(differs.sum()), 0)
-    for name in alike:
-        old[0].share(new[0], name)
-    return _count_aligned(old, new, [name for name in names if name != "key"])
-
-
-def _count_aligned(old: Sequence[_Shard], new: Sequence[_Shard], names: Sequence[str]) -> Changes:
+        names = [name for name in names if name not in alike]
+    for shard in new:
+        shard.unpack(names)
+    if alike:
+        old[0].share(new[0], alike)
+    for shard in old:
+        shard.unpack(names)
+    if "key" in alike:
+        return Changes(0, _differing(old, new, names, (None, None)), 0)
     old_keys, new_keys = _column(old, "key"), _column(new, "key")
     assert old_keys is not None
     assert new_keys is not None
-    places = pc.index_in(new_keys, value_set=old_keys)
-    shared_old = arrow_numbers(numbers(places.drop_null()).astype(np.int64))
-    shared_new = arrow_numbers(np.flatnonzero(flags(pc.is_valid(places))))
-    differs = np.zeros(len(shared_old), dtype=bool)
-    for name in names if len(shared_old) else ():
-        sides = ((old, shared_old), (new, shared_new))
-        taken = [None if (c := _column(side, name)) is None else c.take(places) for side, places in sides]
-        differs |= _values_differ(*taken)
-    return Changes(len(new_keys) - len(shared_new), int(differs.sum()), len(old_keys) - len(shared_old))
+    is_old, is_new = shared_keys(old_keys, new_keys)
+    shared = int(is_old.sum())
+    names = [name for name in names if name != "key"] if shared else []
+    masks = tuple(None if shared == len(mask) else arrow_flags(mask) for mask in (is_old, is_new))
+    return Changes(len(is_new) - shared, _differing(old, new, names, masks), len(is_old) - shared)
 
 
-def _column(shards: Sequence[_Shard], name: str) -> pa.Array | None:
+def _differing(
+    old: Sequence[HeldShard], new: Sequence[HeldShard], names: Sequence[str], masks: tuple[pa.Array | None, ...]
+) -> int:
+    """How many rows differ in any of these columns; only those of the masks are compared, one with one."""
+    differs: Mask | None = None
+    for name in names:
+        columns = (_column(old, name), _column(new, name))
+        one, other = (
+            column if column is None or mask is None else column.filter(mask)
+            for column, mask in zip(columns, masks, strict=True)
+        )
+        found = _values_differ(one, other)
+        differs = found if differs is None else differs | found
+    return 0 if differs is None else int(np.count_nonzero(differs))
+
+
+def _column(shards: Sequence[HeldShard], name: str) -> pa.Array | None:
     """One column of all these shards, None if they have no such column."""
-    if name not in shards[0].schema.names:
+    if name not in shards[0].names:
         return None
     parts = [shard.column(name) for shard in shards]
     if len(parts) > 1 and any(types.is_dictionary(part.type) for part in parts):
@@ -212,6 +156,32 @@ def _values_differ(old: pa.Array | None, new: pa.Array | None) -> Mask:
     if old is None or new is None:
         one = new if old is None else old
         return flags(pc.is_valid(one)) if one is not None else np.zeros(0, dtype=bool)
-    if types.is_dictionary(old.type) and old.type == new.type and old.dictionary.equals(new.dictionary):
-        return rows_differ(old.indices, new.indices)
+    if types.is_dictionary(old.type) and old.type == new.type and is_text(old.type.value_type):
+        return _coded_values_differ(old, new)
+    if old.type == new.type and not old.null_count and not new.null_count:
+        if types.is_integer(old.type):
+            differs: Mask = numbers(old) != numbers(new)
+            return differs
+        if is_text(old.type) and old.equals(new):  # asset ids mostly are, and this is twice as fast
+            return np.zeros(len(old), dtype=bool)
     return cells_differ(old, new)
+
+
+def _coded_values_differ(old: pa.DictionaryArray, new: pa.DictionaryArray) -> Mask:
+    """As `cells_differ`; what differs between a few distinct values is found out once."""
+    if old.dictionary.equals(new.dictionary):
+        return rows_differ(old.indices, new.indices)
+    differs: Mask = _codes(old, new.dictionary) != _codes(new, new.dictionary)
+    return differs
+
+
+def _codes(column: pa.DictionaryArray, values: pa.Array) -> npt.NDArray[np.int64]:
+    """For each row the place of its value among `values`, -1 if it is not there, -2 for a null."""
+    found = pc.index_in(column.dictionary, value_set=values)
+    places: npt.NDArray[np.int64] = np.where(flags(pc.is_valid(found)), numbers(found), -1)
+    indices = numbers(column.indices)
+    if not column.null_count:
+        codes: npt.NDArray[np.int64] = places[indices]
+        return codes
+    is_valid = flags(pc.is_valid(column.indices))
+    return np.where(is_valid, np.append(places, -1)[np.where(is_valid, indices, len(places))], -2)

@@ -13,6 +13,7 @@ import pytest
 from datapin.base.errors import DamagedManifest
 from datapin.manifest import pair_counts
 from datapin.manifest.diff import Changes, count_changes
+from datapin.manifest.held_shard import HeldShard
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.pair_counts import PairCounter
 from datapin.manifest.shards import CutRules
@@ -23,7 +24,7 @@ SMALL = CutRules(least_rows=2, most_rows=9, modulus=4)
 Rows = dict[int, tuple[str | None, float | None]]
 
 
-def write(folder: Path, rows: Rows, **columns: pa.Array) -> Manifest:
+def write(folder: Path, rows: Rows, *, rules: CutRules = SMALL, **columns: pa.Array) -> Manifest:
     table = pa.table(
         {
             "key": pa.array([f"{number % 3}/{number:03d}.png" for number in rows], pa.string()),
@@ -34,7 +35,7 @@ def write(folder: Path, rows: Rows, **columns: pa.Array) -> Manifest:
             **columns,
         }
     )
-    return write_manifest(table, folder, rules=SMALL)
+    return write_manifest(table, folder, rules=rules)
 
 
 def plain(changes: Changes | None) -> tuple[int, int, int]:
@@ -77,6 +78,43 @@ def test_a_random_history_counts_like_a_dict_and_like_count_changes(tmp_path: Pa
             assert plain(count(after, manifest, counter)) == expected(rows, before)
         assert plain(count_changes(manifest, after)) == expected(before, rows)
         before, manifest = rows, after
+
+
+ALL: Rows = {number: (label, 1.0) for number, label in enumerate("abcdefgh" * 10)}
+EDITS: dict[str, Rows] = {
+    "nothing": ALL,
+    "new rows before all": {**dict.fromkeys((900, 903, 906), ("a", None)), **ALL},
+    "new rows behind all": {**ALL, **dict.fromkeys(range(500, 540), ("z", 2.0))},
+    "the first rows gone": {number: row for number, row in ALL.items() if number > 7},
+    "the last rows gone": {number: row for number, row in ALL.items() if number < 70},
+    "every label another": {number: ((label or "") + "x", weight) for number, (label, weight) in ALL.items()},
+    "labels in another order": {number: ALL[79 - number] for number in ALL},
+    "no labels": {number: (None, weight) for number, (_, weight) in ALL.items()},
+    "some labels, no weights": {number: (label if number % 3 else None, None) for number, (label, _) in ALL.items()},
+    "other rows altogether": {number + 1000: row for number, row in ALL.items()},
+    "every second row": {number: row for number, row in ALL.items() if number % 2},
+    "one row": {40: ("q", 1.0)},
+}
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.dictionary(pa.int32(), pa.string())], ids=["text", "dictionary"])
+@pytest.mark.parametrize("rules", [(CutRules(1000, 1000, 4), SMALL), (SMALL, SMALL), (SMALL, CutRules(1000, 1000, 4))])
+def test_every_edit_of_every_layout_counts_like_a_dict(
+    tmp_path: Path, kind: pa.DataType, rules: tuple[CutRules, CutRules]
+) -> None:
+    sides = []
+    for number, cut in enumerate(rules):
+        versions = {}
+        for name, rows in EDITS.items():
+            extra = pa.array([label for label, _ in rows.values()], pa.string()).cast(kind)
+            versions[name] = write(tmp_path / f"{number} {name}", rows, rules=cut, extra=extra)
+        sides.append(versions)
+    counter = PairCounter()
+    for before, one in sides[0].items():
+        for after, other in sides[1].items():
+            found = plain(count(one, other, counter))
+            assert found == expected(EDITS[before], EDITS[after]), (before, after)
+            assert found == plain(count_changes(one, other)), (before, after)
 
 
 def test_columns_that_come_go_and_change_their_type(tmp_path: Path) -> None:
@@ -128,3 +166,13 @@ def test_a_shard_that_lies_about_its_rows_is_damage(tmp_path: Path) -> None:
     path.write_bytes(data)
     with pytest.raises(DamagedManifest):
         count(here, other)
+
+
+def test_a_dictionary_column_that_names_values_that_are_not_there_is_damage(tmp_path: Path) -> None:
+    shard = HeldShard(files(write(tmp_path / "here", {1: ("a", 1.0)}))[0][1], "data/raw")
+    values = pa.array(["a", "b"])
+    for indices in ([0, 2], [None, -1]):
+        lying = pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), values, safe=False)
+        with pytest.raises(DamagedManifest, match="values that are not there"):
+            shard._check_indices("label", lying)
+    shard._check_indices("label", pa.DictionaryArray.from_arrays(pa.array([0, None, 1], pa.int32()), values))
