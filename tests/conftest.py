@@ -7,12 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from clones import Clone, write_images
 from servers.ceph import missing_programs, radosgw
 from servers.fault_proxy import FaultProxy
 from servers.moto import moto
-from servers.s3_server import S3Server
+from servers.s3_server import S3Server, reserved_ports
+
+# A time limit for one example would judge the machine, and a draw that nobody can repeat another commit.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
 
 _NO_CEPH = "Ceph radosgw is not installed here"
 
@@ -65,6 +70,13 @@ def s3_server(request: pytest.FixtureRequest) -> S3Server:
     """Each S3 server in turn."""
     server: S3Server = request.getfixturevalue(f"{request.param}_server")
     return server
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of this machine where nobody answers, nor will while the test runs."""
+    with reserved_ports(1) as (port,):
+        yield port
 
 
 @pytest.fixture

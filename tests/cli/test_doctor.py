@@ -7,7 +7,7 @@ from typing import Any
 
 from clones import Clone
 from remotes import bucket_place
-from servers.s3_server import S3Server, free_ports
+from servers.s3_server import S3Server
 
 
 def findings(clone: Clone, check: str, *, code: int = 0) -> list[dict[str, Any]]:
@@ -33,10 +33,9 @@ def test_a_remote_that_nobody_pushed_to_is_told_so(filled: Clone, tmp_path: Path
     assert findings(filled, "remote") == []
 
 
-def test_a_remote_that_does_not_answer_is_an_error(filled: Clone) -> None:
-    (port,) = free_ports(1)
+def test_a_remote_that_does_not_answer_is_an_error(filled: Clone, closed_port: int) -> None:
     filled.dvc("remote", "add", "--default", "lab", "s3://bucket/data")
-    filled.dvc("remote", "modify", "lab", "endpointurl", f"http://127.0.0.1:{port}")
+    filled.dvc("remote", "modify", "lab", "endpointurl", f"http://127.0.0.1:{closed_port}")
     filled.dvc("remote", "modify", "--local", "lab", "access_key_id", "key")
     filled.dvc("remote", "modify", "--local", "lab", "secret_access_key", "secret")
     (finding,) = findings(filled, "remote", code=1)

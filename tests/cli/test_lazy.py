@@ -17,7 +17,7 @@ from clones import ENVIRONMENT, Clone
 from datapin.base.errors import AssetsMissing, ManifestMissing, Refused, Usage
 from datapin.dataset import Batch, Dataset, Sample
 from remotes import Place, bucket_place, directory_place
-from servers.s3_server import S3Server, free_ports
+from servers.s3_server import S3Server
 from workspaces import picture
 
 ROOT = Path(__file__).parents[2]
@@ -60,11 +60,11 @@ def clone(source: Clone, tmp_path: Path) -> Clone:
 
 
 @pytest.fixture
-def offline(clone: Clone) -> Clone:
+def offline(clone: Clone, closed_port: int) -> Clone:
     """A clone with the rows, whose remote does not answer."""
     clone.datapin("show", DATASET)
-    (port,) = free_ports(1)
-    settings = {"url": "s3://nowhere/team", "endpointurl": f"http://127.0.0.1:{port}", "region": "us-east-1"}
+    endpoint = f"http://127.0.0.1:{closed_port}"
+    settings = {"url": "s3://nowhere/team", "endpointurl": endpoint, "region": "us-east-1"}
     keys = {"access_key_id": "key", "secret_access_key": "secret"}
     Place("nobody", settings, keys, dict).configure(clone.path)
     return clone

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import http.client
 import threading
+import time
+import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
@@ -60,9 +64,14 @@ def proxy(kept: dict[str, bytes]) -> Iterator[FaultProxy]:
 
 
 def ask(
-    proxy: FaultProxy, method: str = "GET", path: str = "/x%20y?a=b", body: bytes | None = None
+    proxy: FaultProxy,
+    method: str = "GET",
+    path: str = "/x%20y?a=b",
+    body: bytes | None = None,
+    *,
+    patience_s: float = 60,
 ) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(urlsplit(proxy.url).netloc, timeout=0.5)
+    connection = http.client.HTTPConnection(urlsplit(proxy.url).netloc, timeout=patience_s)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
@@ -117,7 +126,9 @@ def test_a_truncated_body_ends_early(proxy: FaultProxy) -> None:
 def test_silence_lasts_until_the_client_gives_up(proxy: FaultProxy, kind: str) -> None:
     proxy.spoil(Fault(kind))  # type: ignore[arg-type]
     with pytest.raises(TimeoutError):
-        ask(proxy)
+        ask(proxy, patience_s=0.5)
+    while not proxy.requests:  # on a busy machine the client may have gone before it was heard
+        time.sleep(0.01)
     assert proxy.used == 1
 
 
@@ -136,6 +147,34 @@ def test_a_fault_of_a_body_counts_only_where_there_is_one(proxy: FaultProxy) -> 
     proxy.spoil(Fault("truncate", after_bytes=len(BODY)))
     assert ask(proxy) == (200, BODY)
     assert proxy.used == 0
+
+
+def test_a_request_that_is_held_reaches_the_server_when_it_is_let_go(proxy: FaultProxy, kept: dict[str, bytes]) -> None:
+    held = Fault("hold")
+    proxy.spoil(held)
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(ask, proxy, "PUT", "/p", BODY)
+        while not proxy.used:
+            time.sleep(0.01)
+        assert not kept
+        held.release.set()
+        assert asked.result() == (200, b"")
+    assert kept == {"/p": BODY}
+
+
+def test_a_proxy_that_ends_leaves_no_connection_open(proxy: FaultProxy) -> None:
+    proxy.spoil(Fault("drop"))  # so that the other one has both its connections open when it ends
+    with ThreadPoolExecutor(1) as thread:
+        with FaultProxy(proxy.url) as other:
+            asked = thread.submit(ask, other)
+            while not proxy.used:
+                time.sleep(0.01)
+        assert isinstance(asked.exception(), ConnectionError)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        del other
+        gc.collect()
+    assert not [one for one in said if one.category is ResourceWarning]
 
 
 def test_a_slow_answer_is_whole(proxy: FaultProxy) -> None:

@@ -21,7 +21,7 @@ import pytest
 from clones import Clone
 from remotes import CANARY_TOKEN, OBJECTS, Ended, Place, Shared, Worker, bucket_place, check_shared
 from servers.fault_proxy import Fault, FaultProxy
-from servers.s3_server import S3Server, free_ports
+from servers.s3_server import S3Server
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
@@ -315,12 +315,11 @@ def test_a_push_deletes_nothing(scene: Scene) -> None:
     assert not [request.line for request in scene.proxy.requests if request.method == "DELETE"]
 
 
-def test_a_bucket_that_was_never_made_and_a_server_that_is_away_are_told_apart(scene: Scene) -> None:
+def test_a_bucket_that_was_never_made_and_a_server_that_is_away_are_told_apart(scene: Scene, closed_port: int) -> None:
     url = scene.place.settings["url"].replace("bucket-", "no-bucket-")
     scene.place.configure(scene.sender.path, endpointurl=scene.proxy.url, url=url)
     assert "there is no bucket" in scene.push().refused(30)
-    (port,) = free_ports(1)
-    scene.place.configure(scene.sender.path, endpointurl=f"http://127.0.0.1:{port}")
+    scene.place.configure(scene.sender.path, endpointurl=f"http://127.0.0.1:{closed_port}")
     assert "connection refused" in scene.push().refused(30)
 
 

@@ -16,11 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from servers.s3_server import S3Server, free_ports
+from servers.s3_server import S3Server, reserved_ports
 
 PROGRAMS = ("ceph-mon", "ceph-osd", "ceph", "monmaptool", "radosgw", "radosgw-admin")
-_READY_S = 60
-_ATTEMPTS = 2  # a port may be taken between the moment we look and the moment a daemon binds it
+_READY_S = 180
 
 # - Fast elections: a monitor that waits a second before each proposal takes twelve to come up.
 # - "ms mon client mode = crc" is what radosgw needs when there is no cephx.
@@ -94,20 +93,12 @@ def missing_programs() -> list[str]:
 @contextmanager
 def radosgw() -> Iterator[S3Server]:
     """The gateway with one user, for as long as the block runs. Raises CephFailed."""
-    for attempt in range(_ATTEMPTS):
+    with reserved_ports(2) as ports:
         cluster = _Cluster(Path(tempfile.mkdtemp(prefix="datapin-ceph-")))
         try:
-            server = cluster.start()
-        except CephFailed:
-            cluster.stop()
-            if attempt + 1 == _ATTEMPTS:
-                raise
-            continue
-        try:
-            yield server
+            yield cluster.start(*ports)
         finally:
             cluster.stop()
-        return
 
 
 class _Cluster:
@@ -118,9 +109,8 @@ class _Cluster:
         self._daemons: list[subprocess.Popen[bytes]] = []
         self._environment = {**os.environ, "CEPH_CONF": str(state / "ceph.conf"), "TMPDIR": str(state)}
 
-    def start(self) -> S3Server:
+    def start(self, mon_port: int, rgw_port: int) -> S3Server:
         state = self._state
-        mon_port, rgw_port = free_ports(2)
         fsid, osd = str(uuid.uuid4()), str(uuid.uuid4())
         for folder in ("mon", "osd"):
             (state / folder).mkdir()

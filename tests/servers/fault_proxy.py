@@ -15,7 +15,7 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
@@ -32,6 +32,7 @@ Kind = Literal[
     "stall",  # the server does what was asked, the answer's body stops after `after_bytes` and nothing ends
     "drop",  # the server never sees the request, and nobody ever answers
     "delay",  # the answer comes `seconds` late
+    "hold",  # the server sees the request when `release` is set
     "throttle",  # the answer comes at `bytes_per_s`
 ]
 _BLOCK_BYTES = 1 << 16
@@ -58,6 +59,7 @@ class Fault:
     after_bytes: int = 0
     seconds: float = 0.1
     bytes_per_s: int = 1 << 20
+    release: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
@@ -100,9 +102,10 @@ class FaultProxy:
         self._faults: list[Fault] = []
         self._requests: list[Request] = []
         self._lock = threading.Lock()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._listen()), daemon=True)
         self._listening = threading.Event()
+        self._end: Callable[[], object] = lambda: None
+        self._connections: list[asyncio.StreamWriter] = []
         self._port = 0
 
     @property
@@ -133,21 +136,30 @@ class FaultProxy:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._end()
         self._thread.join()
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20))
-        self._port = server.sockets[0].getsockname()[1]
-        self._listening.set()
-        self._loop.run_forever()
+    async def _listen(self) -> None:
+        ended = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        self._end = lambda: loop.call_soon_threadsafe(ended.set)
+        try:
+            server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=1 << 20)
+            self._port = server.sockets[0].getsockname()[1]
+        finally:
+            self._listening.set()
+        await ended.wait()
         server.close()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        # A connection that the loop left behind would be closed by whichever later test collects the garbage.
+        for writer in self._connections:
+            writer.transport.abort()
+        for writer in self._connections:
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def _remember(self, head: _Head) -> tuple[Request, Fault | None]:
         """Note the request, and take the fault that hits it."""
@@ -169,7 +181,8 @@ class FaultProxy:
         return request, None
 
     async def _serve(self, client: asyncio.StreamReader, answers: asyncio.StreamWriter) -> None:
-        upstream = _Upstream(self._upstream)
+        self._connections.append(answers)
+        upstream = _Upstream(self._upstream, self._connections)
         try:
             while True:
                 head = await _read_head(client)
@@ -187,13 +200,15 @@ class FaultProxy:
 class _Upstream:
     """The connection to the server: opened when the first request goes through, then kept."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int], connections: list[asyncio.StreamWriter]) -> None:
         self._address = address
+        self._connections = connections
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def streams(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._address, limit=1 << 20)
+            self._connections.append(self._streams[1])
         return self._streams
 
     def close(self) -> None:
@@ -228,6 +243,8 @@ class _Exchange:
         kind = self._fault.kind
         if kind == "delay":
             await asyncio.sleep(self._fault.seconds)
+        while kind == "hold" and not self._fault.release.is_set():
+            await asyncio.sleep(0.005)
         if kind == "drop":
             await self._client.read()  # until the client gives up
             raise _Broken
@@ -264,6 +281,10 @@ class _Exchange:
             % (self._fault.status, len(body), body)
         )
         await self._answers.drain()
+        # A client that was told to wait with its body may have sent it all the same: unread, it would be a reset.
+        self._answers.write_eof()
+        while await self._client.read(_BLOCK_BYTES):
+            pass
         raise _Broken
 
     async def _send_body(self, head: _Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> _Head:

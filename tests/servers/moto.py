@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from servers.s3_server import S3Server, free_ports
+from servers.s3_server import S3Server, reserved_ports
 
-_READY_S = 60
-_ATTEMPTS = 2  # the port may be taken between the moment we look and the moment the server binds it
+_READY_S = 180
 
 
 class MotoFailed(Exception):
@@ -23,28 +22,24 @@ class MotoFailed(Exception):
 @contextmanager
 def moto() -> Iterator[S3Server]:
     """The server, for as long as the block runs; it takes any keys. Raises MotoFailed."""
-    for attempt in range(_ATTEMPTS):
-        (port,) = free_ports(1)
-        with tempfile.TemporaryFile() as said:
-            # The kernel ends the server if its tests die without stopping it.
-            command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "moto.server", "-H", "127.0.0.1"]
-            server = subprocess.Popen([*command, "-p", str(port)], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-            try:
-                if _answers(server, port):
-                    yield S3Server("moto", f"http://127.0.0.1:{port}", "testkey", "testsecret", checks_keys=False)
-                    return
+    with reserved_ports(1) as (port,), tempfile.TemporaryFile() as said:
+        # The kernel ends the server if its tests die without stopping it.
+        command = ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "moto.server", "-H", "127.0.0.1"]
+        server = subprocess.Popen([*command, "-p", str(port)], stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        try:
+            if not _answers(server, port):
                 said.seek(0)
-                if attempt + 1 == _ATTEMPTS:
-                    raise MotoFailed(said.read().decode(errors="replace")[-2000:])
-            finally:
-                server.kill()
-                server.wait()
+                raise MotoFailed(said.read().decode(errors="replace")[-2000:])
+            yield S3Server("moto", f"http://127.0.0.1:{port}", "testkey", "testsecret", checks_keys=False)
+        finally:
+            server.kill()
+            server.wait()
 
 
 def _answers(server: subprocess.Popen[bytes], port: int) -> bool:
     end_s = time.monotonic() + _READY_S
     while time.monotonic() < end_s and server.poll() is None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_READY_S)
         try:
             connection.request("GET", "/moto-api/")
             return connection.getresponse().status == 200

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -50,13 +52,15 @@ class S3Server:
         return {key: self.client.get_object(Bucket=bucket, Key=key)["Body"].read() for key in self.keys(bucket, prefix)}
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback address that nobody listens on; all differ."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
+@contextmanager
+def reserved_ports(count: int) -> Iterator[list[int]]:
+    """Ports of the loopback address that are nobody else's while the block runs; all differ.
+
+    Who connects to one is refused, until a server of ours that sets SO_REUSEADDR, as servers do, listens there.
+    """
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
         for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+        yield [one.getsockname()[1] for one in sockets]

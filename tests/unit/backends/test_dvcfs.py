@@ -16,7 +16,6 @@ import pytest
 from datapin.backends.local import LocalBackend
 from datapin.base.errors import ObjectMissing, RemoteUnreachable
 from dvc_remotes import backend_at
-from servers.s3_server import free_ports
 from servers.ssh import PASSWORD, ssh_server
 from servers.web import web_server
 
@@ -166,11 +165,10 @@ def said_by(repo: Path, code: str, **settings: object) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["ssh", "http"])
-def test_a_server_that_is_not_there_is_one_line_without_the_password(scheme, tmp_path):
-    (port,) = free_ports(1)
-    url = f"{scheme}://lab:{SECRET}@127.0.0.1:{port}/x"
+def test_a_server_that_is_not_there_is_one_line_without_the_password(scheme, tmp_path, closed_port):
+    url = f"{scheme}://lab:{SECRET}@127.0.0.1:{closed_port}/x"
     said = said_by(tmp_path / "repo", "backend.head('key')", url=url)
-    assert said.startswith(f"remote {scheme}://lab@127.0.0.1:{port}/x: cannot ")
+    assert said.startswith(f"remote {scheme}://lab@127.0.0.1:{closed_port}/x: cannot ")
     assert "onnect" in said
     assert said.count("\n") == 1
     assert SECRET not in said

@@ -14,7 +14,6 @@ from datapin.backends.s3 import S3Backend
 from datapin.backends.s3_settings import s3_settings
 from datapin.base.errors import ObjectMissing, RemoteUnreachable, StorageFailed
 from servers.fault_proxy import Fault, FaultProxy
-from servers.s3_server import free_ports
 
 DATA = os.urandom(700_000)
 PASSING = {
@@ -352,8 +351,8 @@ def test_wrong_keys_are_told_apart(radosgw_server, folder):
         ("https://127.0.0.1:{plain}", "does not speak TLS"),
     ],
 )
-def test_a_server_that_is_not_there_is_one_error(moto_server, folder, endpoint, said):
-    address = endpoint.format(free=free_ports(1)[0], plain=moto_server.endpoint.rpartition(":")[2])
+def test_a_server_that_is_not_there_is_one_error(moto_server, closed_port, folder, endpoint, said):
+    address = endpoint.format(free=closed_port, plain=moto_server.endpoint.rpartition(":")[2])
     backend = S3Backend(settings_of(moto_server, "bucket", address, folder))
     with pytest.raises(RemoteUnreachable, match=said) as caught:
         backend.get("a")
