@@ -19,7 +19,7 @@ import pyarrow as pa
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
-from datapin.versions.pointer import track
+from datapin.versions.tracking import track
 
 SEED = 20240607
 ROWS_PER_CHANGE = 100

@@ -16,7 +16,7 @@ from clones import Clone, write_images
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.shards import CutRules
 from datapin.manifest.write import write_manifest
-from datapin.versions.pointer import track
+from datapin.versions.tracking import track
 from remotes import Worker
 
 Edit = Callable[..., str]

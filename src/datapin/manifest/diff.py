@@ -7,7 +7,8 @@ column that both store in the same bytes is not unpacked.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ from datapin.manifest.columns import Mask, arrow_flags, decoded, flags, numbers,
 from datapin.manifest.compare import rows_differ
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.stored_bytes import equally_stored
+
+_THREADS = 2  # each holds a shard of both sides; Arrow shares one column's pages among threads of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,12 @@ def count_changes(before: Manifest | None, after: Manifest | None) -> Changes:
 def compare_manifests(before: Manifest | None, after: Manifest | None) -> Comparison:
     """Which keys were added, changed and removed. A column that one side lacks counts as null there."""
     old, new = _Side(before, after), _Side(after, before)
-    parts = [_compare(old.part(was), new.part(now)) for was, now in _overlapping(old, new)]
+
+    def compare(group: tuple[list[int], list[int]]) -> Comparison:
+        return _compare(old.part(group[0]), new.part(group[1]))
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        parts = list(threads.map(compare, _overlapping(old, new)))
     counts: Counter[str] = Counter()
     for part in parts:
         counts.update(dict(part.columns))
@@ -96,6 +104,8 @@ def _compare(old: _Part, new: _Part) -> Comparison:
     alike = old.equally_stored(new)
     if "key" in alike:
         return _compare_aligned(old, new, alike)
+    for part in (old, new):
+        part.load(leaving=alike)
     old_keys, new_keys = old.read("key"), new.read("key")
     if old_keys.equals(new_keys):
         return _compare_aligned(old, new, alike)
@@ -113,6 +123,8 @@ def _compare(old: _Part, new: _Part) -> Comparison:
 def _compare_aligned(old: _Part, new: _Part, alike: frozenset[str]) -> Comparison:
     """As `_compare`, where both have the same keys."""
     none = pa.nulls(0, pa.string())
+    for part in (old, new):
+        part.load(leaving=alike)
     differs, columns = _columns(old, new, alike=alike)
     changed = new.read("key").filter(arrow_flags(differs)) if columns else none
     return Comparison(none, changed, none, columns)
@@ -163,10 +175,11 @@ class _Side:
 
 
 class _Part:
-    """Some shards of one manifest."""
+    """Some shards of one manifest, and the columns of them that were read."""
 
     def __init__(self, manifest: Manifest | None, wanted: list[int]) -> None:
         self._manifest = manifest
+        self._columns: dict[str, pa.Array] = {}
         self.numbers = wanted
         self.names = [] if manifest is None else list(manifest.schema.names)
 
@@ -184,16 +197,35 @@ class _Part:
             return frozenset()
         return equally_stored(one, twin, self._manifest.name)
 
+    def load(self, *, leaving: Collection[str] = ()) -> None:
+        """Read the columns of single values at once, but those named: a file is opened and checked once, not often."""
+        schema = () if self._manifest is None else self._manifest.schema
+        names = [f.name for f in schema if f.name not in leaving and not pa.types.is_nested(f.type)]
+        if names:
+            self._read(names)
+
     def read(self, name: str) -> pa.Array:
         """One column of all rows."""
         if self._manifest is None or not self.numbers:
-            kind = pa.string() if self._manifest is None else self._manifest.schema.field(name).type
-            return pa.nulls(0, kind)
-        parts = [self._manifest.read_shard(number, [name]).column(name) for number in self.numbers]
-        return one_array(pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type))
+            return pa.nulls(0, pa.string() if self._manifest is None else self._manifest.schema.field(name).type)
+        if name in self._columns:
+            return self._columns[name]
+        return self._read([name])[name]
 
     def taken(self, name: str, places: pa.Array | None) -> pa.Array | None:
         """One column of the rows at these places, or of all; None if there is no such column."""
         if name not in self.names:
             return None
         return self.read(name) if places is None else self.read(name).take(places)
+
+    def _read(self, names: list[str]) -> dict[str, pa.Array]:
+        """These columns of all rows; single values are kept, vectors are too large for that."""
+        assert self._manifest is not None
+        parts = [self._manifest.read_shard(number, names) for number in self.numbers]
+        found = {}
+        for name in names:
+            chunks = [chunk for part in parts for chunk in part.column(name).chunks]
+            found[name] = one_array(pa.chunked_array(chunks, self._manifest.schema.field(name).type))
+            if not pa.types.is_nested(found[name].type):
+                self._columns[name] = found[name]
+        return found

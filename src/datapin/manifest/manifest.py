@@ -14,6 +14,7 @@ from datapin.base.errors import BadRows, DamagedManifest, ManifestMissing, Stora
 from datapin.manifest.columns import one_array, shown, without_rows
 from datapin.manifest.digest import manifest_digest
 from datapin.manifest.footers import BYTES_MARK, DIGEST_MARK, OUR_MARKS, Footer, read_footer
+from datapin.manifest.kept_columns import MOST_KEPT_BYTES, KeptColumns
 from datapin.manifest.schema import aligned, canonical_schema, check_ascending, merged_schema, sorted_by_key
 from datapin.manifest.shards import CUT, CutRules, cut
 from datapin.manifest.table import ShardEntry, entry_of, read_rows, sealed
@@ -30,7 +31,7 @@ class Manifest:
     its rows are then read into memory at the first question that needs them, and cut and hashed as ours would be.
     """
 
-    __slots__ = ("_foreign", "_held", "_shards", "directory", "name", "properties", "rows", "rules", "schema")
+    __slots__ = ("_foreign", "_held", "_kept", "_shards", "directory", "name", "properties", "rows", "rules", "schema")
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Manifest:
         self._shards = None if shards is None else tuple(shards)
         self._foreign = tuple(foreign)
         self._held: tuple[pa.Table, ...] = ()
+        self._kept: KeptColumns | None = None
         self.rows = sum(footer.rows for footer in foreign) if shards is None else sum(s.rows for s in shards)
 
     @classmethod
@@ -96,12 +98,31 @@ class Manifest:
         """`sha256:<hex>` over the rows, however they came to be."""
         return manifest_digest(self.schema, [shard.digest for shard in self.shards if shard.rows])
 
+    def keep_columns(self, most_bytes: int = MOST_KEPT_BYTES) -> None:
+        """From now on keep the columns that are read, as many as fit: for a caller that comes back to the same rows."""
+        self._kept = KeptColumns(most_bytes)
+
     def read_shard(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
         """The rows of one shard, checked, in canonical form."""
         entry = self.shards[number]
         wanted = self._column_names(columns)
         if entry.path is None:
             return self._held[number].select(wanted)
+        if self._kept is None:
+            return self._read(entry, wanted)
+        kept = self._kept.of(number)
+        missing = [name for name in wanted if name not in kept]
+        if missing:
+            read = self._read(entry, missing)
+            kept |= dict(zip(missing, read.columns, strict=True))
+            self._kept.put(number, read)
+        return pa.Table.from_arrays([kept[name] for name in wanted], schema=self._schema_of(wanted))
+
+    def _schema_of(self, names: Sequence[str]) -> pa.Schema:
+        return pa.schema([self.schema.field(name) for name in names])
+
+    def _read(self, entry: ShardEntry, wanted: list[str]) -> pa.Table:
+        assert entry.path is not None
         where = f"{self.name}/{entry.path.name}"
         table = read_rows(entry.path, where, wanted)
         if table.num_rows != entry.rows or table.column_names != wanted:
@@ -127,8 +148,7 @@ class Manifest:
         """All rows, or the named columns of all rows, in key order."""
         tables = list(self.iter_tables(columns))
         wanted = self._column_names(columns)
-        schema = pa.schema([self.schema.field(name) for name in wanted])
-        return pa.concat_tables(tables) if tables else without_rows(schema)
+        return pa.concat_tables(tables) if tables else without_rows(self._schema_of(wanted))
 
     def verify(self) -> None:
         """Read everything again and compare with what the footers claim: rules, order, cut and digests.

@@ -25,7 +25,8 @@ from datapin.manifest.manifest import Manifest
 from datapin.store.store import FileBatch
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.reports import AddReport
-from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
+from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
+from datapin.verbs.workspace import Workspace
 from datapin.versions.pointer import read_dataset_pointer
 
 

@@ -11,7 +11,8 @@ from datapin.base.errors import Refused
 from datapin.manifest.edit import EditReport
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer import is_stage_output, read_dataset_pointer, track
+from datapin.versions.pointer import is_stage_output, read_dataset_pointer
+from datapin.versions.tracking import track
 
 
 def previous_manifest(workspace: Workspace, dataset: str) -> Manifest | None:

@@ -9,7 +9,6 @@ from datapin.base.errors import DatasetNotThere, UnknownDataset
 from datapin.manifest.diff import Comparison
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.row_changes import RowChange, compare_rows, list_changes
-from datapin.verbs.diff_page.page import PageSides, write_page
 from datapin.verbs.selector import select
 from datapin.verbs.workspace import Workspace
 from datapin.versions.git import has_commit
@@ -73,8 +72,13 @@ def diff(
     absence = after.absence or before.absence
     if before.manifest is None and after.manifest is None and absence is not None:
         raise absence
+    for side in (before, after):
+        if side.manifest is not None:
+            side.manifest.keep_columns()
     comparison = compare_rows(before.manifest, after.manifest, where)
     if html is not None:
+        from datapin.verbs.diff_page.page import PageSides, write_page  # late: pictures (decision 0015)
+
         names = (a or "HEAD", b or "work tree")
         sides = PageSides(name, *names, before.manifest, after.manifest)
         write_page(workspace, html, sides, comparison, where)

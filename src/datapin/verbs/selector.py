@@ -14,9 +14,7 @@ from datapin.base.errors import (
 )
 from datapin.base.files import make_directory
 from datapin.manifest.manifest import Manifest
-from datapin.verbs.place import remote_place
 from datapin.verbs.workspace import Workspace
-from datapin.versions.objects import bring_manifests, lay_out
 from datapin.versions.pointer import Pointer, materialise, materialise_pointer, read_dataset_pointer
 from datapin.versions.selectors import PinnedVersion, resolve_version
 from datapin.versions.version_counts import VersionCounts
@@ -158,6 +156,10 @@ def _pinned(workspace: Workspace, name: str, version: str) -> Named:
 
 def _bring(workspace: Workspace, pointer: Pointer, missing: ManifestMissing, *, into_work_tree: bool) -> None:
     """Bring the manifest of `pointer`. Raises `missing`, with the reason, if that cannot be."""
+    # Late: most manifests are here, and what talks to remotes takes long to load (decision 0015).
+    from datapin.verbs.place import remote_place
+    from datapin.versions.objects import bring_manifests, lay_out
+
     try:
         place = remote_place(workspace)
         if bring_manifests(workspace.root, place.root, [pointer.md5]):

@@ -26,7 +26,8 @@ from datapin.verbs.follow import is_saved
 from datapin.verbs.known_remote import is_pushed, known_state, not_pushed
 from datapin.verbs.reports import Changes, DatasetStatus, StatusReport
 from datapin.verbs.selector import manifest_at, work_tree_manifest
-from datapin.verbs.workspace import Workspace, save_stat_cache, stat_cache_path
+from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
+from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import has_commit
 from datapin.versions.held_manifests import HeldManifests

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from datapin.base.errors import NoRepository, UnknownDataset, Usage
-from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
-from datapin.intake.statcache import StatCache
-from datapin.intake.walk import FoundFiles
-from datapin.store.store import Store
 from datapin.verbs import placing
-from datapin.versions.checkout_survey import Present
 from datapin.versions.git import find_root
-from datapin.versions.pointer import find_datasets
+from datapin.versions.pointer import find_datasets, has_own_pointer
 from datapin.versions.rollback_journal import TreeToWrite, finish_rollback, is_rollback_cut_off
-from datapin.versions.rollback_trees import write_tree
+
+if TYPE_CHECKING:
+    from datapin.store.store import Store
+    from datapin.versions.checkout_survey import Present
 
 
 @dataclass(frozen=True)
@@ -58,6 +53,9 @@ class Workspace:
     @cached_property
     def store(self) -> Store:
         """The local store, made on first use."""
+        # Late: verbs that read rows only need no store, and start sooner (decision 0015).
+        from datapin.store.store import Store
+
         return Store.create(self.store_directory, self.settings.store)
 
     @property
@@ -86,9 +84,8 @@ class Workspace:
         beside, below = self._relative(self.cwd / text), self._relative(self.root / text)
         if new or beside == below:
             return self._checked(beside, text) if new else self._known(self._checked(beside, text))
-        known = self.datasets()
         for candidate in (beside, below):
-            if candidate is not None and candidate in known:
+            if candidate is not None and self._has(candidate):
                 return candidate
         return self._known(self._checked(beside, text))
 
@@ -137,6 +134,8 @@ class Workspace:
 
     def write_tree(self, tree: TreeToWrite, looked: Present | None = None) -> None:
         """Write the files of a checked-out tree that follows its dataset; `looked` is what lay there just before."""
+        from datapin.versions.rollback_trees import write_tree  # late: as the store
+
         state = self.cache / "checkout"
         write_tree(tree, looked, store=self.store, state=state, jobs=self.jobs, progress=self.progress)
 
@@ -150,20 +149,10 @@ class Workspace:
             raise Usage(f"{text!r} cannot be a dataset", "name a folder below the repository, for example data/raw")
         return name
 
+    def _has(self, name: str) -> bool:
+        return has_own_pointer(self.root, name) or name in self.datasets()
+
     def _known(self, name: str) -> str:
-        known = self.datasets()
-        if name not in known:
+        if not has_own_pointer(self.root, name) and name not in (known := self.datasets()):
             raise UnknownDataset(dataset=name, known=tuple(known))
         return name
-
-
-def stat_cache_path(workspace: Workspace, dataset: str, sources: list[str]) -> Path:
-    """Where the stat cache of these source trees for this dataset lies."""
-    name = hashlib.sha256("\0".join([dataset, *sources]).encode()).hexdigest()[:24]
-    return workspace.cache / "stat" / name
-
-
-def save_stat_cache(path: Path, found: FoundFiles, stats: npt.NDArray[np.int64], ids: IdMatrix, *, stamp: str) -> None:
-    """Remember what is known about these files; a cache that cannot be written only costs time later."""
-    with suppress(OSError):
-        StatCache.save(path, found.keys, stats, ids, settled_before_ns=found.settled_before_ns, stamp=stamp)

@@ -20,7 +20,6 @@ from datapin.versions.dvc_settings import cache_directory, default_remote, remot
 from datapin.versions.git import blob_at, files_named
 from datapin.versions.pointer_file import Pointer, has_summary, read_lock, stage_outputs
 from datapin.versions.pointer_text import read_pointer_text
-from datapin.versions.tracking import track
 
 __all__ = [
     "Pointer",
@@ -29,19 +28,31 @@ __all__ = [
     "find_datasets",
     "find_outputs",
     "find_pointers",
+    "has_own_pointer",
     "is_stage_output",
     "manifest_shards_at",
     "materialise",
     "materialise_pointer",
     "read_dataset_pointer",
     "remote_names",
-    "track",
 ]
 
 
 def find_datasets(root: Path) -> list[str]:
     """Every dataset of the work tree, sorted; also those whose manifest is not on this machine."""
     return sorted({pointer.dataset for pointer in find_pointers(root)})
+
+
+def has_own_pointer(root: Path, dataset: str) -> bool:
+    """Whether `<dataset>.dvc` in the work tree pins `dataset` and says so itself: no listing of all files is needed.
+
+    False may mean that a stage or a plain `dvc add` pins it: `find_datasets` knows. Raises Refused or BadSettings.
+    """
+    file = f"{dataset}.dvc"
+    text = _text(root, file, None)
+    if text is None or not has_summary(text):
+        return False
+    return any(pointer.dataset == dataset for pointer in read_pointer_text(text, file))
 
 
 def find_pointers(root: Path, rev: str | None = None) -> list[Pointer]:

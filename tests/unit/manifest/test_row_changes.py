@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from datapin.base.errors import BadQuery
+from datapin.base.errors import BadQuery, ManifestMissing
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.row_changes import RowChange, compare_rows, list_changes
 from datapin.manifest.shards import CutRules
@@ -183,3 +183,27 @@ def test_columns_stored_in_the_same_bytes_are_found_without_unpacking(rows_of: R
     three = write_manifest(rows_of(keys, label=pa.array([None] * 40, pa.int64()), v=vectors), tmp_path / "3")
     assert three.shards[0].path is not None
     assert "label" not in equally_stored(paths[0], three.shards[0].path, "x")
+
+
+def test_kept_columns_answer_again_without_their_file_as_far_as_they_fit(rows_of: Rows, tmp_path: Path) -> None:
+    keys = [f"{number:02}" for number in range(40)]
+    manifest = write_manifest(rows_of(keys, label=[key[0] for key in keys]), tmp_path / "1", rules=SMALL)
+    assert len(manifest.shards) > 2
+    expected = manifest.to_table()
+    manifest.keep_columns()
+    assert manifest.to_table(["label"]).equals(expected.select(["label"]))
+    assert manifest.to_table().equals(expected)
+    for shard in manifest.shards:
+        assert shard.path is not None
+        shard.path.unlink()
+    assert manifest.to_table().equals(expected)
+
+    again = write_manifest(rows_of(keys), tmp_path / "2", rules=SMALL)
+    again.keep_columns(most_bytes=manifest.read_shard(0).nbytes)
+    held = again.to_table()
+    first = again.shards[0].path
+    assert first is not None
+    first.unlink()
+    assert again.read_shard(len(again.shards) - 1).equals(held.slice(len(held) - again.shards[-1].rows))
+    with pytest.raises(ManifestMissing):
+        again.read_shard(0)

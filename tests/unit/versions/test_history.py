@@ -11,7 +11,8 @@ from clones import Clone
 from datapin.base.errors import ToolFailed, UnknownVersion
 from datapin.versions.git import file_changes, iter_blobs, known_objects, remote_tips
 from datapin.versions.history import PointerChange, find_pins, iter_pointer_changes, pinned_versions
-from datapin.versions.pointer import find_pointers, track
+from datapin.versions.pointer import find_pointers
+from datapin.versions.tracking import track
 from unit.versions.conftest import Pin, summary_of, write_shards
 
 

@@ -19,7 +19,8 @@ from clones import Clone
 from datapin.base.errors import Locked, StorageFailed, ToolFailed
 from datapin.versions import tracking_objects
 from datapin.versions.dvc_lock import repository_lock
-from datapin.versions.pointer import find_datasets, read_dataset_pointer, track
+from datapin.versions.pointer import find_datasets, read_dataset_pointer
+from datapin.versions.tracking import track
 
 from .conftest import Pin, summary_of, write_shards
 
@@ -124,7 +125,7 @@ def test_autostage_is_honoured(clone: Clone, pin: Pin, autostage: bool) -> None:
 def test_nothing_of_dvc_reaches_the_terminal(clone: Clone) -> None:
     write_shards(clone.path / "data" / "raw", b"one")
     code = (
-        "import sys; from pathlib import Path; from datapin.versions.pointer import track\n"
+        "import sys; from pathlib import Path; from datapin.versions.tracking import track\n"
         "track(Path(sys.argv[1]), 'data/raw', {'digest': 'sha256:x'})"
     )
     ended = clone.run(sys.executable, "-c", code, clone.path, DVC_IGNORE_ISATTY="1")
@@ -213,7 +214,7 @@ def test_a_path_that_a_stage_uses_is_busy(clone: Clone, pin: Pin) -> None:
 def test_pinning_imports_dvc_only_where_it_must(clone: Clone) -> None:
     write_shards(clone.path / "data" / "raw", b"one")
     code = (
-        "import sys; from pathlib import Path; from datapin.versions.pointer import track\n"
+        "import sys; from pathlib import Path; from datapin.versions.tracking import track\n"
         "track(Path(sys.argv[1]), 'data/raw', {'digest': 'sha256:x'})\n"
         "print(sorted(name for name in ('dvc', 'git', 'dvc_data', 'dulwich') if name in sys.modules))"
     )
