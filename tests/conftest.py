@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,10 @@ from servers.s3_server import S3Server, reserved_ports
 # A time limit for one example would judge the machine, and a draw that nobody can repeat another commit.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
+
+# A shell that starts its tests in the background lets them ignore Ctrl-C, and all that they start, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _NO_CEPH = "Ceph radosgw is not installed here"
 
