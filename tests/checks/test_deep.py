@@ -167,9 +167,15 @@ def test_a_damaged_pack_on_the_remote_is_found(repo: Clone, planted: Planted) ->
     assert deep(repo, "deep") == []
     (found,) = planted.seen(deep(repo, "deep.remote"))
     assert found.where.endswith(pack_key(pack.stem))
+    # What the hint says does heal it.
+    assert found.hint.startswith("delete this object from the remote, then run `datapin push --again`")
+    pack.unlink()
+    repo.datapin("push", "--again")
+    assert deep(repo, "deep.remote") == []
 
 
 @pytest.mark.planted("deep.remote", "a pack that the remote's index names is not there")
 def test_a_lost_pack_on_the_remote_is_found(repo: Clone, planted: Planted) -> None:
     pack_of(lab_of(repo)).unlink()
-    planted.seen(deep(repo, "deep.remote"))
+    (found,) = planted.seen(deep(repo, "deep.remote"))
+    assert found.hint.startswith("run `datapin push --again`")

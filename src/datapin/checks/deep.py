@@ -24,6 +24,7 @@ from datapin.store.store import Reader
 _ASSETS, _MANIFESTS, _REMOTE = "deep.assets", "deep.manifests", "deep.remote"
 _LOT_ROWS, _LOT_BYTES = 2048, 32 << 20
 _REMOTE_THREADS = 4
+_DAMAGED = "hashes to"
 
 Problems = dict[int, DatapinError]  # number of an asset in PinnedAssets -> what is wrong with it
 
@@ -187,7 +188,9 @@ def _check_remote(subject: Subject) -> Iterator[Finding]:
         ):
             bar.advance(1)
             if problem:
-                hint = "run `datapin push` from a machine that has the data"
+                # A push looks at names, not at bytes: what is damaged must go before a good copy takes its place.
+                first = "delete this object from the remote, then " if problem.startswith(_DAMAGED) else ""
+                hint = f"{first}run `datapin push --again` on a machine that has the data"
                 found.append(Finding("error", _REMOTE, f"{side.store.url}/{key}", problem, hint))
     yield from capped(found, "objects")
 
@@ -210,7 +213,7 @@ def _remote_problem(backend: Backend, key: str, sha256: str) -> str:
         return "is not there, and the remote's index names it"
     except RemoteUnreachable as error:
         return f"could not be checked: {error.message}"
-    return "" if digest.hexdigest() == sha256 else f"hashes to {digest.hexdigest()[:12]}, its name says {sha256[:12]}"
+    return "" if digest.hexdigest() == sha256 else f"{_DAMAGED} {digest.hexdigest()[:12]}, its name says {sha256[:12]}"
 
 
 CHECKS: tuple[Check, ...] = (

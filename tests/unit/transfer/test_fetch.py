@@ -96,7 +96,7 @@ def test_what_came_before_a_failure_is_not_fetched_again(mine, yours, remote, pl
 
 
 INTERRUPTED = """
-import os, signal, sys, time
+import os, signal, sys, threading, time
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from datapin.backends.counting import CountingBackend
@@ -112,9 +112,15 @@ def wait(name, key):
         seen.append(key)
         if len(seen) == 4:
             print("now", flush=True)
-            time.sleep(0.5)
+            came.wait(60)
+            time.sleep(0.2)
 
-seen = []
+def interrupt(*_):
+    came.set()
+    raise KeyboardInterrupt
+
+seen, came = [], threading.Event()
+signal.signal(signal.SIGINT, interrupt)
 place, mine = Path({place!r}), Path({yours!r})
 store = Store.open(mine, StoreSettings(large_asset=8192, pack_size=6000))
 remote = RemoteStore(CountingBackend(TappedBackend(LocalBackend(place), wait)))
