@@ -37,6 +37,11 @@ def size(count: int) -> str:
     return ""
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 row`, `2 rows`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def printable(value: Any) -> str:
     """A cell for a terminal: control characters and bidi marks escaped."""
     text = "" if value is None else str(value)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 import shutil
 import sys
+from collections.abc import Collection
 from importlib.metadata import version
 
 from datapin.base.errors import DatapinError, RemoteUnreachable
@@ -15,12 +17,13 @@ from datapin.githooks.install import hooks_state
 from datapin.pipeline.environment import environment_differences, environment_here
 from datapin.pipeline.record import RECORD, read_record
 from datapin.verbs.place import remote_name, remote_place
+from datapin.verbs.problems import dataset_problem
 from datapin.verbs.reports import FindingsReport
 from datapin.verbs.selector import work_tree_manifest
 from datapin.verbs.workspace import Workspace
 from datapin.versions.git import files_named, git_version, is_ignored
 from datapin.versions.lock_stages import read_stage_files
-from datapin.versions.pointer import read_dataset_pointer, remote_names
+from datapin.versions.pointer import Pointer, read_dataset_pointer, remote_names
 
 LOCK = "dvc.lock"
 _OLDEST_DVC = (3, 60)
@@ -32,9 +35,12 @@ def doctor(workspace: Workspace) -> FindingsReport:
     """All findings about tools, settings, store and datasets; an error means that some command will fail."""
     findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace)]
     findings += [*hooks_state(workspace.root), *drivers_state(workspace.root)]
-    for dataset in workspace.datasets():
+    pinned = workspace.pinned_outputs()
+    for dataset in pinned.names:
         findings += _dataset(workspace, dataset)
-    return FindingsReport([*findings, *_environment(workspace)])
+    for file, error in pinned.unreadable_locks.items():
+        findings.append(Finding("error", "dataset", file, error.message, error.hint))
+    return FindingsReport([*findings, *_environment(workspace, pinned.unreadable_locks)])
 
 
 def _tools() -> list[Finding]:
@@ -73,7 +79,7 @@ def _store(workspace: Workspace) -> list[Finding]:
 def _remote(workspace: Workspace) -> list[Finding]:
     known, wanted = remote_names(workspace.root), workspace.settings.remote
     if wanted is not None and wanted not in known:
-        hint = f"run `dvc remote add {wanted} URL`"
+        hint = f"run `dvc remote add {shlex.quote(wanted)} URL`"
         return [Finding("error", "remote", ".datapin/config.toml", f"no DVC remote named {wanted!r}", hint)]
     if not known:
         hint = "run `dvc remote add -d NAME URL` to share data"
@@ -102,10 +108,12 @@ def _remote_answers(workspace: Workspace) -> list[Finding]:
     return []
 
 
-def _environment(workspace: Workspace) -> list[Finding]:
+def _environment(workspace: Workspace, unreadable: Collection[str]) -> list[Finding]:
     """What is not as the last training found it, and whether equal bytes can still be expected."""
     findings = []
     for file in files_named(workspace.root, LOCK):
+        if file in unreadable:
+            continue
         try:
             stages = read_stage_files((workspace.root / file).read_bytes(), file, {})
             records = [out.path for stage in stages for out in stage.outs if posixpath.basename(out.path) == RECORD]
@@ -120,16 +128,23 @@ def _environment(workspace: Workspace) -> list[Finding]:
 
 
 def _dataset(workspace: Workspace, dataset: str) -> list[Finding]:
+    pointer: Pointer | None = None
     try:
+        pointer = read_dataset_pointer(workspace.root, dataset)
         manifest = work_tree_manifest(workspace, dataset)
         manifest.verify()
     except DatapinError as error:
-        return [Finding("error", "dataset", dataset, error.message, error.hint)]
-    pointer = read_dataset_pointer(workspace.root, dataset)
-    if pointer is not None and pointer.stage is None and pointer.digest is None:
-        hint = f"run `datapin add` again, or ignore this: only the summary in {dataset}.dvc is stale"
-        return [Finding("note", "dataset", f"{dataset}.dvc", "the summary is older than the pointer", hint)]
-    if pointer is not None and pointer.digest is not None and pointer.digest != manifest.digest:
-        hint = f"`dvc checkout {dataset}.dvc` takes the pinned rows back, `dvc add {dataset}` pins these"
+        problem = dataset_problem(workspace, dataset, pointer, error)
+        return [Finding("error", "dataset", dataset, problem.message, problem.hint)]
+    if pointer is None:
+        return []
+    if pointer.stage is None and pointer.digest is None:
+        hint = f"run `datapin add` again, or ignore this: only the summary in {pointer.file} is stale"
+        return [Finding("note", "dataset", pointer.file, "the summary is older than the pointer", hint)]
+    if pointer.digest is not None and pointer.digest != manifest.digest:
+        take, pin = (shlex.quote(one) for one in (pointer.file, dataset))
+        hint = (
+            f"`dvc checkout --force {take}` takes the pinned rows back and gives these up, `dvc add {pin}` pins these"
+        )
         return [Finding("error", "dataset", dataset, "the manifest is not the one that the pointer pins", hint)]
     return []

@@ -6,14 +6,14 @@ import posixpath
 from dataclasses import dataclass
 from functools import cached_property
 
-from datapin.base.errors import ManifestMissing
+from datapin.base.errors import DatapinError, ManifestMissing
 from datapin.base.files import make_directory
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.bring import bring
 from datapin.verbs.workspace import Workspace
 from datapin.versions.git import blob_at, files_named, resolve
 from datapin.versions.lock_stages import LockedStage, read_stages
-from datapin.versions.pointer import Pointer, find_outputs, materialise_pointer
+from datapin.versions.pointer import PinnedOutputs, Pointer, materialise_pointer, pinned_outputs
 from datapin.versions.pointer_file import stage_outputs
 
 _LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
@@ -47,21 +47,41 @@ class Pinned:
         return None if self.rev is None else resolve(self.workspace.root, self.rev)
 
     @cached_property
-    def datasets(self) -> dict[str, Pointer]:
-        """The pointer of each dataset; folders of which nobody here can tell what they are count as datasets."""
-        known, unknown = find_outputs(self.workspace.root, self.commit)
-        return {pointer.dataset: pointer for pointer in (*known, *unknown)}
+    def outputs(self) -> PinnedOutputs:
+        """What is pinned, and the files that cannot be read."""
+        return pinned_outputs(self.workspace.root, self.commit)
 
     @cached_property
+    def datasets(self) -> dict[str, Pointer]:
+        """The pointer of each dataset; folders of which nobody here can tell what they are count as datasets.
+
+        None that an `unreadable` file pins.
+        """
+        return {pointer.dataset: pointer for pointer in (*self.outputs.datasets, *self.outputs.unknown)}
+
+    @property
     def stages(self) -> list[LockedStage]:
-        """Every stage of every `dvc.lock`. Raises BadSettings or Refused for one that cannot be read."""
+        """Every stage of every `dvc.lock` that can be read."""
+        return self._stages_and_errors[0]
+
+    @property
+    def unreadable(self) -> dict[str, DatapinError]:
+        """The pointers and locks that cannot be read, and why."""
+        return {**self._stages_and_errors[1], **self.outputs.unreadable}
+
+    @cached_property
+    def _stages_and_errors(self) -> tuple[list[LockedStage], dict[str, DatapinError]]:
         found: list[LockedStage] = []
+        errors: dict[str, DatapinError] = {}
         for file in files_named(self.workspace.root, _LOCK, rev=self.commit):
             if posixpath.basename(file) == _LOCK:
-                pipeline = self.read(posixpath.join(posixpath.dirname(file), _PIPELINE)) or b""
-                folders = stage_outputs(pipeline, _PIPELINE)[0] if b"wdir" in pipeline else {}
-                found += read_stages(self.read(file) or b"", file, folders)
-        return found
+                try:
+                    pipeline = self.read(posixpath.join(posixpath.dirname(file), _PIPELINE)) or b""
+                    folders = stage_outputs(pipeline, _PIPELINE)[0] if b"wdir" in pipeline else {}
+                    found += read_stages(self.read(file) or b"", file, folders)
+                except DatapinError as error:
+                    errors[file] = error
+        return found, errors
 
     def read(self, path: str) -> bytes | None:
         """The bytes of a file that Git tracks, None if there is none."""

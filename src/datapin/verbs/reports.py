@@ -83,10 +83,21 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Why `where` (a dataset, or a file of the repository) has no answer, as the error of that kind would say it."""
+
+    where: str
+    kind: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetStatus:
     """How one dataset stands: None where the question has no answer here (no source tree, no commit, no remote).
 
-    `not_pushed` counts assets; `pushed` says whether the version as a whole is known to be on the remote.
+    `not_pushed` counts assets; `pushed` says whether the version as a whole is known to be on the remote; `problem`
+    says why nothing is known of it: its pointer or its manifest cannot be read; `is_new`: HEAD has no such dataset.
     """
 
     dataset: str
@@ -97,18 +108,27 @@ class DatasetStatus:
     digest: str | None
     notes: list[str] = field(default_factory=list)
     pushed: bool | None = None
+    problem: Problem | None = None
+    is_new: bool = False
+
+    @property
+    def differs(self) -> bool:
+        """True if the tree or the manifest has changes that are not added or not committed, or cannot be read."""
+        changes = (self.tree, self.head)
+        return self.digest is None or self.is_new or any(one.any for one in changes if one is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """All datasets that were asked for."""
+    """All datasets that were asked for; `unreadable` are `dvc.lock` files, which may pin more of them."""
 
     datasets: list[DatasetStatus]
+    unreadable: list[Problem] = field(default_factory=list)
 
     @property
     def differs(self) -> bool:
-        """True if a tree or a manifest has changes that are not added or not committed."""
-        return any((d.tree and d.tree.any) or (d.head and d.head.any) or d.digest is None for d in self.datasets)
+        """True if one of the datasets differs, or nobody can tell."""
+        return bool(self.unreadable) or any(one.differs for one in self.datasets)
 
 
 @dataclass(frozen=True, slots=True)

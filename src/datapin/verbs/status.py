@@ -5,14 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
-from datapin.base.errors import ManifestMissing
+from datapin.base.errors import (
+    BadKeys,
+    BadRows,
+    BadSettings,
+    Damage,
+    DamagedPack,
+    DatapinError,
+    ManifestMissing,
+    Refused,
+    StoreFormat,
+)
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
 from datapin.intake.early import StartedWalk
@@ -24,7 +36,8 @@ from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import asset_columns
 from datapin.verbs.follow import is_saved
 from datapin.verbs.known_remote import is_pushed, known_state, not_pushed
-from datapin.verbs.reports import Changes, DatasetStatus, StatusReport
+from datapin.verbs.problems import dataset_problem
+from datapin.verbs.reports import Changes, DatasetStatus, Problem, StatusReport
 from datapin.verbs.selector import manifest_at, work_tree_manifest
 from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
 from datapin.verbs.workspace import Workspace
@@ -39,13 +52,17 @@ _WORTH_AN_EARLY_WALK = 5_000  # files
 def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk | None = None) -> StatusReport:
     """How the named datasets stand; all of them if none is named. Changes nothing but caches.
 
+    One that cannot be read says why, and hides none of the others.
     What is on the remote is what `ask_remote`, a push or a fetch saw last. `started` is a walk that began earlier; it
     serves the dataset whose source trees it walks, if there is one.
     """
     walks = _Walks(workspace, started)
     try:
-        datasets = [workspace.dataset_name(name) for name in names] if names else workspace.datasets()
-        return StatusReport([_one(workspace, dataset, walks) for dataset in datasets])
+        found = None if names else workspace.pinned_outputs()
+        datasets = [_named(workspace, name) for name in names] if found is None else found.names
+        locks = {} if found is None else found.unreadable_locks
+        unreadable = [Problem(file, error.kind, error.message, error.hint) for file, error in locks.items()]
+        return StatusReport([_one(workspace, dataset, walks) for dataset in datasets], unreadable)
     finally:
         walks.close()
 
@@ -85,23 +102,48 @@ class _Walks:
                 publish_bytes(note, wanted.encode())
 
 
-def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
-    pointer = read_dataset_pointer(workspace.root, dataset)
+def _named(workspace: Workspace, name: str) -> str:
+    """The dataset that the user means, also one whose pointer cannot be read."""
     try:
-        manifest = work_tree_manifest(workspace, dataset)
-    except ManifestMissing as missing:
-        return DatasetStatus(dataset, None, None, 0, None, None, [f"{missing.message}; {missing.hint}"])
+        return workspace.dataset_name(name)
+    except (BadSettings, Refused):
+        unreadable = workspace.pinned_outputs().unreadable_datasets
+        for place in (workspace, replace(workspace, cwd=workspace.root)):
+            dataset = place.dataset_name(name, new=True)
+            if dataset in unreadable:
+                return dataset
+        raise
+
+
+def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
+    pointer: Pointer | None = None
+    try:
+        pointer = read_dataset_pointer(workspace.root, dataset)
+        return _readable(workspace, dataset, pointer, walks)
+    except (StoreFormat, DamagedPack):
+        raise  # of the store: no dataset's own, and the same for all
+    except DatapinError as error:
+        problem = dataset_problem(workspace, dataset, pointer, error)
+        notes = [f"{error.message}; {error.hint}"] if isinstance(error, ManifestMissing) else []
+        return DatasetStatus(dataset, None, None, 0, None, None, notes, problem=problem)
+
+
+def _readable(workspace: Workspace, dataset: str, pointer: Pointer | None, walks: _Walks) -> DatasetStatus:
+    manifest = work_tree_manifest(workspace, dataset)
     notes: list[str] = []
     missing_local, unsent = _whereabouts(workspace, dataset, manifest)
+    tree = _tree(workspace, dataset, manifest, pointer, notes, walks)
+    head, is_new = _head(workspace, dataset, manifest, pointer, notes)
     return DatasetStatus(
         dataset=dataset,
-        tree=_tree(workspace, dataset, manifest, pointer, notes, walks),
-        head=_head(workspace, dataset, manifest, pointer, notes),
+        tree=tree,
+        head=head,
         missing_local=missing_local,
         not_pushed=unsent,
         digest=manifest.digest,
         notes=notes,
         pushed=_is_pushed(workspace, manifest, pointer, unsent),
+        is_new=is_new,
     )
 
 
@@ -141,33 +183,30 @@ def _distinct(ids: IdMatrix) -> int:
 
 def _head(
     workspace: Workspace, dataset: str, manifest: Manifest, pointer: Pointer | None, notes: list[str]
-) -> Changes | None:
-    """Rows of the work tree against those that HEAD pins; everything is added where HEAD has no such dataset."""
+) -> tuple[Changes | None, bool]:
+    """Rows of the work tree against those that HEAD pins, and whether it pins none: then everything is added."""
     if pointer is not None and pointer.digest is not None and pointer.digest != manifest.digest:
         notes.append(_about_other_rows(workspace, dataset, pointer.file))
-    if not has_commit(workspace.root):
-        return None
-    at_head = read_dataset_pointer(workspace.root, dataset, rev="HEAD")
-    if at_head is None:
-        return Changes(added=manifest.rows, changed=0, removed=0)
-    if at_head.digest == manifest.digest:
-        return Changes(0, 0, 0)
     try:
-        before = manifest_at(workspace, dataset, "HEAD")
-    except ManifestMissing as missing:
-        notes.append(f"cannot compare with HEAD: {missing.message}")
-        return None
-    changes = count_changes(before, manifest)
-    return Changes(changes.added, changes.changed, changes.removed)
+        at_head = read_dataset_pointer(workspace.root, dataset, rev="HEAD") if has_commit(workspace.root) else None
+        if at_head is None:
+            return Changes(added=manifest.rows, changed=0, removed=0), True
+        if at_head.digest == manifest.digest:
+            return Changes(0, 0, 0), False
+        changes = count_changes(manifest_at(workspace, dataset, "HEAD"), manifest)
+    except (ManifestMissing, Damage, BadSettings, Refused, BadKeys, BadRows) as error:
+        notes.append(f"cannot compare with HEAD: {error.message}")
+        return None, False
+    return Changes(changes.added, changes.changed, changes.removed), False
 
 
 def _about_other_rows(workspace: Workspace, dataset: str, file: str) -> str:
     """What to do about a manifest that is not the one its pointer pins: a saved one has been left behind by Git."""
     here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
     if is_saved(DvcCache(workspace.root), here):
-        ways = f"`dvc checkout {file}` brings that one, `dvc add {dataset}` pins this one"
+        ways = f"`dvc checkout {shlex.quote(file)}` brings that one, `dvc add {shlex.quote(dataset)}` pins this one"
         return f"{dataset} holds another version than {file} pins; {ways}"
-    return f"{dataset} was changed without datapin; run `datapin add` or `dvc add {dataset}`"
+    return f"{dataset} was changed without datapin; run `datapin add` or `dvc add {shlex.quote(dataset)}`"
 
 
 def _tree(

@@ -23,6 +23,7 @@ from datapin.versions.pointer_file import Pointer
 from datapin.versions.version_history import VersionHistory
 
 _LARGEST_RECORD_BYTES = 16 << 20
+_NOTHING_KNOWN: dict[str, Any] = {"rows": None, "bytes": None, "assets": None, "splits": {}, "since": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class TraceReport:
     """From `path` down, in that order. `commit` is the code's: that of `rev`, or HEAD; `dirty` if files differ from it.
 
     `rows` are the rows of the last manifest on the way, with the source row and asset of each, if they were asked for.
+    `unread` names the pointers and locks that cannot be read, and why: what they pin is left out.
     """
 
     path: str
@@ -53,13 +55,14 @@ class TraceReport:
     dirty: bool
     nodes: list[TraceNode]
     rows: list[RowOrigin] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
 
 
 def trace(workspace: Workspace, selector: str, *, with_rows: bool = False) -> TraceReport:
     """What `PATH[@REV]` was made from. PATH is an output of a stage, a dataset, or `DATASET:KEY` for one row.
 
     Without REV as the work tree's pointers say. Manifests that are not here are brought. Raises UnknownOutput,
-    UnknownVersion, UnknownKey; BadSettings or Refused if a pointer cannot be read.
+    UnknownVersion, UnknownKey; BadSettings or Refused if the pointer of PATH cannot be read.
     """
     path, key, rev = _parts(workspace, selector)
     pinned = Pinned(workspace, rev)
@@ -68,7 +71,13 @@ def trace(workspace: Workspace, selector: str, *, with_rows: bool = False) -> Tr
     name = tracer.add(path, selector)
     rows = tracer.rows(name, key) if with_rows or key is not None else []
     return TraceReport(
-        path, rev, pinned.commit or state.commit, rev is None and state.is_dirty, list(tracer.nodes.values()), rows
+        path=path,
+        rev=rev,
+        commit=pinned.commit or state.commit,
+        dirty=rev is None and state.is_dirty,
+        nodes=list(tracer.nodes.values()),
+        rows=rows,
+        unread=[f"{error.message}; {error.hint}" for error in pinned.unreadable.values()],
     )
 
 
@@ -114,8 +123,19 @@ class _Tracer:
     def _lineage(self, dataset: str) -> Lineage:
         manifest = open_pinned(self.workspace, self.pinned.datasets[dataset])
         stage = self._writer(dataset)
-        inputs = [dep.path for dep in stage.deps if dep.path in self.pinned.datasets] if stage is not None else []
-        return Lineage(dataset, manifest, [self._lineage(one) for one in inputs])
+        inputs = []
+        for dep in stage.deps if stage is not None else ():
+            if dep.path in self.pinned.datasets:
+                inputs.append(self._lineage(dep.path))
+            elif (dep.md5 or "").endswith(".dir"):
+                self._check(dep.path)
+        return Lineage(dataset, manifest, inputs)
+
+    def _check(self, path: str) -> None:
+        """Raise why nothing is known of `path`, if the file that pins it, or that may, cannot be read."""
+        for file, error in self.pinned.unreadable.items():
+            if file == f"{path}.dvc" or not file.endswith(".dvc"):
+                raise error
 
     def _knows(self, path: str) -> bool:
         return path in self.pinned.datasets or self._writer(path) is not None
@@ -125,6 +145,8 @@ class _Tracer:
         whole = posixpath.normpath(text.partition(":")[0])
         if self._knows(whole):
             return whole
+        for name in (path, whole):
+            self._check(name)
         known = sorted({*self.pinned.datasets, *(out.path for stage in self.pinned.stages for out in stage.outs)})
         raise UnknownOutput(path, tuple(known))
 
@@ -133,6 +155,10 @@ class _Tracer:
 
     def _add(self, file: LockedFile) -> str:
         pointer, writer = self.pinned.datasets.get(file.path), self._writer(file.path)
+        unreadable = self.pinned.unreadable.get(f"{file.path}.dvc")
+        if pointer is None and writer is None and unreadable is not None:
+            facts = {"md5": file.md5, "digest": self._recorded(file.path), **_NOTHING_KNOWN}
+            return self._put("dataset", file.path, (), facts | {"problem": unreadable.message})
         if pointer is None and writer is None:
             return self._put("code", file.path, (), {"md5": file.md5})
         kind = "output" if pointer is None else "dataset"

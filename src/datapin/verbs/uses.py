@@ -24,7 +24,6 @@ from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import has_commit
 from datapin.versions.git_log import Commit, commits_named
-from datapin.versions.pointer import find_pointers
 from datapin.versions.pointer_file import Pointer
 from datapin.versions.stage_history import PinnedStage, pinned_stages, pinned_versions_with_commits
 
@@ -84,10 +83,12 @@ def uses(workspace: Workspace, selector: str) -> UsesReport:
     """
     history = pinned_versions_with_commits(workspace.root) if has_commit(workspace.root) else []
     known = {(pointer.dataset, pointer.md5) for pointer, _ in history}
-    new = [one for one in find_pointers(workspace.root) if (one.dataset, one.md5) not in known]
+    here = workspace.pinned_outputs()
+    new = [one for one in here.datasets if (one.dataset, one.md5) not in known]
     versions: list[tuple[Pointer, str | None]] = [*((one, None) for one in new), *history]
     asset = None if _ID_OR_PREFIX.match(selector) else _asset_of(workspace, selector)
     scan, unread = _scan(workspace, [pointer for pointer, _ in versions])
+    unread = [f"{error.message}; {error.hint}" for error in here.unreadable.values()] + unread
     if asset is None:
         found = scan.ids_like(selector.lower())
         if len(found) != 1:

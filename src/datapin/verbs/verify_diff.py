@@ -53,6 +53,7 @@ def diff_base(workspace: Workspace, rev: str, commit: str, now: Mapping[str, Man
     """
     base = merge_base(workspace.root, resolve(workspace.root, rev), commit) or resolve(workspace.root, rev)
     pinned = Pinned(workspace, base)
+    pinned.outputs.check()
     found = []
     for dataset in sorted(now.keys() | pinned.datasets.keys()):
         try:

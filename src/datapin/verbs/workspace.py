@@ -15,12 +15,12 @@ from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
 from datapin.verbs import placing
 from datapin.versions.git import find_root
-from datapin.versions.pointer import find_datasets, has_own_pointer
+from datapin.versions.pointer import PinnedOutputs, has_own_pointer, pinned_outputs
 from datapin.versions.rollback_journal import TreeToWrite, finish_rollback, is_rollback_cut_off
 
 if TYPE_CHECKING:
     from datapin.store.store import Store
-    from datapin.versions.checkout_survey import Present
+    from datapin.versions.rollback_trees import TreeOutlook
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,14 @@ class Workspace:
         return self._known(self._checked(beside, text))
 
     def datasets(self) -> list[str]:
-        """Every dataset of the work tree, sorted."""
-        return find_datasets(self.root)
+        """Every dataset of the work tree, sorted. Raises Refused or BadSettings if a pointer cannot be read."""
+        found = self.pinned_outputs()
+        found.check()
+        return found.names
+
+    def pinned_outputs(self) -> PinnedOutputs:
+        """What the work tree pins, and which pointers cannot be read."""
+        return pinned_outputs(self.root)
 
     def dataset_path(self, dataset: str) -> Path:
         """The manifest directory of a dataset."""
@@ -132,12 +138,12 @@ class Workspace:
         for problem in finish_rollback(self.root, self.scratch, self.write_tree):
             self.progress.note(f"while finishing a rollback that was cut off: {problem.message}; {problem.hint}")
 
-    def write_tree(self, tree: TreeToWrite, looked: Present | None = None) -> None:
-        """Write the files of a checked-out tree that follows its dataset; `looked` is what lay there just before."""
+    def write_tree(self, tree: TreeToWrite, outlook: TreeOutlook | None = None) -> None:
+        """Write the files of a checked-out tree that follows its dataset; `outlook` is of this command."""
         from datapin.versions.rollback_trees import write_tree  # late: as the store
 
         state = self.cache / "checkout"
-        write_tree(tree, looked, store=self.store, state=state, jobs=self.jobs, progress=self.progress)
+        write_tree(tree, outlook, store=self.store, state=state, jobs=self.jobs, progress=self.progress)
 
     def _relative(self, path: Path) -> str | None:
         normal = Path(os.path.normpath(path))
@@ -150,9 +156,11 @@ class Workspace:
         return name
 
     def _has(self, name: str) -> bool:
-        return has_own_pointer(self.root, name) or name in self.datasets()
+        return has_own_pointer(self.root, name) or name in self.pinned_outputs().names
 
     def _known(self, name: str) -> str:
-        if not has_own_pointer(self.root, name) and name not in (known := self.datasets()):
-            raise UnknownDataset(dataset=name, known=tuple(known))
+        if not has_own_pointer(self.root, name) and name not in (found := self.pinned_outputs()).names:
+            for error in found.unreadable_locks.values():
+                raise error  # it may be the one that pins `name`
+            raise UnknownDataset(dataset=name, known=tuple(found.names))
         return name

@@ -11,9 +11,10 @@ import os
 import posixpath
 import shutil
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from datapin.base.errors import UnknownVersion
+from datapin.base.errors import DatapinError, UnknownVersion
 from datapin.base.files import make_directory, temporary_name
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.dvc_settings import cache_directory, default_remote, remote_names
@@ -22,20 +23,54 @@ from datapin.versions.pointer_file import Pointer, has_summary, read_lock, stage
 from datapin.versions.pointer_text import read_pointer_text
 
 __all__ = [
+    "PinnedOutputs",
     "Pointer",
     "cache_directory",
     "default_remote",
     "find_datasets",
-    "find_outputs",
     "find_pointers",
     "has_own_pointer",
     "is_stage_output",
     "manifest_shards_at",
     "materialise",
     "materialise_pointer",
+    "pinned_outputs",
     "read_dataset_pointer",
     "remote_names",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedOutputs:
+    """The pointers of all datasets, and those of folders of which nobody here can tell whether they are datasets.
+
+    The latter are such whose list of files DVC's cache does not hold. Both sorted by name. `unreadable` says of each
+    file that may pin a dataset and cannot be read, why.
+    """
+
+    datasets: list[Pointer] = field(default_factory=list)
+    unknown: list[Pointer] = field(default_factory=list)
+    unreadable: dict[str, DatapinError] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """Every dataset, sorted; those of pointers that cannot be read too: a pointer lies beside its dataset."""
+        return sorted({pointer.dataset for pointer in self.datasets} | self.unreadable_datasets)
+
+    @property
+    def unreadable_datasets(self) -> set[str]:
+        """The datasets whose own pointer cannot be read."""
+        return {file.removesuffix(".dvc") for file in self.unreadable if file.endswith(".dvc")}
+
+    @property
+    def unreadable_locks(self) -> dict[str, DatapinError]:
+        """The `dvc.lock` files that cannot be read: what they pin is not known."""
+        return {file: error for file, error in self.unreadable.items() if not file.endswith(".dvc")}
+
+    def check(self) -> None:
+        """Raise the error of the first file that cannot be read, if there is one."""
+        for error in self.unreadable.values():
+            raise error
 
 
 def find_datasets(root: Path) -> list[str]:
@@ -50,42 +85,67 @@ def has_own_pointer(root: Path, dataset: str) -> bool:
     """
     file = f"{dataset}.dvc"
     text = _text(root, file, None)
-    if text is None or not has_summary(text):
+    if text is None:
         return False
-    return any(pointer.dataset == dataset for pointer in read_pointer_text(text, file))
+    # Read in any case: a text that was cut off does not say what it pinned.
+    return any(pointer.dataset == dataset for pointer in read_pointer_text(text, file)) and has_summary(text)
 
 
 def find_pointers(root: Path, rev: str | None = None) -> list[Pointer]:
-    """The pointers of all datasets in the work tree, or in the revision `rev`, sorted by dataset."""
-    return find_outputs(root, rev)[0]
+    """The pointers of all datasets in the work tree, or in the revision `rev`, sorted by dataset.
 
-
-def find_outputs(root: Path, rev: str | None = None) -> tuple[list[Pointer], list[Pointer]]:
-    """The pointers of all datasets, and those of folders of which nobody here can tell whether they are datasets.
-
-    The latter are such whose list of files DVC's cache does not hold. Both sorted by name.
+    Raises Refused or BadSettings if one of them cannot be read.
     """
+    found = pinned_outputs(root, rev)
+    found.check()
+    return found.datasets
+
+
+def pinned_outputs(root: Path, rev: str | None = None) -> PinnedOutputs:
+    """What the work tree, or the revision `rev`, pins; a file that cannot be read hides none of the others."""
     cache = DvcCache(root)
-    found, unknown = [], []
+    found = PinnedOutputs()
     for file in files_named(root, "*.dvc", "dvc.lock", rev=rev):
         name = posixpath.basename(file)
         is_pointer = name == "dvc.lock" or (name.endswith(".dvc") and name != ".dvc")
         text = _text(root, file, rev) if is_pointer else None
         if text is None:
             continue
-        if name == "dvc.lock":
-            pointers = read_lock(text, file, _working_folders(root, file, rev))
-        else:
-            pointers = read_pointer_text(text, file) if has_summary(text) or b".dir" in text else []
+        try:
+            pointers = _pointers_in(root, file, text, rev)
+        except DatapinError as error:
+            if name == "dvc.lock" or _may_pin_rows(root, file, text, rev):
+                found.unreadable[file] = error
+            continue
         ours = name != "dvc.lock" and has_summary(text)
         for pointer in pointers:
             if ours or cache.holds_manifest(pointer, in_work_tree=rev is None):
-                found.append(pointer)
+                found.datasets.append(pointer)
             elif cache.find(pointer.md5) is None:
-                unknown.append(pointer)
-    found.sort(key=lambda pointer: pointer.dataset)
-    unknown.sort(key=lambda pointer: pointer.dataset)
-    return found, unknown
+                found.unknown.append(pointer)
+    found.datasets.sort(key=lambda pointer: pointer.dataset)
+    found.unknown.sort(key=lambda pointer: pointer.dataset)
+    return found
+
+
+def _pointers_in(root: Path, file: str, text: bytes, rev: str | None) -> list[Pointer]:
+    if posixpath.basename(file) == "dvc.lock":
+        return read_lock(text, file, _working_folders(root, file, rev))
+    if has_summary(text) or b".dir" in text or (rev is None and _is_beside_manifest(root, file)):
+        return read_pointer_text(text, file)
+    return []
+
+
+def _may_pin_rows(root: Path, file: str, text: bytes, rev: str | None) -> bool:
+    """Whether an unreadable `.dvc` file may be a dataset's: not if a folder with something else lies beside it."""
+    if has_summary(text) or rev is not None:
+        return True
+    return not os.path.lexists(root / file.removesuffix(".dvc")) or _is_beside_manifest(root, file)
+
+
+def _is_beside_manifest(root: Path, file: str) -> bool:
+    """Whether the folder that `file` is named after holds a manifest, as far as names tell."""
+    return (root / file.removesuffix(".dvc") / "part-00000.parquet").is_file()
 
 
 def read_dataset_pointer(root: Path, dataset: str, *, rev: str | None = None) -> Pointer | None:
@@ -99,6 +159,7 @@ def read_dataset_pointer(root: Path, dataset: str, *, rev: str | None = None) ->
         for pointer in read_pointer_text(text, file):
             if pointer.dataset == dataset:
                 return pointer
+    unreadable: DatapinError | None = None
     for lock_file in files_named(root, "dvc.lock", rev=rev):
         if posixpath.basename(lock_file) != "dvc.lock":
             continue
@@ -106,9 +167,16 @@ def read_dataset_pointer(root: Path, dataset: str, *, rev: str | None = None) ->
         # The last part of the path stands in the text as it is; most lock files are thus passed over unparsed.
         if text is None or posixpath.basename(dataset).encode() not in text:
             continue
-        for pointer in read_lock(text, lock_file, _working_folders(root, lock_file, rev)):
+        try:
+            pointers = read_lock(text, lock_file, _working_folders(root, lock_file, rev))
+        except DatapinError as error:
+            unreadable = unreadable or error
+            continue
+        for pointer in pointers:
             if pointer.dataset == dataset:
                 return pointer
+    if unreadable is not None:
+        raise unreadable
     return None
 
 

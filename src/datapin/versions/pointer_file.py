@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -168,10 +169,13 @@ def has_summary(text: bytes) -> bool:
 
 
 def _ways_out(text: str, file: str) -> str:
-    ways = f"choose a side with `git checkout --ours {file}` or `--theirs`, then run `dvc checkout {file}`"
+    name = shlex.quote(file)
+    if posixpath.basename(file) == "dvc.lock":
+        return f"take a side with `git checkout --ours {name}` or `--theirs`, `git add {name}`, then run `dvc repro`"
+    ways = f"choose a side with `git checkout --ours {name}` or `--theirs`, then run `dvc checkout {name}`"
     is_ours = file.endswith(".dvc") and SUMMARY in text
-    return f"run `datapin resolve {file.removesuffix('.dvc')}`; or {ways}" if is_ours else ways
+    return f"run `datapin resolve {shlex.quote(file.removesuffix('.dvc'))}`; or {ways}" if is_ours else ways
 
 
 def _advice(file: str) -> str:
-    return f"bring it back with `git checkout -- {file}`"
+    return f"bring it back with `git checkout -- {shlex.quote(file)}`"

@@ -7,7 +7,8 @@ import click
 from datapin.base.errors import EXIT_CHECK_FAILED
 from datapin.cli.early import take_walk
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json
+from datapin.cli.render import counted, emit_json, printable
+from datapin.verbs.reports import DatasetStatus, Problem
 from datapin.verbs.status import status
 
 
@@ -24,30 +25,44 @@ def command(datasets: tuple[str, ...], exit_code: bool, remote: bool, as_json: b
     if as_json:
         emit_json(report)
     elif not quiet:
-        if not report.datasets:
+        if not report.datasets and not report.unreadable:
             click.echo("no datasets yet; `datapin add FOLDER --to data/raw` makes one")
         for one in report.datasets:
-            click.echo(f"{one.dataset}  {one.digest or 'manifest not here'}")
-            for title, changes, advice in (
-                ("not added", one.tree, "datapin add"),
-                ("not committed", one.head, "git commit"),
-            ):
-                if changes and changes.any:
-                    click.echo(
-                        f"  {title}: {changes.added} added, {changes.changed} changed, "
-                        f"{changes.removed} removed  ({advice})"
-                    )
-            if one.missing_local:
-                click.echo(f"  not here: {one.missing_local} assets  (datapin fetch)")
-            if one.not_pushed:
-                click.echo(f"  not pushed: {one.not_pushed} assets  (datapin push)")
-            elif one.pushed is False:
-                known = "" if remote else ", as far as is known here"
-                click.echo(f"  not pushed: these rows{known}  (datapin push)")
-            for note in one.notes:
-                click.echo(f"  note: {note}")
+            _print(one, was_asked=remote)
+        for problem in report.unreadable:
+            _print_problem(problem)
     if exit_code and report.differs:
         click.get_current_context().exit(EXIT_CHECK_FAILED)
+
+
+def _print(one: DatasetStatus, *, was_asked: bool) -> None:
+    if one.problem is not None and not one.notes:
+        _print_problem(one.problem)
+        return
+    click.echo(f"{printable(one.dataset)}  {one.digest or 'manifest not here'}")
+    new = "new, " if one.is_new else ""
+    for title, changes, advice, is_shown in (
+        ("not added", one.tree, "datapin add", False),
+        ("not committed", one.head, "git commit", one.is_new),
+    ):
+        if changes and (changes.any or is_shown):
+            counts = f"{changes.added} added, {changes.changed} changed, {changes.removed} removed"
+            click.echo(f"  {title}: {new if is_shown else ''}{counts}  ({advice})")
+    if one.missing_local:
+        click.echo(f"  not here: {counted(one.missing_local, 'asset')}  (datapin fetch)")
+    if one.not_pushed:
+        click.echo(f"  not pushed: {counted(one.not_pushed, 'asset')}  (datapin push)")
+    elif one.pushed is False:
+        known = "" if was_asked else ", as far as is known here"
+        click.echo(f"  not pushed: these rows{known}  (datapin push)")
+    for note in one.notes:
+        click.echo(f"  note: {printable(note)}")
+
+
+def _print_problem(problem: Problem) -> None:
+    click.echo(f"{printable(problem.where)}  error: {printable(problem.message)}")
+    if problem.hint:
+        click.echo(f"  hint: {printable(problem.hint)}")
 
 
 def _ask_remote(datasets: tuple[str, ...], *, quiet: bool) -> None:

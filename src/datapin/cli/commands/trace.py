@@ -8,7 +8,7 @@ import click
 
 from datapin.cli.graph_formats import FORMATS, dot, mermaid, text
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json
+from datapin.cli.render import emit_json, printable
 from datapin.verbs.trace import trace
 
 
@@ -28,3 +28,5 @@ def command(selector: str, with_rows: bool, form: str | None, as_json: bool, qui
         emit_json(dataclasses.asdict(report))
     else:
         click.echo({"text": text, "mermaid": mermaid, "dot": dot}[form](report))
+        for line in report.unread:
+            click.echo(f"not looked at: {printable(line)}", err=True)

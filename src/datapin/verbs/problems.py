@@ -1,0 +1,34 @@
+"""Why one dataset cannot be read, with what helps: the others still can."""
+
+from __future__ import annotations
+
+import shlex
+
+from datapin.base.errors import BadKeys, BadRows, DamagedManifest, DatapinError
+from datapin.verbs.reports import Problem
+from datapin.verbs.workspace import Workspace
+from datapin.versions.held_manifests import HeldManifests
+from datapin.versions.pointer import Pointer
+
+
+def dataset_problem(workspace: Workspace, dataset: str, pointer: Pointer | None, error: DatapinError) -> Problem:
+    """What to say of a dataset of the work tree whose pointer or manifest raised `error`."""
+    hint = error.hint
+    if isinstance(error, DamagedManifest | BadKeys | BadRows) and pointer is not None:
+        hint = _way_back(workspace, dataset, pointer)
+    return Problem(dataset, error.kind, error.message, hint)
+
+
+def _way_back(workspace: Workspace, dataset: str, pointer: Pointer) -> str:
+    is_stage = pointer.stage is not None
+    name, target = shlex.quote(dataset), shlex.quote(dataset if is_stage else pointer.file)
+    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    if here != pointer.md5:
+        ways = f"`dvc checkout --force {target}`, or `dvc pull --force {target}` if the cache lost them"
+        return f"bring the pinned rows back with {ways}"
+    if is_stage:
+        return f"these are the rows that {pointer.file} pins: `dvc repro --force {name}` makes them again"
+    return (
+        f"these are the rows that {pointer.file} pins: take another version of `datapin log {name}` with "
+        f"`git checkout COMMIT -- {target}`, then `dvc checkout --force {target}`"
+    )
