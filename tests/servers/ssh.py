@@ -1,7 +1,8 @@
 """A real SFTP server as a process of its own, below one folder; it can be told to lose a connection.
 
 A file `drop-before-<operation>` or `drop-after-<operation>` in its folder of orders cuts the connection at the next
-such operation, once: the server removes the file as it obeys. Operations: `read`, `write`, `rename`.
+such operation, once: the server removes the file as it obeys. Operations: `read`, `write`, `rename`. If the order is
+not empty, its first line is a path to which the server writes the other lines first, as somebody else might.
 """
 
 from __future__ import annotations
@@ -35,10 +36,13 @@ class SshServer:
         """Of `path`, as DVC writes it."""
         return f"ssh://{USER}@127.0.0.1:{self.port}/{path}"
 
-    def drop(self, when: str) -> Path:
-        """Have it lose the connection at the next such moment, `before-write` for one; the order, gone once obeyed."""
+    def drop(self, when: str, *, place: Path | None = None, theirs: bytes = b"") -> Path:
+        """Have it lose the connection at the next such moment, `before-write` for one; the order, gone once obeyed.
+
+        If there is a `place`, somebody else has put `theirs` there before the client hears of the loss.
+        """
         order = self.orders / f"drop-{when}"
-        order.touch()
+        order.write_bytes(b"" if place is None else os.fsencode(place) + b"\n" + theirs)
         return order
 
 
@@ -89,10 +93,14 @@ class _Files(asyncssh.SFTPServer):
         self._obey("after-rename")
 
     def _obey(self, moment: str) -> None:
+        order = self.orders / f"drop-{moment}"
         try:
-            (self.orders / f"drop-{moment}").unlink()
+            place, _, theirs = order.read_bytes().partition(b"\n")
         except FileNotFoundError:
             return
+        order.unlink()
+        if place:
+            Path(os.fsdecode(place)).write_bytes(theirs)
         self.channel.get_connection().abort()
         raise asyncssh.SFTPConnectionLost("as ordered")
 
