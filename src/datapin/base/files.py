@@ -10,7 +10,6 @@ import errno
 import fcntl
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ _STALE_AFTER_S = 24 * 3600.0
 
 def temporary_name() -> str:
     """A new name for a file that is not published yet: pid and random, so that two processes never share one."""
-    return f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}"
+    return f"{TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
 
 
 def fsync_directory(directory: Path | str) -> None:

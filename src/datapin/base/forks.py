@@ -20,3 +20,11 @@ def fork_quietly() -> int:
 def core_count() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_all(number: int) -> bytes:
+    """Everything that comes through the pipe until it is closed."""
+    parts = []
+    while part := os.read(number, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)

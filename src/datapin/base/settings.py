@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from annotated_types import Ge, Le, MinLen
-
 from datapin.base.errors import BadSettings
 
 if TYPE_CHECKING:
+    from annotated_types import Ge, Le, MinLen
     from pydantic import ValidationError
 
 FOLDER = ".datapin"
@@ -74,7 +73,9 @@ def read_settings(root: Path) -> Settings:
 
 
 def _checked(values: dict[str, Any]) -> Settings:
-    # Imported here: 80 ms that a repository with the default settings does not pay at every command.
+    # Imported here: 80 ms that a repository with the default settings does not pay at every command. Pydantic looks up
+    # the names in the annotations above among these.
+    from annotated_types import Ge, Le, MinLen  # noqa: F401
     from pydantic import TypeAdapter, ValidationError
 
     try:

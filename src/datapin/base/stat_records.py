@@ -1,14 +1,10 @@
 """A file of (key, stat, asset id) records: it says which files of a tree need not be read again.
 
-Layout, little-endian: magic, count u64, bytes of keys u64, settled_before_ns i64, bytes of stamp u64, SHA-256 of all
-that follows and of the four numbers; then key ends int64 [n], stats int64 [n, 4], ids uint8 [n, 32], keys, stamp.
-The file is a cache: whatever is wrong with it, it counts as empty.
+Its layout is that of base.stat_layout. The file is a cache: whatever is wrong with it, it counts as empty.
 """
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,12 +16,10 @@ import pyarrow.compute as pc
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix
 from datapin.base.ids import RAW_ID_BYTES
+from datapin.base.stat_layout import joined, read_sections
 
 StatMatrix = npt.NDArray[np.int64]  # [n, 4]: size, mtime_ns, ctime_ns, inode
 
-_MAGIC = b"DPSTAT1\n"
-_NUMBERS = struct.Struct("<QQqQ")
-_HEADER_BYTES = len(_MAGIC) + _NUMBERS.size + 32
 _MTIME, _CTIME = 1, 2
 _SECOND_NS = 1_000_000_000
 _WHOLE_SECONDS_MARGIN_NS = 2 * _SECOND_NS  # FAT counts in steps of two seconds, old ext3 and HFS+ of one
@@ -33,13 +27,14 @@ _WHOLE_SECONDS_MARGIN_NS = 2 * _SECOND_NS  # FAT counts in steps of two seconds,
 
 @dataclass(frozen=True, slots=True)
 class StatRecords:
-    """Records sorted as their writer gave them. `stamp` is the writer's own note."""
+    """Records sorted as their writer gave them. `stamp` is the writer's own note, `checksum` that of the file read."""
 
     keys: pa.StringArray
     stats: StatMatrix
     ids: IdMatrix
     settled_before_ns: int
     stamp: str = ""
+    checksum: bytes = b""
 
     @classmethod
     def empty(cls) -> StatRecords:
@@ -97,29 +92,20 @@ class StatRecords:
 
 def read_stat_records(path: Path) -> StatRecords:
     """The records in `path`; none if it is absent, cut off, changed or of another version."""
-    try:
-        data = path.read_bytes()
-    except OSError:
+    sections = read_sections(path)
+    if sections is None or not sections.is_whole():
         return StatRecords.empty()
-    if len(data) < _HEADER_BYTES or not data.startswith(_MAGIC):
-        return StatRecords.empty()
-    numbers = data[len(_MAGIC) : len(_MAGIC) + _NUMBERS.size]
-    count, key_bytes, settled_before_ns, stamp_bytes = _NUMBERS.unpack(numbers)
-    body = memoryview(data)[_HEADER_BYTES:]
-    if len(body) != count * (8 + 32 + RAW_ID_BYTES) + key_bytes + stamp_bytes:
-        return StatRecords.empty()
-    if _checksum(numbers, body) != data[len(_MAGIC) + _NUMBERS.size : _HEADER_BYTES]:
-        return StatRecords.empty()
-    at = np.cumsum([0, count * 8, count * 32, count * RAW_ID_BYTES, key_bytes])
-    ends = np.frombuffer(body[at[0] : at[1]], "<i8")
+    count = sections.heading.count
     offsets = np.zeros(count + 1, np.int32)
-    offsets[1:] = ends
+    offsets[1:] = np.frombuffer(sections.key_ends, "<i8")
+    keys = pa.py_buffer(sections.keys)
     return StatRecords(
-        keys=pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(body[at[3] : at[4]])),
-        stats=np.frombuffer(body[at[1] : at[2]], "<i8").reshape(-1, 4),
-        ids=np.frombuffer(body[at[2] : at[3]], np.uint8).reshape(-1, RAW_ID_BYTES),
-        settled_before_ns=settled_before_ns,
-        stamp=bytes(body[at[4] :]).decode("utf-8"),
+        keys=pa.StringArray.from_buffers(count, pa.py_buffer(offsets), keys),
+        stats=np.frombuffer(sections.stats, "<i8").reshape(-1, 4),
+        ids=np.frombuffer(sections.ids, np.uint8).reshape(-1, RAW_ID_BYTES),
+        settled_before_ns=sections.heading.settled_before_ns,
+        stamp=bytes(sections.stamp).decode("utf-8"),
+        checksum=sections.heading.checksum,
     )
 
 
@@ -132,22 +118,18 @@ def write_stat_records(path: Path, records: StatRecords) -> None:
     else:
         offsets = np.zeros(1, np.int32)
     first, last = int(offsets[0]), int(offsets[-1])
-    stamp = records.stamp.encode("utf-8")
-    body = b"".join(
-        [
-            (offsets[1:].astype("<i8") - first).tobytes(),
-            records.stats.astype("<i8", copy=False).tobytes(),
-            records.ids.tobytes(),
-            bytes(keys.buffers()[2])[first:last] if last > first else b"",
-            stamp,
-        ]
-    )
-    numbers = _NUMBERS.pack(count, last - first, records.settled_before_ns, len(stamp))
+    parts = [
+        (offsets[1:].astype("<i8") - first).data,
+        np.ascontiguousarray(records.stats, "<i8").data,
+        np.ascontiguousarray(records.ids).data,
+        memoryview(keys.buffers()[2])[first:last] if last > first else memoryview(b""),
+        memoryview(records.stamp.encode("utf-8")),
+    ]
+    data = joined(records.settled_before_ns, count, [_as_bytes(part) for part in parts])
     make_directory(path.parent)
-    publish_bytes(path, b"".join([_MAGIC, numbers, _checksum(numbers, body), body]), failpoint="base.stat_records")
+    publish_bytes(path, data, failpoint="base.stat_records")
 
 
-def _checksum(numbers: bytes, body: bytes | memoryview) -> bytes:
-    checksum = hashlib.sha256(numbers)
-    checksum.update(body)
-    return checksum.digest()
+def _as_bytes(part: memoryview) -> memoryview:
+    # A view with a zero in its shape cannot be cast.
+    return part.cast("B") if part.nbytes else memoryview(b"")

@@ -62,4 +62,6 @@ def terminal_progress(*, quiet: bool) -> Progress:
     """
     if quiet:
         return SILENT
+    if not sys.stderr:  # closed by the caller
+        return SILENT
     return _Terminal() if sys.stderr.isatty() or os.environ.get("DVC_IGNORE_ISATTY") else _Notes()

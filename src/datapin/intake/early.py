@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.files import write_all
-from datapin.base.forks import fork_quietly
-from datapin.intake.walkers import RawHarvest, encoded_harvests_below, read_all
+from datapin.base.forks import fork_quietly, read_all
+from datapin.intake.walkers import RawHarvest, encoded_harvests_below
 
 _LENGTH = struct.Struct("<Q")
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from datapin.base.files import write_all
-from datapin.base.forks import core_count, fork_quietly
+from datapin.base.forks import core_count, fork_quietly, read_all
 
 SKIPPED_FOLDERS = frozenset({b".git", b".dvc", b".datapin"})
 SKIPPED_FILES = frozenset(
@@ -269,14 +269,6 @@ def _walk_and_exit(
         code = 0
     finally:
         os._exit(code)
-
-
-def read_all(number: int) -> bytes:
-    """Everything that comes through the pipe until it is closed."""
-    parts = []
-    while part := os.read(number, 1 << 20):
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _problem(path: bytes, what: str) -> bytes:

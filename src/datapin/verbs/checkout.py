@@ -16,8 +16,8 @@ from datapin.verbs.selector import select
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport, checkout_files
 from datapin.versions.checkout_layout import columns_of, lay_out
+from datapin.versions.checkout_places import register_tree
 from datapin.versions.checkout_state import Arrangement, arrangement_of
-from datapin.versions.rollback_trees import register_tree
 
 
 def checkout(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datapin.base.errors import DatapinError
 from datapin.verbs.checkout import checkout
 from datapin.verbs.workspace import Workspace
-from datapin.versions.rollback_trees import trees_of
+from datapin.versions.checkout_places import trees_of
 
 
 def follow_trees(workspace: Workspace, datasets: Sequence[str]) -> None:

@@ -12,11 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-import pyarrow as pa
-
 from datapin.base import failpoints
 from datapin.base.errors import StorageFailed, Usage, listed
-from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.diff import Changes
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.presence import ensure_here
@@ -25,13 +22,15 @@ from datapin.verbs.rollback_goals import Goals, OutGoal, goals_of_all, named_goa
 from datapin.verbs.rollback_rows import ReadyDataset, absent_assets, count, make_sure_of_assets, ready
 from datapin.verbs.rollback_unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
 from datapin.verbs.workspace import Workspace
+from datapin.versions.checkout_early import StartedLook
+from datapin.versions.checkout_places import FollowingTree, trees_of
 from datapin.versions.checkout_state import arrangement_of
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.dvc_settings import dvc_settings
 from datapin.versions.rollback_journal import RollbackPlan, TreeToWrite, commit_rollback
 from datapin.versions.rollback_outs import PinnedOut, differs, files_of
 from datapin.versions.rollback_staging import Staging
-from datapin.versions.rollback_trees import FollowingTree, TreeOutlook, look_at_tree, trees_of
+from datapin.versions.rollback_trees import TreeOutlook, look_at_tree
 from datapin.versions.tracking_git import changed_files, ignoring_patterns
 
 
@@ -79,13 +78,14 @@ def rollback(
     pin: bool = False,
     force: bool = False,
     lazy: bool = False,
+    started: Sequence[StartedLook] = (),
 ) -> RollbackReport:
     """Bring the named datasets back as `version`, what follows `@` in a selector, has them; `every`: all that DVC pins.
 
-    All assets are here then; `lazy` leaves those on the remote that are not here now. Raises UnknownDataset,
-    UnknownVersion, UnsavedRows (unless `force`, which keeps copies), Refused for a stage's output (unless `pin`),
-    ManifestMissing, OutputMissing, AssetsMissing, RemoteUnreachable, DamagedManifest, StorageFailed; nothing has
-    changed then.
+    All assets are here then; `lazy` leaves those on the remote that are not here now. `started` are looks at folders
+    that follow a dataset, begun when the command was. Raises UnknownDataset, UnknownVersion, UnsavedRows (unless
+    `force`, which keeps copies), Refused for a stage's output (unless `pin`), ManifestMissing, OutputMissing,
+    AssetsMissing, RemoteUnreachable, DamagedManifest, StorageFailed; nothing has changed then.
     """
     if every == bool(names):
         raise Usage("name the datasets to roll back, or --all", "for example `datapin rollback data/raw --to v1`")
@@ -96,7 +96,9 @@ def rollback(
         return goals_of_all(workspace, version) if every else named_goals(workspace, names, version, pin=pin)
 
     goals = find()
-    how = _How(version, force=force, dry_run=dry_run, lazy=lazy)
+    # With `force`, what a look sees decides of what a copy is kept: it must be as new as can be.
+    looks = {} if force else {look.target: look for look in started}
+    how = _How(version, force=force, dry_run=dry_run, lazy=lazy, started=looks)
     if dry_run:
         return _Rollback(workspace, goals, how).run()
     with ExitStack() as locks:
@@ -114,14 +116,14 @@ class _How:
     force: bool
     dry_run: bool
     lazy: bool
+    started: dict[str, StartedLook]  # by target
 
 
 @dataclass(frozen=True, slots=True)
 class _MovingTree:
-    """A checked-out tree and the rows whose files it will hold."""
+    """A checked-out tree, and the files that it will hold."""
 
     tree: FollowingTree
-    rows: pa.Table
     outlook: TreeOutlook
 
 
@@ -144,12 +146,14 @@ class _Rollback:
         bring_goals(workspace, goals, wanted_outs, how.version)
         datasets = [ready(workspace, one) for one in goals.datasets]
         moving = [one for one in datasets if not one.is_there]
-        trees = [tree for one in moving for tree in self._trees(one)]
-        unsaved = [*self._unsaved(datasets, outs, texts), *self._edited(trees)]
-        if unsaved and not how.force:
-            refuse_or_keep(workspace, unsaved, force=False)
+        unsaved = self._unsaved(datasets, outs, texts)
         counts = [count(one) for one in datasets]
         absent = [(one.goal.dataset, assets) for one in moving if len((assets := absent_assets(workspace, one)).ids)]
+        # After what can be known without them: the looks that were started at the folders are under way.
+        trees = [tree for one in moving for tree in self._trees(one)]
+        unsaved += self._edited(trees)
+        if unsaved and not how.force:
+            refuse_or_keep(workspace, unsaved, force=False)
         kept: list[str] = []
         is_staged = str(dvc_settings(self._root).get("core", {}).get("autostage", False)).lower() == "true"
         if not how.dry_run:
@@ -197,7 +201,8 @@ class _Rollback:
         for tree in trees_of(self._state, dataset.goal.dataset):
             layout = arrangement_of(self._state, Path(tree.target)).layout
             rows = files_of_rows(dataset.after, tree.where, layout, name=f"the files in {tree.target}")
-            found.append(_MovingTree(tree, rows, look_at_tree(rows, Path(tree.target), self._state)))
+            started = self._how.started.get(tree.target)
+            found.append(_MovingTree(tree, look_at_tree(rows, Path(tree.target), self._state, started)))
         return found
 
     def _edited(self, trees: Sequence[_MovingTree]) -> list[Unsaved]:
@@ -215,9 +220,9 @@ class _Rollback:
     def _bring_files(self, moving: _MovingTree) -> None:
         """Assets of the tree, and room for them: what can fail must fail before the journal stands."""
         if self._how.lazy:  # else all assets of the version are here
-            ids = ids_from_hex(moving.rows["asset_id"])
+            wanted = moving.outlook.look.wanted
             what = f"files of {moving.tree.dataset} in {moving.tree.target}"
-            ensure_here(self._workspace, ids, what=what, keys=moving.rows["key"].combine_chunks())
+            ensure_here(self._workspace, wanted.ids, what=what, keys=wanted.keys)
         place = os.statvfs(moving.tree.target)
         free = place.f_bavail * place.f_frsize
         if moving.outlook.new_bytes > free:
@@ -243,7 +248,7 @@ class _Rollback:
             with _storage_errors(self._root):
                 self._stage(staging, moving, outs, texts)
                 to_write = [
-                    TreeToWrite(one.tree.target, str(staging.add_rows(one.rows)), bool(one.outlook.edited))
+                    TreeToWrite(one.tree.target, str(staging.add_rows(one.outlook.rows)), bool(one.outlook.edited))
                     for one in trees
                 ]
             plan = RollbackPlan(
@@ -253,10 +258,10 @@ class _Rollback:
                 to_stage=tuple(sorted(texts)) if is_staged else (),
             )
             failpoints.hit("rollback.all-staged")
-            looked = {one.tree.target: one.outlook.present for one in trees}
+            outlooks = {one.tree.target: one.outlook for one in trees}
 
             def write_tree(tree: TreeToWrite) -> None:
-                self._workspace.write_tree(tree, looked.get(tree.target))
+                self._workspace.write_tree(tree, outlooks.get(tree.target))
 
             commit_rollback(self._root, self._workspace.scratch, plan, write_tree)
             is_committed = True

@@ -20,7 +20,7 @@ from datapin.versions.rollback_journal import TreeToWrite, finish_rollback, is_r
 
 if TYPE_CHECKING:
     from datapin.store.store import Store
-    from datapin.versions.checkout_survey import Present
+    from datapin.versions.rollback_trees import TreeOutlook
 
 
 @dataclass(frozen=True)
@@ -138,12 +138,12 @@ class Workspace:
         for problem in finish_rollback(self.root, self.scratch, self.write_tree):
             self.progress.note(f"while finishing a rollback that was cut off: {problem.message}; {problem.hint}")
 
-    def write_tree(self, tree: TreeToWrite, looked: Present | None = None) -> None:
-        """Write the files of a checked-out tree that follows its dataset; `looked` is what lay there just before."""
+    def write_tree(self, tree: TreeToWrite, outlook: TreeOutlook | None = None) -> None:
+        """Write the files of a checked-out tree that follows its dataset; `outlook` is of this command."""
         from datapin.versions.rollback_trees import write_tree  # late: as the store
 
         state = self.cache / "checkout"
-        write_tree(tree, looked, store=self.store, state=state, jobs=self.jobs, progress=self.progress)
+        write_tree(tree, outlook, store=self.store, state=state, jobs=self.jobs, progress=self.progress)
 
     def _relative(self, path: Path) -> str | None:
         normal = Path(os.path.normpath(path))

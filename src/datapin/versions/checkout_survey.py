@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from datapin.base.id_columns import IdMatrix
 from datapin.base.stat_records import StatMatrix
+from datapin.versions.checkout_early import StartedLook
 from datapin.versions.checkout_state import TICK_NS, CheckoutState
 from datapin.versions.safe_tree import Obstructed, SafeTree, kind_name
 
@@ -58,16 +59,26 @@ class _Folder:
     places: list[int]
 
 
-def survey(tree: SafeTree, known: CheckoutState, wanted: pa.StringArray, *, force: bool) -> Present:
+def survey(
+    tree: SafeTree,
+    known: CheckoutState,
+    wanted: pa.StringArray,
+    *,
+    force: bool,
+    started: StartedLook | None = None,
+) -> Present:
     """Look at every wanted and every recorded key; files whose stats the records do not vouch for are hashed.
 
-    With `force`, a link or pipe in the place of a wanted file counts as nothing: the file will replace it. Temporary
-    files that a cut-off checkout left are removed on the way. Raises OSError.
+    What a look at this folder that was `started` before has seen as it was recorded is not looked at again. With
+    `force`, a link or pipe in the place of a wanted file counts as nothing: the file will replace it. Temporary files
+    that a cut-off checkout left are removed on the way. Raises OSError.
     """
     started_ns = time.time_ns()
     keys, position = _keys_to_look_for(known, wanted)
+    was_seen = _seen_before(known, position, started)
+    rest = np.flatnonzero(~was_seen)
     found = _Gathering()
-    for folder in _by_folder(keys):
+    for folder in _by_folder(keys.take(pa.array(rest)), rest):
         try:
             there = tree.names(folder.path)
         except Obstructed as obstacle:
@@ -80,8 +91,10 @@ def survey(tree: SafeTree, known: CheckoutState, wanted: pa.StringArray, *, forc
     for place, seen in found.others:
         if place < len(wanted) and (stat.S_ISDIR(seen.st_mode) or not force):
             found.blocked[keys[place].as_py()] = kind_name(seen)
-    places = np.array(found.places, np.int64)
-    stats = np.array(found.stats, np.int64).reshape(-1, 4)
+    seen_places, found_places = np.flatnonzero(was_seen), np.array(found.places, np.int64)
+    places = np.concatenate([seen_places, found_places])
+    found_stats = np.array(found.stats, np.int64).reshape(-1, 4)
+    stats = np.concatenate([known.records.stats[position[seen_places]], found_stats])
     is_known, ids = known.records.match_at(position[places], stats)
     keys = keys.take(pa.array(places))
     _hash(tree, keys, np.flatnonzero(~is_known), ids)
@@ -124,8 +137,20 @@ def _keys_to_look_for(known: CheckoutState, wanted: pa.StringArray) -> tuple[pa.
     return keys, np.concatenate([position, others, np.full(unrecorded, -1, np.int64)])
 
 
-def _by_folder(keys: pa.StringArray) -> Iterator[_Folder]:
-    """Everything to look at by folder, in the order of keys."""
+def _seen_before(known: CheckoutState, position: _Places, started: StartedLook | None) -> npt.NDArray[np.bool_]:
+    """Which keys need no look, as their record's file was seen unchanged since this command began.
+
+    Its record counts as much as for a file that is looked at now: it is settled, or the file is hashed.
+    """
+    if started is None or known.was_cut_off or (flags := started.unchanged(known.records.checksum)) is None:
+        return np.zeros(len(position), np.bool_)
+    was_seen = np.frombuffer(flags, np.bool_)
+    result: npt.NDArray[np.bool_] = (position >= 0) & was_seen[np.maximum(position, 0)]
+    return result
+
+
+def _by_folder(keys: pa.StringArray, all_places: _Places) -> Iterator[_Folder]:
+    """Everything to look at by folder, in the order of keys; `all_places` are the keys' own."""
     if not len(keys):
         return
     parts = pc.split_pattern(keys, "/", max_splits=1, reverse=True)
@@ -136,7 +161,7 @@ def _by_folder(keys: pa.StringArray) -> Iterator[_Folder]:
     numbers = folders.indices.to_numpy()
     order = np.argsort(numbers, kind="stable")
     cuts = np.cumsum(np.bincount(numbers, minlength=len(folders.dictionary))).tolist()
-    sorted_names, places = names.take(pa.array(order)).to_pylist(), order.tolist()
+    sorted_names, places = names.take(pa.array(order)).to_pylist(), all_places[order].tolist()
     for path, first, last in zip(folders.dictionary.to_pylist(), [0, *cuts[:-1]], cuts, strict=True):
         yield _Folder(path, sorted_names[first:last], places[first:last])
 

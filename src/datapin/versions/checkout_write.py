@@ -1,11 +1,12 @@
-"""Writes the files of a checkout in threads: nearly all of its time is the kernel's, which makes files side by side."""
+"""Writes and removes the files of a checkout in threads: nearly all of its time is the kernel's, or the disk's."""
 
 from __future__ import annotations
 
 import os
+import posixpath
 import threading
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from dataclasses import dataclass
@@ -46,6 +47,14 @@ class NewFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class OldFiles:
+    """Keys of files to remove; `are_in_the_way` if one may lie where a new file or its folder will."""
+
+    keys: Sequence[str]
+    are_in_the_way: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Written:
     """Of every file its stat, and whether it is a link."""
 
@@ -53,30 +62,63 @@ class Written:
     is_linked: npt.NDArray[np.bool_]
 
 
-def write_files(tree: SafeTree, files: NewFiles, *, jobs: int, progress: Progress) -> Written:
-    """Write every file. Bytes are hashed before a file gets its name; what cannot be linked is copied.
+def write_files(tree: SafeTree, files: NewFiles, old: OldFiles, *, jobs: int, progress: Progress) -> Written:
+    """Write every new file and remove every old one, with the folders that are empty then.
 
-    The first error ends all threads after their batch. Raises Obstructed, DamagedAsset, OSError.
+    Bytes are hashed before a file gets its name; what cannot be linked is copied. The first error ends all threads
+    after their batch. Raises Obstructed, DamagedAsset, OSError.
     """
     stats = np.empty((len(files.keys), 4), np.int64)
     runs = list(_cut_runs(files.keys, files.sizes))
+    stop = threading.Event()
+    are_threads_worth_it = jobs > 1 and len(runs) > 1
+    if old.are_in_the_way or not are_threads_worth_it:
+        _remove(tree, old.keys, frozenset(), stop)
     with progress.bar("writing files", len(files.keys), "file") as bar:
-        if jobs < 2 or len(runs) < 2:
-            writing = _Writing(files, bar, threading.Event())
+        writing = _Writing(files, bar, stop)
+        if not are_threads_worth_it:
             for first, last in runs:
                 stats[first:last] = writing.write(tree, first, last)
             return Written(stats, writing.is_linked)
-        stop = threading.Event()
-        writing = _Writing(files, bar, stop)
-        with ThreadPoolExecutor(max_workers=jobs) as threads:
+        # One thread more: unlink waits for the disk, which is told of the blocks that are free.
+        with ThreadPoolExecutor(max_workers=jobs + 1) as threads:
             try:
+                removal = threads.submit(_remove_beside, tree, () if old.are_in_the_way else old.keys, files.keys, stop)
                 places = {threads.submit(writing.write_beside, tree, first, last): first for first, last in runs}
                 for future in as_completed(places):
                     written = future.result()
                     stats[places[future] : places[future] + len(written)] = written
+                removal.result()
             finally:
                 stop.set()
     return Written(stats, writing.is_linked)
+
+
+def _remove_beside(tree: SafeTree, keys: Sequence[str], written: Sequence[str], stop: threading.Event) -> None:
+    """Remove files while others are written: a folder that those need is left, it will not be empty."""
+    needed: set[str] = set()
+    for key in written:
+        folder = posixpath.dirname(key)
+        while folder and folder not in needed:
+            needed.add(folder)
+            folder = posixpath.dirname(folder)
+    with closing(tree.twin()) as own:
+        _remove(own, keys, needed, stop)
+
+
+def _remove(tree: SafeTree, keys: Sequence[str], needed: Set[str], stop: threading.Event) -> None:
+    """Remove files, and the folders that are empty then and not `needed`."""
+    folders: set[str] = set()
+    for key in keys:
+        if stop.is_set():
+            return
+        folder, _, name = key.rpartition("/")
+        tree.remove(folder, name)
+        failpoints.hit("checkout.file.removed")
+        folders.add(folder)
+    for folder in sorted(folders, reverse=True):
+        while folder and folder not in needed and tree.remove_if_empty(folder):
+            folder = posixpath.dirname(folder)
 
 
 class _Writing:

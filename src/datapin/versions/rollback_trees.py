@@ -1,96 +1,73 @@
-"""Checked-out trees that follow their dataset: which there are, what was edited in one, and its files written anew."""
+"""Checked-out trees that follow their dataset: what was edited in one, and its files written anew."""
 
 from __future__ import annotations
 
-import json
-import os
-from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datapin.base.errors import Refused, listed
-from datapin.base.files import make_directory, publish_bytes
-from datapin.base.id_columns import ids_from_hex
 from datapin.base.progress import Progress
 from datapin.store.store import Store
-from datapin.versions.checkout import checkout_files, plan_checkout, written_before
+from datapin.versions.checkout import checkout_files
+from datapin.versions.checkout_early import StartedLook
+from datapin.versions.checkout_plan import Look, WantedFiles, look
 from datapin.versions.checkout_state import CheckoutState
-from datapin.versions.checkout_survey import Present, holds_only, survey
+from datapin.versions.checkout_survey import holds_only
 from datapin.versions.rollback_journal import TreeToWrite
 from datapin.versions.safe_tree import SafeTree
-
-_REGISTER = "trees.json"
-
-
-@dataclass(frozen=True, slots=True)
-class FollowingTree:
-    """A folder into which the work tree's version of `dataset` was checked out, or its rows that match `where`."""
-
-    target: str  # absolute
-    dataset: str
-    where: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class TreeOutlook:
-    """What a checkout would do: `edited` are files that it would replace or take away and that no checkout wrote."""
+    """A tree and the files of `rows` (key, asset_id, size) that it will hold; `new_bytes` of them are to be written."""
 
-    edited: list[str]
+    rows: pa.Table
+    look: Look
     new_bytes: int
-    present: Present  # what lies there
+
+    @property
+    def edited(self) -> list[str]:
+        """Files that a checkout would replace or take away and that no checkout wrote."""
+        return self.look.plan.edited
 
 
-def register_tree(state: Path, target: Path, dataset: str, where: str | None, *, is_following: bool) -> None:
-    """Note what was checked out into `target`; a tree of a fixed version (`is_following` False) follows nothing.
+def look_at_tree(rows: pa.Table, target: Path, state: Path, started: StartedLook | None = None) -> TreeOutlook:
+    """What writing the files of `rows` into the folder `target` would do; `started` may have begun to look.
 
-    `state` is where checkouts keep what they wrote. A note that is lost costs a `datapin checkout` by hand.
+    Raises Refused if something else lies in the way, BadKeys, BadRows.
     """
-    place = os.path.realpath(target)
-    others = [tree for tree in _registered(state) if tree.target != place]
-    trees = [*others, FollowingTree(place, dataset, where)] if is_following else others
-    if trees != _registered(state):
-        make_directory(state)
-        publish_bytes(state / _REGISTER, json.dumps([asdict(tree) for tree in trees]).encode())
-
-
-def trees_of(state: Path, dataset: str) -> list[FollowingTree]:
-    """The folders that follow `dataset` and are still there."""
-    return [tree for tree in _registered(state) if tree.dataset == dataset and os.path.isdir(tree.target)]
-
-
-def look_at_tree(rows: pa.Table, target: Path, state: Path) -> TreeOutlook:
-    """What writing the files of `rows` (key, asset_id, size) into the folder `target` would do.
-
-    Raises Refused if something else lies in the way.
-    """
-    keys = rows["key"].cast(pa.string()).combine_chunks()
+    wanted = WantedFiles.of_table(rows, where=str(target))
     with CheckoutState.hold(state, target) as known, closing(SafeTree(target)) as tree:
-        present = survey(tree, known, keys, force=False)
-        ids = ids_from_hex(rows["asset_id"])
-        plan = plan_checkout(ids, present, written_before(known, present, ids), force=False)
-        going = set(plan.removals)
+        looked = look(tree, known, wanted, force=False, started=started)
+        going = set(looked.plan.removals)
         in_the_way = [
             f"{path} is {what}"
-            for path, what in sorted(present.blocked.items())
+            for path, what in sorted(looked.present.blocked.items())
             if path not in going and not (what == "a folder" and holds_only(tree, path, going))
         ]
     if in_the_way:
         what = f"{target}: {len(in_the_way)} thing(s) in the way: {listed(in_the_way, 5)}"
         raise Refused(what, "move them away and run the command again")
-    return TreeOutlook(plan.edited, int(rows["size"].to_numpy()[plan.writes].sum()), present)
+    return TreeOutlook(rows, looked, int(rows["size"].to_numpy()[looked.plan.writes].sum()))
 
 
 def write_tree(
-    tree: TreeToWrite, looked: Present | None, *, store: Store, state: Path, jobs: int, progress: Progress
+    tree: TreeToWrite, outlook: TreeOutlook | None, *, store: Store, state: Path, jobs: int, progress: Progress
 ) -> None:
-    """Make the folder hold the files of its rows; `looked` as in `checkout_files`. Raises as that."""
-    rows = Path(tree.rows)
-    if not rows.is_file():
+    """Make the folder hold the files of its rows, which are those of the `outlook` if there is one.
+
+    Raises as checkout_files.
+    """
+    if outlook is not None:
+        table, looked = outlook.rows, outlook.look
+    elif (rows := Path(tree.rows)).is_file():
+        table, looked = pq.read_table(rows), None
+    else:
         raise Refused(f"{tree.target}: the rows to write are gone", f"run `datapin checkout` into {tree.target}")
-    table = pq.read_table(rows)
     checkout_files(
         table,
         Path(tree.target),
@@ -101,12 +78,3 @@ def write_tree(
         force=tree.force,
         looked=looked,
     )
-
-
-def _registered(state: Path) -> list[FollowingTree]:
-    with suppress(OSError, ValueError, TypeError, KeyError):
-        return [
-            FollowingTree(str(one["target"]), str(one["dataset"]), one["where"])
-            for one in json.loads((state / _REGISTER).read_bytes())
-        ]
-    return []

@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -47,7 +46,7 @@ class SafeTree:
         self._numbers: list[int] = []
         self._current: str | None = None
         # Random once and then counted: drawing a name per file costs a tenth of writing it.
-        self._drawn = secrets.randbits(64)
+        self._drawn = int.from_bytes(os.urandom(8))
 
     def twin(self) -> SafeTree:
         """The same tree for another thread, with open folders of its own."""

@@ -29,7 +29,8 @@ from datapin.base.errors import (
 from datapin.base.settings import StoreSettings
 from datapin.store.store import Store
 from datapin.versions import checkout_write
-from datapin.versions.checkout import CheckoutReport, checkout_files, plan_checkout
+from datapin.versions.checkout import CheckoutReport, checkout_files
+from datapin.versions.checkout_plan import plan_checkout
 from datapin.versions.checkout_survey import Present
 from datapin.versions.safe_tree import SafeTree
 

@@ -10,9 +10,9 @@ import pytest
 from datapin.base.errors import UnsavedEdits
 from datapin.base.settings import StoreSettings
 from datapin.store.store import Store
-from datapin.versions import checkout
+from datapin.versions import checkout_plan
 from datapin.versions.checkout import checkout_files
-from datapin.versions.checkout_survey import Present
+from datapin.versions.checkout_plan import Look
 from datapin.versions.rollback_trees import look_at_tree
 
 V1 = {"a/1": b"one", "a/2": b"two", "z/4": b"four"}
@@ -30,7 +30,7 @@ def rows_of(store: Store, contents: dict[str, bytes]) -> pa.Table:
     return pa.table({"key": list(contents), "asset_id": ids, "size": [len(data) for data in contents.values()]})
 
 
-def write(store: Store, top: Path, rows: pa.Table, looked: Present | None = None) -> None:
+def write(store: Store, top: Path, rows: pa.Table, looked: Look | None = None) -> None:
     checkout_files(rows, top / "out", store=store, state=top / "state", looked=looked)
 
 
@@ -43,8 +43,8 @@ def test_what_did_not_change_is_not_looked_at_again(
 ) -> None:
     write(store, tmp_path, rows_of(store, V1))
     rows = rows_of(store, V2)
-    looked = look_at_tree(rows, tmp_path / "out", tmp_path / "state").present
-    monkeypatch.setattr(checkout, "survey", None)
+    looked = look_at_tree(rows, tmp_path / "out", tmp_path / "state").look
+    monkeypatch.setattr(checkout_plan, "survey", None)
     write(store, tmp_path, rows, looked)
     assert files(tmp_path / "out") == V2
     monkeypatch.undo()
@@ -56,7 +56,7 @@ def test_what_did_not_change_is_not_looked_at_again(
 def test_an_edit_since_the_look_is_refused(store: Store, tmp_path: Path, name: str) -> None:
     write(store, tmp_path, rows_of(store, V1))
     rows = rows_of(store, V2)
-    looked = look_at_tree(rows, tmp_path / "out", tmp_path / "state").present
+    looked = look_at_tree(rows, tmp_path / "out", tmp_path / "state").look
     (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
     (tmp_path / "out" / name).write_bytes(b"my own work")
     before = files(tmp_path / "out")
@@ -68,7 +68,7 @@ def test_an_edit_since_the_look_is_refused(store: Store, tmp_path: Path, name: s
 def test_an_edit_of_a_file_that_stays_is_found_by_the_next_checkout(store: Store, tmp_path: Path) -> None:
     write(store, tmp_path, rows_of(store, V1))
     rows = rows_of(store, V2)
-    looked = look_at_tree(rows, tmp_path / "out", tmp_path / "state").present
+    looked = look_at_tree(rows, tmp_path / "out", tmp_path / "state").look
     (tmp_path / "out" / "a" / "2").write_bytes(b"my own work")
     write(store, tmp_path, rows, looked)
     with pytest.raises(UnsavedEdits, match="a/2"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from datapin.cli.early_look import started_looks
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, printable
 from datapin.verbs.rollback import RollbackReport, RolledBack, rollback
@@ -43,16 +44,18 @@ def command(
     All or nothing: what it needs is fetched and verified first. The result is a change to commit; history stays.
     """
     workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
-    report = rollback(
-        workspace,
-        datasets,
-        version,
-        every=every,
-        dry_run=dry_run,
-        pin=pin,
-        force=force,
-        lazy=lazy,
-    )
+    with started_looks() as looks:
+        report = rollback(
+            workspace,
+            datasets,
+            version,
+            every=every,
+            dry_run=dry_run,
+            pin=pin,
+            force=force,
+            lazy=lazy,
+            started=looks,
+        )
     if as_json:
         emit_json(_document(report))
     elif not quiet:

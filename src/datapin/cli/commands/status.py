@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
-from datapin.cli.early import take_walk
+from datapin.cli.early_walk import take_walk
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import counted, emit_json, printable
 from datapin.verbs.reports import DatasetStatus, Problem

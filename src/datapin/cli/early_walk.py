@@ -7,6 +7,8 @@ verb uses the walk only for the folders that it asks for itself.
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from datapin.intake.early import StartedWalk, start_walk
@@ -16,9 +18,9 @@ NOTE = Path(".datapin") / "cache" / "status-walk.json"
 _started: list[StartedWalk] = []
 
 
-def begin_walk() -> None:
-    """Start the walk that the last status of this repository noted, if there was one."""
-    for folder in (here := Path.cwd(), *here.parents):
+def begin(start: str | None, words: Sequence[str]) -> None:
+    """Start the walk that the last status of this repository noted, if there was one; `start` is the user's folder."""
+    for folder in (here := Path(os.path.abspath(start or "")), *here.parents):
         try:
             noted = json.loads((folder / NOTE).read_bytes())
             sources = [Path(source) for source in noted["sources"]]

@@ -1,0 +1,57 @@
+"""Where a checkout keeps what it wrote into a folder, and which folders follow a dataset. Free of NumPy and Arrow."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from datapin.base.files import make_directory, publish_bytes
+
+_REGISTER = "trees.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowingTree:
+    """A folder into which the work tree's version of `dataset` was checked out, or its rows that match `where`."""
+
+    target: str  # absolute
+    dataset: str
+    where: str | None
+
+
+def records_path(state: Path, target: Path) -> Path:
+    """The file below `state` with the records of what was written into `target`."""
+    return state / hashlib.sha256(os.fsencode(os.path.realpath(target))).hexdigest()[:24]
+
+
+def register_tree(state: Path, target: Path, dataset: str, where: str | None, *, is_following: bool) -> None:
+    """Note what was checked out into `target`; a tree of a fixed version (`is_following` False) follows nothing.
+
+    `state` is where checkouts keep what they wrote. A note that is lost costs a `datapin checkout` by hand.
+    """
+    place = os.path.realpath(target)
+    known = registered_trees(state)
+    others = [tree for tree in known if tree.target != place]
+    trees = [*others, FollowingTree(place, dataset, where)] if is_following else others
+    if trees != known:
+        make_directory(state)
+        publish_bytes(state / _REGISTER, json.dumps([asdict(tree) for tree in trees]).encode())
+
+
+def registered_trees(state: Path) -> list[FollowingTree]:
+    """Every folder that follows a dataset, also one that is gone by now."""
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return [
+            FollowingTree(str(one["target"]), str(one["dataset"]), one["where"])
+            for one in json.loads((state / _REGISTER).read_bytes())
+        ]
+    return []
+
+
+def trees_of(state: Path, dataset: str) -> list[FollowingTree]:
+    """The folders that follow `dataset` and are still there."""
+    return [tree for tree in registered_trees(state) if tree.dataset == dataset and os.path.isdir(tree.target)]
