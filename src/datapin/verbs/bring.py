@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.backends.backend import Backend
 from datapin.backends.local import LocalBackend
-from datapin.base.errors import BadSettings, ManifestMissing, RemoteUnreachable
+from datapin.base.errors import BadSettings, ManifestMissing, RemoteUnreachable, who_must_push
 from datapin.verbs.known_remote import remember_versions
 from datapin.verbs.place import remote_place
 from datapin.verbs.workspace import Workspace
@@ -18,6 +19,15 @@ from datapin.versions.pointer import cache_directory
 from datapin.versions.pointer_file import Pointer
 
 
+@dataclass(frozen=True, slots=True)
+class Absence:
+    """The hashes of what could not be brought, and why; `advice` is empty if the remote answered and has it not."""
+
+    md5s: list[str]
+    reason: str
+    advice: str
+
+
 def bring(workspace: Workspace, pointers: Sequence[Pointer]) -> None:
     """Copy the manifests of these pointers into DVC's cache, where they are not yet.
 
@@ -25,33 +35,34 @@ def bring(workspace: Workspace, pointers: Sequence[Pointer]) -> None:
     """
     cache = DvcCache(workspace.root)
     lacking = {pointer.md5: pointer for pointer in pointers if not cache.is_whole(pointer.md5)}
-    absent, reason = _bring(workspace, list(lacking), bring_manifests)
-    if absent:
-        first = lacking[absent[0]]
-        raise ManifestMissing(first.dataset, f"{first.md5} in DVC's cache", reason)
+    absence = _bring(workspace, list(lacking), bring_manifests)
+    if absence.md5s:
+        first = lacking[absence.md5s[0]]
+        advice = absence.advice or who_must_push(first.dataset, is_output=first.stage is not None)
+        raise ManifestMissing(first.dataset, f"{first.md5} in DVC's cache", absence.reason, advice)
 
 
-def bring_what_is_somewhere(workspace: Workspace, md5s: Sequence[str]) -> tuple[list[str], str]:
+def bring_what_is_somewhere(workspace: Workspace, md5s: Sequence[str]) -> Absence:
     """Copy outputs of any kind into DVC's cache; the hashes of those that are nowhere, and why they are not here."""
     return _bring(workspace, md5s, bring_outputs)
 
 
 def _bring(
     workspace: Workspace, md5s: Sequence[str], bring_from: Callable[[Path, Backend, Sequence[str]], list[str]]
-) -> tuple[list[str], str]:
+) -> Absence:
     lacking = list(md5s)
     for folder in _other_caches(workspace.root) if lacking else ():
         # A cache lays its objects out as a remote does.
         lacking = bring_from(workspace.root, LocalBackend(folder), lacking)
     if not lacking:
-        return [], ""
+        return Absence([], "", "")
     try:
         place = remote_place(workspace)
         absent = bring_from(workspace.root, place.root, lacking)
         remember_versions(workspace, place.name, set(lacking).difference(absent))
-        return absent, f"{place.root.url} does not have it either"
+        return Absence(absent, f"{place.root.url} does not have it either", "")
     except (BadSettings, RemoteUnreachable) as error:
-        return lacking, error.message
+        return Absence(lacking, error.message, error.hint)
 
 
 def _other_caches(root: Path) -> list[Path]:

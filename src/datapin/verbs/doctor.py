@@ -135,7 +135,8 @@ def _dataset(workspace: Workspace, dataset: str) -> list[Finding]:
         manifest.verify()
     except DatapinError as error:
         problem = dataset_problem(workspace, dataset, pointer, error)
-        return [Finding("error", "dataset", dataset, problem.message, problem.hint)]
+        message = problem.message.removeprefix(f"{dataset}: ")  # the finding names it already
+        return [Finding("error", "dataset", dataset, message, problem.hint)]
     if pointer is None:
         return []
     if pointer.stage is None and pointer.digest is None:

@@ -11,7 +11,7 @@ from functools import partial
 
 import numpy as np
 
-from datapin.base.errors import ManifestMissing, Refused, UnknownDataset
+from datapin.base.errors import ManifestMissing, Refused, UnknownDataset, who_must_push
 from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.manifest.manifest import Manifest
@@ -192,7 +192,7 @@ def _opened(workspace: Workspace, place: RemotePlace, pointers: Sequence[Pointer
             if not bring_manifests(workspace.root, place.root, [pointer.md5]):
                 manifest = _manifest_of(workspace, pointer)
             elif pointer.stage is None:
-                raise
+                raise _nowhere(pointer) from None
             else:
                 workspace.progress.note(
                     f"a version of {pointer.dataset} ({pointer.md5[:8]}) is neither here nor on the remote: left out; "
@@ -201,6 +201,12 @@ def _opened(workspace: Workspace, place: RemotePlace, pointers: Sequence[Pointer
                 continue
         opened.append((pointer, manifest))
     return opened
+
+
+def _nowhere(pointer: Pointer) -> ManifestMissing:
+    advice = who_must_push(pointer.dataset, is_output=pointer.stage is not None)
+    missing = f"{pointer.md5} in DVC's cache"
+    return ManifestMissing(pointer.dataset, missing, "the remote does not have it either", advice)
 
 
 def _named(workspace: Workspace, text: str) -> _Wanted:
@@ -225,7 +231,7 @@ def _manifest(workspace: Workspace, one: _Wanted, *, is_absent: bool) -> Manifes
         if one.pointer.stage is not None and not one.is_named:
             workspace.progress.note(f"{dataset} is not on the remote; `dvc repro` makes it again")
             return None
-        raise ManifestMissing(dataset=dataset, missing=f"{one.pointer.md5} on the remote")
+        raise _nowhere(one.pointer)
     if not one.in_work_tree:
         return _manifest_of(workspace, one.pointer)
     lay_out(workspace.root, [one.pointer])

@@ -11,6 +11,7 @@ from datapin.base.errors import (
     ManifestMissing,
     RemoteUnreachable,
     UnknownDataset,
+    who_must_push,
 )
 from datapin.base.files import make_directory
 from datapin.manifest.manifest import Manifest
@@ -163,8 +164,9 @@ def _bring(workspace: Workspace, pointer: Pointer, missing: ManifestMissing, *, 
     try:
         place = remote_place(workspace)
         if bring_manifests(workspace.root, place.root, [pointer.md5]):
-            raise replace(missing, reason=f"{place.root.url} does not have it either")
+            advice = who_must_push(pointer.dataset, is_output=pointer.stage is not None)
+            raise replace(missing, reason=f"{place.root.url} does not have it either", advice=advice)
     except (BadSettings, RemoteUnreachable) as error:
-        raise replace(missing, reason=error.message) from None
+        raise replace(missing, reason=error.message, advice=error.hint) from None
     if into_work_tree:
         lay_out(workspace.root, [pointer])

@@ -37,6 +37,7 @@ from datapin.base.errors.world import (
     StorageFailed,
     ToolFailed,
     WorkersLost,
+    who_must_push,
 )
 from datapin.base.errors.yours import (
     BadAssetId,
@@ -111,4 +112,5 @@ __all__ = [
     "WorldError",
     "YourError",
     "listed",
+    "who_must_push",
 ]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from datapin.base.errors.tree import EXIT_BUG, EXIT_MISSING, EXIT_REFUSED, WorldError, listed
 
 LOCAL_STORE = "the local store"
+
+
+def who_must_push(dataset: str, *, is_output: bool) -> str:
+    """What helps where the remote lacks a version of `dataset`; a stage's output can be made again."""
+    other = "; or `dvc repro` at its commit makes it again" if is_output else ""
+    return f"somebody who has that version must run `datapin push {shlex.quote(dataset)} --all-versions`{other}"
 
 
 @dataclass
@@ -38,6 +45,7 @@ class ManifestMissing(WorldError):
     dataset: str
     missing: str
     reason: str = ""  # why it was not brought
+    advice: str = ""  # what helps where fetching did not
     exit_code = EXIT_MISSING
 
     @property
@@ -47,7 +55,7 @@ class ManifestMissing(WorldError):
 
     @property
     def hint(self) -> str:
-        return "run `datapin fetch`, or `dvc pull` and then `datapin fetch`"
+        return self.advice or "run `datapin fetch`, or `dvc pull` and then `datapin fetch`"
 
 
 @dataclass

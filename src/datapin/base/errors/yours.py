@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from datapin.base.errors.tree import EXIT_DAMAGED, EXIT_SETUP, EXIT_USAGE, YourError, listed
+from datapin.base.errors.unknown_names import advice_on
 
 
 @dataclass
@@ -116,7 +117,8 @@ class UnknownOutput(YourError):
 
     @property
     def hint(self) -> str:
-        return "run `dvc repro` if its stage never ran, or name a revision that has it: PATH@REV"
+        otherwise = "run `dvc repro` if its stage never ran, or name a revision that has it: PATH@REV"
+        return advice_on(self.path, self.known, otherwise)
 
 
 @dataclass

@@ -36,10 +36,10 @@ def command(datasets: tuple[str, ...], exit_code: bool, remote: bool, as_json: b
 
 
 def _print(one: DatasetStatus, *, was_asked: bool) -> None:
-    if one.problem is not None and not one.notes:
+    if one.problem is not None:
         _print_problem(one.problem)
         return
-    click.echo(f"{printable(one.dataset)}  {one.digest or 'manifest not here'}")
+    click.echo(f"{printable(one.dataset)}  {one.digest}")
     new = "new, " if one.is_new else ""
     for title, changes, advice, is_shown in (
         ("not added", one.tree, "datapin add", False),
@@ -60,7 +60,8 @@ def _print(one: DatasetStatus, *, was_asked: bool) -> None:
 
 
 def _print_problem(problem: Problem) -> None:
-    click.echo(f"{printable(problem.where)}  error: {printable(problem.message)}")
+    message = problem.message.removeprefix(f"{problem.where}: ")
+    click.echo(f"{printable(problem.where)}  error: {printable(message)}")
     if problem.hint:
         click.echo(f"  hint: {printable(problem.hint)}")
 

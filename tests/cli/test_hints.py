@@ -1,0 +1,90 @@
+"""What a message advises is the next command, for this case, and a shell takes it as it stands."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from clones import Clone, write_images
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ls", "{}"), ("status", "{}"), ("diff", "{}"), ("log", "{}"), ("show", "{}@HEAD"), ("resolve", "{}"),
+        ("rollback", "{}", "--to", "HEAD"), ("update", "{}", "--set", "label=1"), ("trace", "{}"),
+        ("uses", "{}:a/00.bin"),
+    ],
+)  # fmt: skip
+def test_a_pointer_or_a_shard_given_for_its_dataset_is_told_which(filled: Clone, words: tuple[str, ...]) -> None:
+    for name in ("data/raw.dvc", "data/raw/part-00000.parquet"):
+        message, hint = filled.refusal(*(word.format(name) for word in words), code=10)
+        assert name in message
+        assert hint == "name the dataset itself: data/raw"
+
+
+def test_a_name_that_is_nearly_a_dataset_is_suggested(filled: Clone) -> None:
+    for name in ("raw", "data/rwa"):
+        _, hint = filled.refusal("show", name, code=10)
+        assert hint.startswith("did you mean data/raw? if not, ")
+        assert f"datapin add FOLDER --to {name}" in hint
+    _, hint = filled.refusal("show", "images", code=10)
+    assert "did you mean" not in hint
+
+
+def test_a_dataset_that_no_commit_has_is_not_committed(repo: Clone) -> None:
+    write_images(repo.path / "img")
+    repo.datapin("add", "img", "--to", "data/raw")
+    said = "  not committed: new, 12 added, 0 changed, 0 removed  (git commit)\n"
+    assert said in repo.datapin("status").stdout
+    shutil.rmtree(repo.path / ".git")
+    repo.git("init", "-q", "-b", "main")
+    assert said in repo.datapin("status").stdout, "before the first commit of all"
+    (one,) = repo.json("status", "--exit-code", code=1)["datasets"]
+    assert (one["is_new"], one["head"]) == (True, {"added": 12, "changed": 0, "removed": 0})
+    repo.commit("first")
+    assert "not committed" not in repo.datapin("status").stdout
+    (one,) = repo.json("status")["datasets"]
+    assert (one["is_new"], one["head"]) == (False, {"added": 0, "changed": 0, "removed": 0})
+
+
+@pytest.fixture
+def unpushed(filled: Clone, tmp_path: Path) -> Clone:
+    """A clone whose HEAD pins rows that never reached the remote."""
+    filled.dvc("remote", "add", "-q", "-d", "lab", tmp_path / "lab")
+    filled.commit("a remote")
+    filled.datapin("push", "-q")
+    filled.datapin("update", "data/raw", "--set", "label = 'z'", "-q")
+    filled.commit("not pushed")
+    clone = Clone(tmp_path / "clone")
+    filled.git("clone", "-q", filled.path, clone.path)
+    clone.datapin("init", "-q")
+    return clone
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ls", "data/raw"), ("show", "data/raw@HEAD"), ("diff", "data/raw", "HEAD~1", "HEAD"), ("fetch",),
+        ("rollback", "data/raw", "--to", "HEAD"), ("push", "--all-versions"),
+    ],
+)  # fmt: skip
+def test_rows_that_the_remote_lacks_too_are_not_fetched_again(unpushed: Clone, words: tuple[str, ...]) -> None:
+    message, hint = unpushed.refusal(*words, code=20)
+    assert "not have it either" in message
+    assert hint == "somebody who has that version must run `datapin push data/raw --all-versions`"
+
+
+def test_what_brings_rows_is_said_by_why_they_did_not_come(unpushed: Clone, tmp_path: Path) -> None:
+    assert "datapin fetch" in unpushed.datapin("status").stdout, "nobody has asked the remote"
+    author = Clone(tmp_path / "repo")
+    author.datapin("push", "data/raw", "--all-versions", "-q")
+    author.datapin("update", "data/raw", "--set", "label = 'y'", "-q")
+    assert len(unpushed.json("ls", "data/raw")) == 12
+    shutil.rmtree(unpushed.path / "data" / "raw")
+    shutil.rmtree(unpushed.path / ".dvc" / "cache")
+    unpushed.dvc("remote", "remove", "lab")
+    _, hint = unpushed.refusal("ls", "data/raw", code=20)
+    assert "dvc remote add" in hint
