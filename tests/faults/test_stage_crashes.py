@@ -136,27 +136,36 @@ def test_a_full_disk_is_an_error_and_leaves_no_output(
         assert victim.files(OUTPUT[stage]) == clean.files(OUTPUT[stage]), point
 
 
-SLOW = "import time\n\ndef run(assets):\n    time.sleep(0.05)\n    return [[len(a)] for a in assets]\n"
+# A user's function runs in workers: each keeps its first items until there is `go`.
+SLOW = """
+import os, time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+def run(assets):
+    (HERE / f"began-{os.getpid()}").touch()
+    while not (HERE / "go").exists():
+        time.sleep(0.01)
+    return [[len(a)] for a in assets]
+"""
 
 
-def children_of(pid: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
-            except OSError:
-                continue
-            if int(fields[1]) == pid and fields[0] != "Z":
-                found.append(int(entry.name))
-    return found
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
-def wait_for(condition, what: str, timeout_s: float = 60) -> None:  # type: ignore[no-untyped-def]
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited for {what}"
+def two_workers(workspace: Workspace, process: subprocess.Popen[str]) -> list[int]:
+    """The processes that compute, as soon as each has an item in its hands."""
+    found: list[int] = []
+    while len(found) < 2 and process.poll() is None:
         time.sleep(0.02)
+        found = [int(path.name.removeprefix("began-")) for path in workspace.root.glob("began-*")]
+    assert len(found) == 2, process.communicate()[1]
+    return found
 
 
 def started(workspace: Workspace, jobs: int) -> subprocess.Popen[str]:
@@ -176,18 +185,20 @@ def started(workspace: Workspace, jobs: int) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_however_a_stage_is_ended_its_workers_end_too(clean: Workspace, tmp_path: Path, ending: signal.Signals) -> None:
     victim = before(clean, "featurize", tmp_path / "victim")
-    process = started(victim, 2)
-    with process:
-        wait_for(lambda: len(children_of(process.pid)) == 2, "two workers")
-        workers = children_of(process.pid)
-        time.sleep(0.3)
+    with started(victim, 2) as process:
+        workers = two_workers(victim, process)
         if ending == signal.SIGINT:
             os.killpg(process.pid, ending)  # as a terminal does
         else:
             os.kill(process.pid, ending)
-        _, said = process.communicate(timeout=60)
+        process.wait()
+        if ending != signal.SIGINT:
+            (victim.root / "go").touch()  # they notice when they answer
+        _, said = process.communicate()
         assert process.returncode != 0
-        wait_for(lambda: not any(Path(f"/proc/{pid}/cmdline").exists() for pid in workers), "the workers' end")
+        while any(map(is_alive, workers)) and ending != signal.SIGINT:
+            time.sleep(0.02)
+        assert not any(map(is_alive, workers))
     if ending == signal.SIGINT:
         assert said.count("Traceback") == 1, said  # that of the script in `command`; the workers say nothing
         assert said.splitlines()[-1] == "KeyboardInterrupt"
@@ -197,16 +208,16 @@ def test_however_a_stage_is_ended_its_workers_end_too(clean: Workspace, tmp_path
 
 def test_a_killed_worker_changes_nothing_but_the_time(clean: Workspace, tmp_path: Path) -> None:
     victim = before(clean, "featurize", tmp_path / "victim")
-    process = started(victim, 2)
-    with process:
-        wait_for(lambda: len(children_of(process.pid)) == 2, "two workers")
-        time.sleep(1.0)
-        os.kill(children_of(process.pid)[0], signal.SIGKILL)
-        stdout, stderr = process.communicate(timeout=120)
+    with started(victim, 2) as process:
+        os.kill(two_workers(victim, process)[0], signal.SIGKILL)
+        (victim.root / "go").touch()
+        stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr
+    assert len(list(victim.root.glob("began-*"))) == 3, "the one that took its place"
     rows = stdout.split()[0]
     assert int(rows) == len(victim.read("data/features"))
     undisturbed = before(clean, "featurize", tmp_path / "undisturbed")
+    (undisturbed.root / "go").touch()
     with started(undisturbed, 1) as other:
-        other.communicate(timeout=120)
+        other.communicate()
     assert victim.files("data/features") == undisturbed.files("data/features")
