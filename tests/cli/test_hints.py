@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from clones import Clone, write_images
@@ -88,3 +91,57 @@ def test_what_brings_rows_is_said_by_why_they_did_not_come(unpushed: Clone, tmp_
     unpushed.dvc("remote", "remove", "lab")
     _, hint = unpushed.refusal("ls", "data/raw", code=20)
     assert "dvc remote add" in hint
+
+
+SPACED = "my data/raw set"
+
+
+@pytest.fixture
+def spaced(repo: Clone) -> Clone:
+    """A dataset whose name a shell takes for two words."""
+    write_images(repo.path / "img", per_class=1)
+    repo.datapin("add", "img", "--to", SPACED, "--label", "parent", "-q")
+    repo.commit("v1")
+    return repo
+
+
+def words_of(text: str) -> list[list[str]]:
+    """The commands in a hint, as a shell splits them."""
+    return [shlex.split(command) for command in re.findall(r"`([^`]+)`", text)]
+
+
+def test_commands_in_hints_quote_the_names_in_them(spaced: Clone) -> None:
+    shard = spaced.path / SPACED / "part-00000.parquet"
+    table = pq.read_table(shard)
+    shard.unlink()
+    pq.write_table(table.slice(1).replace_schema_metadata({}), shard)
+    (note,) = spaced.json("status")["datasets"][0]["notes"]
+    assert ["dvc", "add", SPACED] in words_of(note)
+    (error,) = [one for one in spaced.json("doctor", code=1)["findings"] if one["severity"] == "error"]
+    assert words_of(error["hint"]) == [["dvc", "checkout", "--force", f"{SPACED}.dvc"], ["dvc", "add", SPACED]]
+    found = spaced.json("verify", code=1)["findings"]
+    (hint,) = [one["hint"] for one in found if one["check"] == "pins.manifest-changed"]
+    assert words_of(hint) == [["dvc", "checkout", "--force", f"{SPACED}.dvc"], ["dvc", "add", SPACED]]
+    spaced.run(*words_of(error["hint"])[0])
+    assert spaced.json("status")["datasets"][0]["notes"] == []
+    _, hint = spaced.refusal("remove", SPACED, "--where", "true", code=40)
+    assert words_of(hint) == [["dvc", "remove", f"{SPACED}.dvc"]]
+    pointer = spaced.path / f"{SPACED}.dvc"
+    pointer.write_text(f"<<<<<<< ours\n{pointer.read_text()}=======\n>>>>>>> theirs\n")
+    hint = spaced.json("status")["datasets"][0]["problem"]["hint"]
+    assert words_of(hint)[:2] == [["datapin", "resolve", SPACED], ["git", "checkout", "--ours", f"{SPACED}.dvc"]]
+
+
+def test_a_single_thing_is_counted_as_one(repo: Clone) -> None:
+    (repo.path / "img").mkdir()
+    (repo.path / "img" / "one.bin").write_bytes(b"1")
+    (repo.path / ".gitignore").write_text("/img\n")
+    assert "; 1 row, 1 new asset (1 B)" in repo.datapin("add", "img", "--to", "data/raw").stdout
+    assert "1 row, 1 B, 1 shard\n" in repo.datapin("show", "data/raw").stdout
+    assert "data/raw: 1 row changed of 1\n" in repo.datapin("update", "data/raw", "--set", "label = 'x'").stdout
+    repo.commit("v1")
+    assert "1 row of 1 asset, 1 B" in repo.datapin("trace", "data/raw").stdout
+    repo.dvc("remote", "add", "-q", "-d", "lab", repo.path.parent / "lab")
+    assert "not pushed: 1 asset  (" in repo.datapin("status", "-r").stdout
+    assert "sent 1 asset in 1 pack (" in repo.datapin("push").stdout
+    assert "index rebuilt: 1 asset in 1 pack," in repo.datapin("rebuild-index").stdout

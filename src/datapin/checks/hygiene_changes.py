@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -122,7 +123,11 @@ def _other_index(subject: Subject, rows: DatasetRows, origin: Origin) -> Iterato
                 f"pins the class index {_named(classes or ())}; {source}, which it is made of, {_named(before or ())}"
             )
             yield Finding(
-                "error", CLASS_INDEX, rows.dataset, message, f"make it anew with `dvc repro -f {origin.stage}`"
+                "error",
+                CLASS_INDEX,
+                rows.dataset,
+                message,
+                f"make it anew with `dvc repro -f {shlex.quote(origin.stage)}`",
             )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from functools import partial
 
@@ -34,7 +35,7 @@ def _forged(subject: Subject, dataset: str) -> Iterator[Finding]:
     if origin is None or origin.kind != "augment":
         return
     operator = operator_of(params_of(subject, origin, "augment", AugmentParams))
-    hint = f"make it anew with `dvc repro -f {origin.stage}`"
+    hint = f"make it anew with `dvc repro -f {shlex.quote(origin.stage)}`"
     own = np.flatnonzero(rows.copies & fresh_rows(subject, dataset))
     named = _text(rows, "operator", own)
     is_ours = flags(pc.fill_null(pc.equal(named, operator.fingerprint), False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from functools import partial
 
@@ -314,7 +315,11 @@ def _is_no_label(labels: pa.Array, places: Codes) -> Mask:
 
 
 def _again(origin: Origin | None) -> str:
-    return "correct it with `datapin update`" if origin is None else f"make it anew with `dvc repro -f {origin.stage}`"
+    return (
+        "correct it with `datapin update`"
+        if origin is None
+        else f"make it anew with `dvc repro -f {shlex.quote(origin.stage)}`"
+    )
 
 
 _ONE_SPLIT = "keep what comes from one thing in one split: give these rows one group before splits are made"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -87,7 +88,7 @@ def _names(subject: Subject, dataset: str) -> Iterator[Finding]:
         before = [source for source in origin.inputs if rows_of(subject, source).splits is not None] if origin else []
         if origin is not None and origin.kind is not None and before:
             message = f"has no column split, {before[0]} has one"
-            yield Finding("error", NAMES, dataset, message, f"run `dvc repro {origin.stage}`")
+            yield Finding("error", NAMES, dataset, message, f"run `dvc repro {shlex.quote(origin.stage)}`")
         return
     known = _known_names(subject)
     alike = dict(lookalikes([*known, *rows.splits.names]))
@@ -105,7 +106,9 @@ def _names(subject: Subject, dataset: str) -> Iterator[Finding]:
     if origin is not None and len(without):
         message = f"{len(without)} row(s) are in no split: no stage learns from them or is measured on them"
         severity: Severity = "warning" if origin.kind is None else "error"
-        yield Finding(severity, NAMES, rows.where(int(without[0])), message, f"run `dvc repro {origin.stage}`")
+        yield Finding(
+            severity, NAMES, rows.where(int(without[0])), message, f"run `dvc repro {shlex.quote(origin.stage)}`"
+        )
 
 
 def _known_names(subject: Subject) -> list[str]:
@@ -141,7 +144,8 @@ def _edited(subject: Subject, dataset: str) -> Iterator[Finding]:
     off = rows_off_rule(rows.table, rows_of(subject, source).table, params)
     listed = [int(row) for row in off[:MOST_LISTED]]
     message = "in {}, which is not what prepare's rule gives it (its asset or group, the seed and the shares)"
-    hint = f"run `dvc repro {origin.stage}`; to place rows by hand give {source} a split and set keep_split: true"
+    again = f"run `dvc repro {shlex.quote(origin.stage)}`"
+    hint = f"{again}; to place rows by hand give {source} a split and set keep_split: true"
     findings = [Finding("error", EDITED, rows.where(row), message.format(rows.split_of(row)), hint) for row in listed]
     yield from counted(findings, len(off), "rows")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from functools import partial
 
@@ -31,7 +32,7 @@ def _keys(subject: Subject, dataset: str) -> Iterator[Finding]:
     for source in origin.inputs if origin is not None else ():
         known = set(case_collisions(rows_of(subject, source).keys))  # told there
         pairs = [pair for pair in pairs if pair not in known]
-    hint = f"rename one of them, or remove it with `datapin remove {dataset}`"
+    hint = f"rename one of them, or remove it with `datapin remove {shlex.quote(dataset)}`"
     findings = [
         Finding(
             "warning", KEYS, f"{dataset}:{one}", f"the same key as {other}, case aside: macOS cannot hold both", hint
@@ -66,7 +67,7 @@ def _labels(subject: Subject, dataset: str) -> Iterator[Finding]:
 def _vectors(subject: Subject, dataset: str) -> Iterator[Finding]:
     rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
     stage = origin.stage if origin is not None else "featurize"
-    hint = f"make them anew with `dvc repro -f {stage}`"
+    hint = f"make them anew with `dvc repro -f {shlex.quote(stage)}`"
     if FEATURES not in rows.manifest.schema.names:
         is_wanted = _is_trained_on(subject, dataset) or (origin is not None and origin.kind == "featurize")
         if is_wanted or EXTRACTORS in rows.manifest.properties:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def _check_once(subject: Subject) -> Iterator[Finding]:
         folder = posixpath.dirname(file)
         if posixpath.basename(file) == _FIRST_SHARD and not f"{folder}/".startswith(inside):
             message = "holds a manifest that no pointer pins: no commit tells which rows it had"
-            hint = f"run `dvc add {folder}` and commit the pointer, or let Git ignore the folder"
+            hint = f"run `dvc add {shlex.quote(folder)}` and commit the pointer, or let Git ignore the folder"
             yield Finding("warning", _ONCE, folder, message, hint)
 
 
@@ -69,9 +70,10 @@ def _short(manifest: Manifest) -> str:
 
 
 def _ways(pointer: Pointer) -> str:
+    file, dataset = shlex.quote(pointer.file), shlex.quote(pointer.dataset)
     if pointer.stage is not None:
-        return f"`dvc checkout {pointer.dataset}` brings the pinned one back, `dvc repro` makes it anew"
-    return f"`dvc checkout {pointer.file}` brings the pinned one back, `dvc add {pointer.dataset}` pins this one"
+        return f"`dvc checkout --force {dataset}` brings the pinned one back, `dvc repro` makes it anew"
+    return f"`dvc checkout --force {file}` brings the pinned one back, `dvc add {dataset}` pins this one"
 
 
 def _check_shards(subject: Subject) -> Iterator[Finding]:
@@ -114,7 +116,7 @@ def _check_summary(subject: Subject) -> Iterator[Finding]:
         for what, said, seen in claims:
             if said is not None and seen is not None and said != seen:
                 message = f"{pointer.file} says {what} {said}, the manifest that it pins has {seen}"
-                hint = "run `dvc repro`" if pointer.stage is not None else f"run `dvc add {dataset}`"
+                hint = "run `dvc repro`" if pointer.stage is not None else f"run `dvc add {shlex.quote(dataset)}`"
                 yield Finding("error", _SUMMARY, dataset, message, hint)
 
 

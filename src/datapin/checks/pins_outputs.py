@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from datapin.base.errors import DatapinError, OutputMissing
@@ -65,9 +66,12 @@ def _check_changed(subject: Subject) -> Iterator[Finding]:
 
 
 def _ways(out: PinnedOut, known: DeclaredOut | None) -> str:
+    path = shlex.quote(out.path)
     if out.stage is None:
-        return f"`dvc checkout {out.file}` brings the pinned one back, `dvc add {out.path}` pins this one"
-    back = f"`dvc checkout {out.path}`" if known is None or known.is_cached else f"`git checkout -- {out.path}`"
+        return (
+            f"`dvc checkout --force {shlex.quote(out.file)}` brings the pinned one back, `dvc add {path}` pins this one"
+        )
+    back = f"`dvc checkout --force {path}`" if known is None or known.is_cached else f"`git checkout -- {path}`"
     return f"{back} brings the pinned one back, `dvc repro` makes it anew"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -43,7 +44,7 @@ def _compare(ran: RanStage, stage: DeclaredStage) -> Iterator[Finding]:
         message = (
             "the stage is frozen: its outputs stay as they are, whatever its command, params, code and data are now"
         )
-        hint = f"`dvc unfreeze {stage.address}` lets it run again"
+        hint = f"`dvc unfreeze {shlex.quote(stage.address)}` lets it run again"
         yield Finding("note", _PIPELINE, ran.where, message, hint)
         return
     entry = ran.entry
@@ -77,7 +78,8 @@ def _lists(ran: RanStage, what: str, declared: set[str], locked: set[str]) -> It
         # DVC does not run a stage again that only lost an input: its lock stays as it is until somebody commits it.
         message = f"{ran.lock} has the {what} {listed(old, 5)}, which the stage does not have"
         severity: Severity = "error" if what == "output" else "warning"
-        hint = f"run `dvc commit --force {ran.declared.address if ran.declared else ran.name}`, or {ran.repro[4:]}"
+        name = shlex.quote(ran.declared.address if ran.declared else ran.name)
+        hint = f"run `dvc commit --force {name}`, or {ran.repro[4:]}"
         yield Finding(severity, _PIPELINE, ran.where, message, hint)
 
 
@@ -131,7 +133,7 @@ def _unpinned(
         ignored[path] = is_ignored(subject.root, subject.root / path)
     if ignored[path]:
         message = f"its dependency {dep.name} is pinned by nothing, and Git ignores it: no commit will have it"
-        hint = f"run `dvc add {path}`, or `git checkout` its pointer if there was one"
+        hint = f"run `dvc add {shlex.quote(path)}`, or `git checkout` its pointer if there was one"
         yield Finding("error", _CODE, ran.where, message, hint)
     else:
         yield from _differing(_CODE, ran, dep, dep.md5, "is not there")

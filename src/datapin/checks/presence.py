@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ def _outputs(subject: Subject) -> Iterator[Finding]:
             yield output
         elif output.remote not in (None, look.side.name):
             message = f"is kept on the remote {output.remote}, which was not asked"
-            hint = f"run `datapin verify --check {check} --remote-name {output.remote}`"
+            hint = f"run `datapin verify --check {check} --remote-name {shlex.quote(output.remote)}`"
             yield Finding("warning", check, output.path, message, hint)
         else:
             try:
@@ -78,7 +79,7 @@ def _outputs(subject: Subject) -> Iterator[Finding]:
 
 
 def _advice_on_output(path: str, damaged: str = "") -> str:
-    push = f"run `dvc push {path}` where it is, or `dvc repro` first"
+    push = f"run `dvc push {shlex.quote(path)}` where it is, or `dvc repro` first"
     return f"delete {damaged} there, then {push}" if damaged else push
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,7 +62,7 @@ def ran_stages(subject: Subject) -> list[RanStage]:
 def repro_of(lock: str, name: str) -> str:
     """The advice to run a stage again."""
     file = beside(lock)
-    return f"run `dvc repro {name if file == 'dvc.yaml' else f'{file}:{name}'}`"
+    return f"run `dvc repro {shlex.quote(name if file == 'dvc.yaml' else f'{file}:{name}')}`"
 
 
 def overlaps(path: str, other: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,7 +60,9 @@ class _Judge:
         name = address(stage)
         if name in self.result.failed:
             message = f"the stage failed: {self.result.failed[name]}"
-            self._find("error", f"stage {name}", message, f"run `dvc repro --force {name}` in a clean clone")
+            self._find(
+                "error", f"stage {name}", message, f"run `dvc repro --force {shlex.quote(name)}` in a clean clone"
+            )
             return
         self.verdict.stages += 1
         self.verdict.outputs += len(stage.outs)

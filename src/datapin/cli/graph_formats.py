@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from datapin.cli.render import printable, size
+from datapin.cli.render import counted, printable, size
 from datapin.verbs.trace import TraceNode, TraceReport
 
 FORMATS = ("text", "json", "mermaid", "dot")
@@ -81,7 +81,8 @@ def _facts(node: TraceNode) -> list[str]:
             lines.append(facts["problem"])
         elif facts["rows"] is not None:
             splits = "".join(f", {name or 'no split'} {count}" for name, count in facts["splits"].items())
-            lines.append(f"{facts['rows']} rows of {facts['assets']} assets, {size(facts['bytes'])}{splits}")
+            rows = f"{counted(facts['rows'], 'row')} of {counted(facts['assets'], 'asset')}"
+            lines.append(f"{rows}, {size(facts['bytes'])}{splits}")
         if facts["since"]:
             since = facts["since"]
             lines.append(f"since {since['commit'][:9]} {since['date'][:10]} {since['author']}: {since['subject']}")
@@ -105,7 +106,7 @@ def _facts(node: TraceNode) -> list[str]:
 def _title(node: TraceNode) -> list[str]:
     facts = node.facts
     if node.kind == "dataset":
-        rows = "" if facts["rows"] is None else f"{facts['rows']} rows, "
+        rows = "" if facts["rows"] is None else f"{counted(facts['rows'], 'row')}, "
         return [node.name, f"{rows}{(facts['digest'] or 'sha256:unknown')[7:19]}"]
     if node.kind == "output" and (facts["sha256"] or facts["md5"]):
         return [node.name, (facts["sha256"] or facts["md5"])[:12]]

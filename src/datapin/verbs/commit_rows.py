@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +30,8 @@ def previous_manifest(workspace: Workspace, dataset: str) -> Manifest | None:
         raise Refused(f"{dataset} is a file, a dataset is a folder of manifest shards", "choose another name with --to")
     if read_dataset_pointer(workspace.root, dataset) is not None:
         raise Refused(
-            f"{dataset} is pinned by {dataset}.dvc, but its manifest is not here", f"run `dvc checkout {dataset}.dvc`"
+            f"{dataset} is pinned by {dataset}.dvc, but its manifest is not here",
+            f"run `dvc checkout {shlex.quote(f'{dataset}.dvc')}`",
         )
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -48,7 +49,7 @@ def remove(workspace: Workspace, name: str, where: str) -> RemoveReport:
         if len(removed) == previous.rows:
             raise Refused(
                 f"{dataset}: all {previous.rows} rows match {where!r}; a dataset needs at least one",
-                f"to drop the dataset itself: `dvc remove {dataset}.dvc`",
+                f"to drop the dataset itself: `dvc remove {shlex.quote(f'{dataset}.dvc')}`",
             )
         report = commit_rows(
             workspace, dataset, lambda staged: edit_manifest(previous, staged, upserts=None, removed=removed)
@@ -92,7 +93,7 @@ def _keys(manifest: Manifest) -> pa.Array:
 def _existing(workspace: Workspace, dataset: str) -> Manifest:
     previous = previous_manifest(workspace, dataset)
     if previous is None:
-        raise Refused(f"{dataset} has no rows yet", f"run `datapin add FOLDER --to {dataset}`")
+        raise Refused(f"{dataset} has no rows yet", f"run `datapin add FOLDER --to {shlex.quote(dataset)}`")
     return previous
 
 

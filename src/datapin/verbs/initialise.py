@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib.resources import files
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def initialise(
             path=".dvc/config",
             where="",
             problem=f"no DVC remote named {remote!r}; known: {seen}",
-            advice=f"run `dvc remote add {remote} URL` first",
+            advice=f"run `dvc remote add {shlex.quote(remote)} URL` first",
         )
     created: list[str] = []
     changed: list[str] = []

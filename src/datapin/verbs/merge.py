@@ -102,9 +102,9 @@ def merge_pointer(
     except DatapinError as error:
         if is_inner:
             return MergeReport(name)
-        way = f"`datapin resolve {sides.dataset}` tries again"
+        way = f"`datapin resolve {shlex.quote(sides.dataset)}` tries again"
         if isinstance(error, BadRows | DamagedManifest):
-            way = f"take one side with `git checkout --ours {name}` or `--theirs`, then run `dvc checkout`"
+            way = f"take one side with `git checkout --ours {shlex.quote(name)}` or `--theirs`, then run `dvc checkout`"
         raise Refused(f"{file} is left in conflict: {error.message}", way) from None
     ours.write_bytes(merged.text.encode())
     return MergeReport("")

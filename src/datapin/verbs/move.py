@@ -5,6 +5,7 @@ Push goes packs, index, manifest shards, root record, each there before the next
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -173,9 +174,11 @@ def _pinned(workspace: Workspace, dataset: str) -> tuple[Pointer, Manifest]:
     manifest = work_tree_manifest(workspace, dataset)
     pointer = read_dataset_pointer(workspace.root, dataset)
     if pointer is None:
-        raise Refused(f"{dataset} is not pinned by any pointer", f"run `dvc add {dataset}`")
+        raise Refused(f"{dataset} is not pinned by any pointer", f"run `dvc add {shlex.quote(dataset)}`")
     if pointer.digest is not None and pointer.digest != manifest.digest:
-        raise Refused(f"{dataset} has rows that its pointer does not pin", f"run `dvc add {dataset}` and commit")
+        raise Refused(
+            f"{dataset} has rows that its pointer does not pin", f"run `dvc add {shlex.quote(dataset)}` and commit"
+        )
     return pointer, manifest
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 
 from datapin.backends.below import BackendBelow
@@ -40,7 +41,7 @@ def remote_place(workspace: Workspace, wanted: str | None = None) -> RemotePlace
         raise BadSettings(path=".dvc/config", where="", problem="no default remote", advice=advice)
     if name not in remotes:
         seen = ", ".join(sorted(remotes)) or "none"
-        advice = f"run `dvc remote add {name} URL`"
+        advice = f"run `dvc remote add {shlex.quote(name)} URL`"
         raise BadSettings(path=".dvc/config", where="", problem=f"no remote {name!r}; known: {seen}", advice=advice)
     backend = locate_backend(name, remotes, root=workspace.root)
     # By its URL too: a remote that is moved or replaced is not taken for the one we knew.

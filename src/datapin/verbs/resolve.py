@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -93,18 +94,19 @@ def _sides(workspace: Workspace, name: str) -> PointerSides:
         found = find_unmerged(workspace.root, file)
         if found is None:
             continue
+        name = shlex.quote(file)
         if found.ours is None or found.theirs is None:
             gone, kept = ("ours", "theirs") if found.ours is None else ("theirs", "ours")
             raise Refused(
                 f"{dataset} was removed on one side ({gone}) and changed on the other ({kept})",
-                f"`git rm {file}` removes it; `git checkout --{kept} {file} && git add {file}` keeps it, "
-                f"then run `dvc checkout {file}`",
+                f"`git rm {name}` removes it; `git checkout --{kept} {name} && git add {name}` keeps it, "
+                f"then run `dvc checkout {name}`",
             )
         sides = read_sides(found.base, found.ours, found.theirs, file)
         if sides is None or sides.dataset != dataset:
             raise Refused(
                 f"{file} says more than datapin merges",
-                f"take one side with `git checkout --ours {file}` or `--theirs`, then run `dvc checkout {file}`",
+                f"take one side with `git checkout --ours {name}` or `--theirs`, then run `dvc checkout {name}`",
             )
         return sides
     conflicts = [file.removesuffix(".dvc") for file in unmerged_pointers(workspace.root)]
@@ -118,7 +120,9 @@ def _planned(workspace: Workspace, sides: PointerSides, decisions: Decisions) ->
     try:
         return plan_pointer_merge(workspace, sides, decisions.sides)
     except BadRows as error:
-        way = f"take one side with `git checkout --ours {sides.file}` or `--theirs`, then run `dvc checkout`"
+        way = (
+            f"take one side with `git checkout --ours {shlex.quote(sides.file)}` or `--theirs`, then run `dvc checkout`"
+        )
         raise Refused(f"{sides.dataset} cannot be merged by rows: {error.message}", way) from None
 
 
@@ -143,7 +147,7 @@ def _decide(planned: PlannedMerge, choice: Choice, decisions: Decisions) -> int:
             continue
         settled += 1
     if not settled:
-        raise Usage("no conflict matches", f"`datapin resolve {planned.sides.dataset}` lists them")
+        raise Usage("no conflict matches", f"`datapin resolve {shlex.quote(planned.sides.dataset)}` lists them")
     return settled
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,10 +181,10 @@ def _derived(root: Path, pinned: PinnedVersion) -> Refused:
     if stage is None:
         return _other_kind(pinned.dataset)
     sources = _sources_of(_text_at(root, pinned.commit, pinned.pointer.file), stage)
-    better = " ".join(sources) or "DATASET"
+    better = shlex.join(sources) or "DATASET"
     return Refused(
         f"{pinned.dataset} is the output of stage {stage}: it follows from its inputs",
-        f"run `datapin rollback {better} --to {pinned.version}` and `dvc repro`; "
+        f"run `datapin rollback {better} --to {shlex.quote(pinned.version)}` and `dvc repro`; "
         "or --pin, which freezes the stage at that version",
     )
 

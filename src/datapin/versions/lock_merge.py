@@ -7,6 +7,7 @@ takes it from the run cache, and writes its entry again.
 from __future__ import annotations
 
 import io
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,8 @@ def merge_locks(base: bytes, ours: bytes, theirs: bytes, file: str) -> LockMerge
     if undecided:
         names = ", ".join(undecided)
         raise Refused(
-            f"{file}: both sides updated {names}", f"choose one text, then run `dvc ds update {undecided[0]}`"
+            f"{file}: both sides updated {names}",
+            f"choose one text, then run `dvc ds update {shlex.quote(undecided[0])}`",
         )
     merged: dict[str, Any] = {"schema": documents[1].get("schema", _FORMAT), "stages": stages}
     if datasets:

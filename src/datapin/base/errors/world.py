@@ -73,7 +73,7 @@ class OutputMissing(WorldError):
 
     @property
     def hint(self) -> str:
-        return self.advice or f"run `dvc pull {self.path}`, or `dvc repro` to make it again"
+        return self.advice or f"run `dvc pull {shlex.quote(self.path)}`, or `dvc repro` to make it again"
 
 
 @dataclass

@@ -7,7 +7,7 @@ import shlex
 import click
 
 from datapin.cli.options import common_options, jobs_option, open_workspace
-from datapin.cli.render import emit_json, findings, size
+from datapin.cli.render import counted, emit_json, findings, size
 from datapin.verbs.add import AddRules, add
 
 
@@ -54,7 +54,7 @@ def command(
     if not quiet:
         click.echo(
             f"{report.dataset}: {report.added} added, {report.changed} changed, {report.removed} removed, "
-            f"{report.unchanged} unchanged; {report.rows} rows, {report.new_assets} new assets "
+            f"{report.unchanged} unchanged; {counted(report.rows, 'row')}, {counted(report.new_assets, 'new asset')} "
             f"({size(report.new_bytes)})"
         )
         click.echo(f"digest {report.digest}")

@@ -10,7 +10,7 @@ import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json, printable
+from datapin.cli.render import counted, emit_json, printable
 from datapin.manifest.row_changes import RowChange
 from datapin.verbs.diff import DiffReport, diff
 
@@ -76,7 +76,7 @@ def _print(report: DiffReport) -> None:
         click.echo((click.style(line, fg=colour) if is_terminal else line) + _cells(row))
     more = report.added + report.removed + report.changed - len(report.rows)
     if more:
-        click.echo(f"… and {more} more rows (--limit N lists more)")
+        click.echo(f"… and {counted(more, 'more row')} (--limit N lists more)")
 
 
 def _cells(row: RowChange) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.cli.options import common_options, jobs_option, open_workspace
-from datapin.cli.render import emit_json, size
+from datapin.cli.render import counted, emit_json, size
 from datapin.verbs.move import fetch
 
 
@@ -41,6 +41,6 @@ def command(
     elif not quiet:
         verb = "would fetch" if dry_run else "fetched"
         click.echo(
-            f"{verb} {report.assets} assets in {report.packs} packs ({size(report.bytes)}), "
+            f"{verb} {counted(report.assets, 'asset')} in {counted(report.packs, 'pack')} ({size(report.bytes)}), "
             f"{report.skipped} already here"
         )

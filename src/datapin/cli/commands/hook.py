@@ -14,6 +14,7 @@ from datapin.base.errors import DatapinError, ManifestMissing, Usage, listed
 from datapin.base.progress import Progress
 from datapin.cli.bars import terminal_progress
 from datapin.cli.git_surroundings import forget_places
+from datapin.cli.render import counted
 from datapin.githooks.block import HOOKS
 from datapin.verbs.follow import FollowReport, follow, lines_about, tell_once
 from datapin.verbs.hooks import (
@@ -82,7 +83,7 @@ def _with_rows() -> Any:
 
 def _tell(progress: Progress, assets: int, packs: int) -> None:
     if assets:
-        progress.note(f"datapin: sent {assets} assets in {packs} packs before the commits")
+        progress.note(f"datapin: sent {counted(assets, 'asset')} in {counted(packs, 'pack')} before the commits")
 
 
 def _follow(root: Path, hook: str, since: str | None, progress: Progress) -> None:

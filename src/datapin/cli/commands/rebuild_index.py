@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json
+from datapin.cli.render import counted, emit_json
 
 
 @click.command("rebuild-index")
@@ -19,4 +19,6 @@ def command(as_json: bool, quiet: bool) -> None:
     if as_json:
         emit_json(report)
     elif not quiet:
-        click.echo(f"index rebuilt: {report.assets} assets in {report.packs} packs, {report.loose} loose")
+        click.echo(
+            f"index rebuilt: {counted(report.assets, 'asset')} in {counted(report.packs, 'pack')}, {report.loose} loose"
+        )

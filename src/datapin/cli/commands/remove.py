@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json
+from datapin.cli.render import counted, emit_json
 from datapin.verbs.edit import remove
 
 
@@ -22,5 +22,5 @@ def command(dataset: str, where: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         emit_json(report)
     elif not quiet:
-        click.echo(f"{report.dataset}: {report.removed} rows removed, {report.rows} left")
+        click.echo(f"{report.dataset}: {counted(report.removed, 'row')} removed, {report.rows} left")
         click.echo(f"digest {report.digest}")

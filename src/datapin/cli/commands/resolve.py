@@ -9,7 +9,7 @@ import click
 
 from datapin.base.errors import Usage
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json, printable
+from datapin.cli.render import counted, emit_json, printable
 from datapin.manifest.merge import WHOLE_ROW, Conflict, Side
 from datapin.verbs.resolve import Choice, ResolveReport, resolve
 
@@ -59,7 +59,9 @@ def _assignment(text: str) -> tuple[str, str]:
 
 def _print(report: ResolveReport) -> None:
     if not report.conflicts:
-        click.echo(f"{report.dataset}: merged, {report.rows} rows; now `git add {shlex.quote(report.file)}`")
+        click.echo(
+            f"{report.dataset}: merged, {counted(report.rows or 0, 'row')}; now `git add {shlex.quote(report.file)}`"
+        )
         click.echo(f"digest {report.digest}")
         for dataset in report.followed:
             click.echo(f"{dataset}: manifest brought up to its pointer")

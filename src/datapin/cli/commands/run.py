@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.cli.options import common_options, jobs_option, open_workspace
-from datapin.cli.render import emit_json, findings
+from datapin.cli.render import counted, emit_json, findings
 from datapin.verbs.stages import STAGES, run
 
 
@@ -25,4 +25,4 @@ def command(stage: str, params_file: str, jobs: int | None, as_json: bool, quiet
         return
     findings(report.findings)
     if not quiet:
-        click.echo(f"{stage}: {report.rows} rows, computed {report.computed}, reused {report.reused}")
+        click.echo(f"{stage}: {counted(report.rows, 'row')}, computed {report.computed}, reused {report.reused}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json, printable, size
+from datapin.cli.render import counted, emit_json, printable, size
 from datapin.verbs.read import show
 
 
@@ -19,7 +19,7 @@ def command(selector: str, as_json: bool, quiet: bool) -> None:
         emit_json(report)
         return
     click.echo(f"{report.dataset}  {report.digest}")
-    click.echo(f"{report.rows} rows, {size(report.bytes)}, {report.shards} shards")
+    click.echo(f"{counted(report.rows, 'row')}, {size(report.bytes)}, {counted(report.shards, 'shard')}")
     for title, counts in (("labels", report.labels), ("splits", report.splits)):
         if counts:
             click.echo(f"{title}: " + ", ".join(f"{printable(name)} {count}" for name, count in counts.items()))

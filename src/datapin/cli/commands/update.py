@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json
+from datapin.cli.render import counted, emit_json
 from datapin.verbs.edit import update
 
 
@@ -25,5 +25,5 @@ def command(dataset: str, assignments: tuple[str, ...], where: str | None, as_js
     if as_json:
         emit_json(report)
     elif not quiet:
-        click.echo(f"{report.dataset}: {report.changed} rows changed of {report.rows}")
+        click.echo(f"{report.dataset}: {counted(report.changed, 'row')} changed of {report.rows}")
         click.echo(f"digest {report.digest}")
