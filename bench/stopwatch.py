@@ -112,7 +112,8 @@ def _run(
         except FileNotFoundError:
             raise RunFailed(f"{command[0]} is not installed") from None
         watch = _MemoryWatch(child.pid) if watch_memory else None
-        timer = threading.Timer(timeout_s, _end_session, (child.pid,))
+        expired = threading.Event()
+        timer = threading.Timer(timeout_s, _expire, (child.pid, expired))
         timer.start()
         try:
             _, status, usage = os.wait4(child.pid, 0)
@@ -121,7 +122,6 @@ def _run(
             raise
         finally:
             took_s = time.perf_counter() - began
-            expired = not timer.is_alive()
             timer.cancel()
             summed = watch.stop() if watch else 0
         child.returncode = os.waitstatus_to_exitcode(status)
@@ -130,7 +130,7 @@ def _run(
         if child.returncode != 0:
             complaints.seek(0)
             said = _last_line(complaints.read().decode("utf-8", "replace")) or _last_line(text)
-            ended = f"ended after {timeout_s:.0f} s" if expired else f"exit {child.returncode}"
+            ended = f"ended after {timeout_s:.0f} s" if expired.is_set() else f"exit {child.returncode}"
             raise RunFailed(f"{Path(command[0]).name} {' '.join(command[1:4])}: {ended}: {said}")
     return took_s, usage.ru_maxrss * 1024, summed, text
 
@@ -140,6 +140,11 @@ def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("error", "fatal"))]
     return (errors or lines or [""])[-1][:300]
+
+
+def _expire(leader: int, expired: threading.Event) -> None:
+    expired.set()  # first: the command's end is noticed before this thread's
+    _end_session(leader)
 
 
 def _end_session(leader: int) -> None:

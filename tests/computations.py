@@ -31,7 +31,8 @@ class Square:
             case "threads":
                 return os.environ.get("OPENBLAS_NUM_THREADS")
             case "sleep":
-                time.sleep(60)
+                time.sleep(600)
+                Path(self.folder, "woke").touch()
             case "refuse":
                 raise OperatorRefused("square", "no")
             case "die":

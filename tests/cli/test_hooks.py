@@ -239,7 +239,7 @@ def test_the_users_own_hook_reads_the_refs_that_git_named(world: World) -> None:
     many = "".join(f"refs/heads/b{number} {head} refs/heads/b{number} {zero}\n" for number in range(3000))
     (clone.path / "seen.txt").unlink()
     done = subprocess.run(
-        [clone.path / HOOK, "origin", "url"], input=many, text=True, env=ENVIRONMENT, cwd=clone.path, timeout=60
+        [clone.path / HOOK, "origin", "url"], input=many, text=True, env=ENVIRONMENT, cwd=clone.path, timeout=600
     )
     assert done.returncode == 0
     assert (clone.path / "seen.txt").read_text().replace("origin ", "") == f"{many}end\n"

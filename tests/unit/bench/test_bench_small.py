@@ -15,6 +15,7 @@ BENCH = Path(__file__).resolve().parents[3] / "bench"
 sys.path.insert(0, str(BENCH))
 
 import gen  # noqa: E402
+import stopwatch  # noqa: E402
 from arena import FolderArena  # noqa: E402
 from readings import BYTES, COUNT, SECONDS, Reading, RunRecord, result_document  # noqa: E402
 from render import page_text, read_results, write_page  # noqa: E402
@@ -100,9 +101,20 @@ def test_synthetic_rows_are_sorted_unique_and_reproducible() -> None:
     assert len(rows) == 5_000
 
 
-def test_a_timing_counts_wall_and_sync_and_sees_the_memory_of_child_processes(tmp_path: Path) -> None:
-    hold = "import time; held = bytearray(60 << 20); time.sleep(0.4)"
+def test_a_timing_counts_wall_and_sync_and_sees_the_memory_of_child_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = "import os, time; held = bytearray(60 << 20); time.sleep(0.4)\n"
+    hold += "while not os.path.exists('seen'): time.sleep(0.01)"
     nest = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hold!r}], check=True)"
+    weigh = stopwatch._pss_bytes
+
+    def weigh_and_tell(pid: int) -> int:
+        if (found := weigh(pid)) >= 60 << 20:
+            (tmp_path / "seen").touch()  # the watch may be as slow as it likes: the memory is held until then
+        return found
+
+    monkeypatch.setattr(stopwatch, "_pss_bytes", weigh_and_tell)
     timing = time_commands([(sys.executable, "-c", nest)], tmp_path, dict(os.environ), watch_memory=True)
     assert timing.durable_s == timing.wall_s + timing.sync_s
     assert timing.wall_s >= 0.4
