@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from pathlib import Path
 
 from clones import Clone, write_images
@@ -45,3 +47,36 @@ def test_add_killed_at_every_failpoint(filled: Clone, tmp_path: Path) -> None:
         assert clone.files("out") == clone.files("img"), name
         assert clone.git("status", "--porcelain", "data") == Clone(clean).git("status", "--porcelain", "data")
         shutil.rmtree(victim)
+
+
+def test_what_a_crash_left_beside_the_pointer_goes_at_the_next_edit(filled: Clone) -> None:
+    data = filled.path / "data"
+
+    def left() -> list[str]:
+        return sorted(path.name for path in data.glob(".tmp-*"))
+
+    label = ("update", "data/raw", "--set", "label = 'x'", "-q")
+    filled.datapin(*label, code=137, DATAPIN_FAILPOINT="track.text.synced:1:exit")
+    (crashed,) = left()
+    hexadecimal = "0" * 16
+    theirs = [f".tmp-{os.getpid()}-{hexadecimal}", ".tmp-1-notes", ".tmp-mine", f".tmp-{'9' * 30}-{hexadecimal}.old"]
+    for name in theirs:
+        (data / name).write_bytes(b"")
+    folder = f".tmp-{'9' * 30}-{hexadecimal}"
+    (data / folder).mkdir()
+    time.sleep(0.3)
+    filled.datapin(*label)
+    assert crashed not in left()
+    assert left() == sorted([*theirs, folder]), "of a living process, of another name, or a folder"
+
+
+def test_what_a_crash_left_goes_also_where_dvc_itself_writes_the_pointer(filled: Clone) -> None:
+    label = ("update", "data/raw", "--set", "label = 'x'", "-q")
+    filled.datapin(*label, code=137, DATAPIN_FAILPOINT="track.text.written:1:exit")
+    assert len(list((filled.path / "data").glob(".tmp-*"))) == 1
+    pointer = filled.path / "data" / "raw.dvc"
+    pointer.write_text(f"# a note of mine\n{pointer.read_text()}")
+    time.sleep(0.3)
+    filled.datapin(*label)
+    assert "# a note of mine" in pointer.read_text()
+    assert list((filled.path / "data").glob(".tmp-*")) == []

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ from datapin.base import failpoints
 from datapin.base.errors import Locked
 
 TEMPORARY_PREFIX = ".tmp-"
+_OUR_NAMES = re.compile(r"\.tmp-([1-9][0-9]*)-[0-9a-f]{16}\Z")
 _STALE_AFTER_S = 24 * 3600.0
+_A_MOMENT_S = 0.2
 
 
 def temporary_name() -> str:
@@ -112,6 +115,34 @@ def sweep_temporaries(directory: Path, *, older_than_s: float = _STALE_AFTER_S) 
                 os.unlink(entry.path)
             removed += 1
     return removed
+
+
+def sweep_leftovers(directory: Path) -> int:
+    """Remove temporary files of ours in a folder of the user's, whose processes have died; the number removed.
+
+    Only names that we give, and no folders: a swap may still need them. A process in another container is not seen
+    here, so that what was written just now stays.
+    """
+    removed, now = 0, time.time()
+    for entry in os.scandir(directory):
+        named = _OUR_NAMES.match(entry.name)
+        if named is None or not entry.is_file(follow_symlinks=False) or _lives(int(named[1])):
+            continue
+        with suppress(FileNotFoundError):
+            if now - entry.stat(follow_symlinks=False).st_mtime >= _A_MOMENT_S:
+                os.unlink(entry.path)
+                removed += 1
+    return removed
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 @contextmanager

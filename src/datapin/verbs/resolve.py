@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from datapin.base import failpoints
 from datapin.base.errors import BadRows, Refused, UnknownDataset, Usage
-from datapin.base.files import publish_bytes
+from datapin.base.files import publish_bytes, sweep_leftovers
 from datapin.manifest.columns import one_array
 from datapin.manifest.merge import ASSET_COLUMNS, WHOLE_ROW, Conflict, Side
 from datapin.manifest.query import select_rows
@@ -195,5 +195,6 @@ def _write(workspace: Workspace, planned: PlannedMerge, decisions: Decisions) ->
         if here != merged.pointer.md5:
             replace_manifest(root, sides.dataset, cache.shards(merged.pointer))
         failpoints.hit("resolve.placed")
+        sweep_leftovers((root / sides.file).parent)
         publish_bytes(root / sides.file, merged.text.encode(), failpoint="resolve.pointer")
     return merged

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from datapin.base.errors import Locked, StorageFailed, ToolFailed
-from datapin.base.files import fsync_directory, fsync_path
+from datapin.base.files import fsync_directory, fsync_path, sweep_leftovers
 from datapin.versions.dvc_lock import WHAT
 from datapin.versions.pointer_file import SUMMARY
 from datapin.versions.tracking_plain import LeftToDvc, track_plain
@@ -66,6 +66,7 @@ def _track(root: Path, dataset: str, summary: Mapping[str, Any]) -> str:
     try:
         # DVC's lock fails after three seconds; the caller's loop waits as long as it was told.
         with lock_repo(repo), repo.scm_context:
+            sweep_leftovers((root / dataset).parent)
             (stage,) = repo.add(os.fspath(root / dataset))
             (out,) = stage.outs
             md5 = str(out.hash_info.value)

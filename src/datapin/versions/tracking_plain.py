@@ -19,7 +19,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datapin.base import failpoints
-from datapin.base.files import fsync_directory, fsync_path, make_directory, publish_bytes, temporary_name
+from datapin.base.files import (
+    fsync_directory,
+    fsync_path,
+    make_directory,
+    publish_bytes,
+    sweep_leftovers,
+    temporary_name,
+)
 from datapin.versions.dvc_lock import is_in_use, repository_lock
 from datapin.versions.dvc_settings import cache_directory, dvc_settings
 from datapin.versions.tracking_git import ignoring_patterns, is_tracked, stage
@@ -75,12 +82,13 @@ def track_plain(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout
             raise LeftToDvc("another output may overlap")
         if is_in_use(root, root / dataset, timeout_s=timeout_s):
             raise LeftToDvc("a stage is running")
+        sweep_leftovers(pointer.parent)  # else `git add` would take what a crash left beside the pointer
         directory = cache_files(settings.objects, shards)
         failpoints.hit("track.cached")
         written = [f"{dataset}.dvc"]
         if is_new_to_git:
             line_end = "" if not ignored or ignored.endswith("\n") else "\n"
-            publish_bytes(ignore, f"{ignored}{line_end}/{pointer.stem}\n".encode())
+            publish_bytes(ignore, f"{ignored}{line_end}/{pointer.stem}\n".encode(), failpoint="track.ignore")
             written.append(ignore.relative_to(root).as_posix())
             failpoints.hit("track.ignored")
         register_folder(root, dataset, site_cache=settings.site_cache)
@@ -89,7 +97,7 @@ def track_plain(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout
             fsync_path(pointer)
             fsync_directory(pointer.parent)
         else:
-            publish_bytes(pointer, after.encode())
+            publish_bytes(pointer, after.encode(), failpoint="track.text")
         failpoints.hit("track.pointer")
         if settings.autostage:
             stage(root, written)
