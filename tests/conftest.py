@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from clones import Clone, write_images
+from datapin.backends import s3_reads, s3_retry, s3_writes
 from servers.ceph import missing_programs, radosgw
 from servers.fault_proxy import FaultProxy
 from servers.moto import moto
@@ -76,6 +77,18 @@ def s3_server(request: pytest.FixtureRequest) -> S3Server:
     """Each S3 server in turn."""
     server: S3Server = request.getfixturevalue(f"{request.param}_server")
     return server
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of S3 in this process take half a second of silence for a fault, and ask again without end.
+
+    A machine that often takes as long as that only takes longer.
+    """
+    monkeypatch.setenv("DATAPIN_REMOTE_TIMEOUT_S", "0.5")
+    monkeypatch.setattr(s3_retry, "_LONGEST_PAUSE_S", 0.1)
+    for room in (s3_reads, s3_retry, s3_writes):
+        monkeypatch.setattr(room, "ATTEMPTS", 200)
 
 
 @pytest.fixture

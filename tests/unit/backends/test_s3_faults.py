@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from datapin.backends import s3_reads, s3_retry, s3_writes
+from datapin.backends import s3_retry
 from datapin.backends.s3 import S3Backend
 from datapin.backends.s3_settings import s3_settings
 from datapin.base.errors import ObjectMissing, RemoteUnreachable, StorageFailed
@@ -46,15 +46,6 @@ class Spoiled(S3Backend):
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
     monkeypatch.setattr(s3_retry, "_FIRST_PAUSE_S", 0.01)
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """A second of silence is a lost request; a machine that often takes that long is asked as often as it must be."""
-    monkeypatch.setenv("DATAPIN_REMOTE_TIMEOUT_S", "1")
-    monkeypatch.setattr(s3_retry, "_LONGEST_PAUSE_S", 0.1)
-    for module in (s3_reads, s3_retry, s3_writes):
-        monkeypatch.setattr(module, "ATTEMPTS", 100)
 
 
 @pytest.fixture
@@ -173,7 +164,7 @@ def test_a_body_that_stalls_goes_on_after_the_silence(backend, fault_proxy):
     start_s = time.monotonic()
     assert backend.get("key") == DATA
     assert fault_proxy.used == 1
-    assert 0.9 < time.monotonic() - start_s < 55, "60 s is what nobody asked for"
+    assert 0.4 < time.monotonic() - start_s < 55, "60 s is what nobody asked for"
 
 
 def test_of_many_ranges_the_good_ones_are_not_asked_for_again_and_again(backend, fault_proxy):

@@ -24,7 +24,7 @@ def test_a_forked_process_reads_what_its_parent_reads(moto_server: S3Server) -> 
     assert backend.get("key") == b"bytes"
     child = os.fork()
     if not child:
-        signal.alarm(30)
+        signal.alarm(600)
         os._exit(0 if backend.get("key") == b"bytes" and backend.head("other") is None else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
