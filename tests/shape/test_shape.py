@@ -31,6 +31,11 @@ LATE = {
     ("verbs/selector.py", "datapin.verbs.place"),
     ("verbs/selector.py", "datapin.versions.objects"),
     ("verbs/diff.py", "datapin.verbs.diff_page.page"),
+    ("verbs/bring.py", "datapin.verbs.place"),
+    ("verbs/presence.py", "datapin.transfer.lazy"),
+    ("verbs/presence.py", "datapin.verbs.place"),
+    ("verbs/rollback_rows.py", "datapin.transfer.survey"),
+    ("verbs/rollback_rows.py", "datapin.verbs.place"),
 }
 
 

@@ -10,7 +10,6 @@ from datapin.backends.backend import Backend
 from datapin.backends.local import LocalBackend
 from datapin.base.errors import BadSettings, ManifestMissing, RemoteUnreachable, who_must_push
 from datapin.verbs.known_remote import remember_versions
-from datapin.verbs.place import remote_place
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import other_worktrees
@@ -56,6 +55,8 @@ def _bring(
         lacking = bring_from(workspace.root, LocalBackend(folder), lacking)
     if not lacking:
         return Absence([], "", "")
+    from datapin.verbs.place import remote_place  # late: as in verbs.presence
+
     try:
         place = remote_place(workspace)
         absent = bring_from(workspace.root, place.root, lacking)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pyarrow as pa
 
 from datapin.base.errors import AssetsMissing
 from datapin.base.id_columns import IdMatrix, ids_to_hex
-from datapin.store.remote import RemoteStore
-from datapin.transfer.lazy import Lazy
-from datapin.verbs.place import remote_place
 from datapin.verbs.workspace import Workspace
+
+if TYPE_CHECKING:
+    from datapin.store.remote import RemoteStore
 
 
 def ensure_here(workspace: Workspace, ids: IdMatrix, *, what: str, keys: pa.Array | None = None) -> None:
@@ -20,6 +22,9 @@ def ensure_here(workspace: Workspace, ids: IdMatrix, *, what: str, keys: pa.Arra
     count = int(workspace.store.missing(ids).sum())
     if not count:
         return
+    # Late: mostly all is here, and then no remote is needed (decision 0015).
+    from datapin.transfer.lazy import Lazy
+    from datapin.verbs.place import remote_place
 
     def remote() -> RemoteStore:
         place = remote_place(workspace)

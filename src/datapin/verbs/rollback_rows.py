@@ -20,8 +20,6 @@ from datapin.manifest.digest import shard_digest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.pair_counts import PairCounter
 from datapin.manifest.schema import asset_columns
-from datapin.transfer.survey import Survey
-from datapin.verbs.place import remote_place
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_goals import DatasetGoal
 from datapin.verbs.rollback_unsaved import pinned_manifest
@@ -121,6 +119,9 @@ def make_sure_of_assets(workspace: Workspace, dataset: str, absent: AbsentAssets
     if not is_lazy:
         ensure_here(workspace, absent.ids, what=f"rollback of {dataset}", keys=absent.keys)
         return
+    from datapin.transfer.survey import Survey  # late: as in verbs.presence
+    from datapin.verbs.place import remote_place
+
     try:
         place = remote_place(workspace)
     except BadSettings as error:

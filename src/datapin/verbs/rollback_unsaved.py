@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.errors import BadKeys, BadRows, DamagedManifest, ManifestMissing, UnsavedRows, listed
+from datapin.base.errors import BadKeys, BadRows, DamagedManifest, ManifestMissing, UnknownVersion, UnsavedRows, listed
 from datapin.base.files import fsync_directory, fsync_path, make_directory, publish_bytes
 from datapin.base.settings import FOLDER
 from datapin.manifest.diff import compare_manifests
@@ -112,9 +112,10 @@ def unsaved_text(root: Path, path: str, wanted: bytes) -> Unsaved | None:
 
 def is_committed(root: Path, dataset: str, md5: str) -> bool:
     """Whether any commit that Git's refs reach pins this version, whatever the dataset's name there."""
-    if not has_commit(root):
-        return False
-    at_head = read_dataset_pointer(root, dataset, rev="HEAD")
+    try:
+        at_head = read_dataset_pointer(root, dataset, rev="HEAD")
+    except UnknownVersion:
+        return False  # nothing was committed yet
     if at_head is not None and at_head.md5 == md5:
         return True
     changes = (change for change in iter_pointer_changes(root) if isinstance(change, PointerChange))

@@ -17,6 +17,7 @@ from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import SILENT, Progress
 from datapin.base.stat_records import StatMatrix
+from datapin.manifest.columns import arrow_numbers
 from datapin.store.index import IN_LOOSE_FILE
 from datapin.store.store import Reader, Store
 from datapin.versions.checkout_layout import BY_KEY
@@ -79,7 +80,7 @@ def checkout_files(
         linkable = _linkable(store, ids[plan.writes], arrangement)
         is_linked = np.zeros(len(plan.writes), np.bool_)
         if len(plan.writes) or plan.removals:
-            new_keys = keys.take(pa.array(plan.writes))
+            new_keys = keys.take(arrow_numbers(plan.writes))
             known.intend(new_keys, ids[plan.writes])
             failpoints.hit("checkout.intended")
             old = OldFiles(plan.removals, are_in_the_way=bool(looked.present.blocked))
@@ -139,7 +140,7 @@ def _reader(store: Store, keys: pa.StringArray, ids: IdMatrix, rows: npt.NDArray
     """A reader for the rows to write. Raises AssetsMissing, by key, before anything is touched."""
     absent = rows[store.missing(ids[rows])]
     if len(absent):
-        raise AssetsMissing(names=tuple(keys.take(pa.array(absent[:20])).to_pylist()), count=len(absent))
+        raise AssetsMissing(names=tuple(keys.take(arrow_numbers(absent[:20])).to_pylist()), count=len(absent))
     return store.reader(ids[rows])
 
 

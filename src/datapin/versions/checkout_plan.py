@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows, listed
 from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.manifest.columns import arrow_flags, arrow_numbers, flags, is_ascending, numbers
 from datapin.manifest.keys import check_keys
 from datapin.versions.checkout_early import StartedLook
 from datapin.versions.checkout_state import CheckoutState
@@ -55,12 +56,12 @@ class Look:
         """Whether what the checkout will touch is as it was when it was looked at."""
         present, keys = self.present, self.wanted.keys
         others = np.flatnonzero(~_same(self.wanted.ids, present))
-        touched = zip(present.keys.take(pa.array(others)).to_pylist(), present.stats[others].tolist(), strict=True)
+        touched = zip(present.keys.take(arrow_numbers(others)).to_pylist(), present.stats[others].tolist(), strict=True)
         is_new = np.ones(len(keys), np.bool_)
         is_new[present.rows[present.rows >= 0]] = False
         expected = [
             *((key, tuple(row)) for key, row in touched),
-            *((key, None) for key in keys.filter(pa.array(is_new)).to_pylist()),
+            *((key, None) for key in keys.filter(arrow_flags(is_new)).to_pylist()),
         ]
         try:
             for key, stats in expected:
@@ -94,7 +95,7 @@ def plan_checkout(wanted_ids: IdMatrix, present: Present, ours: Set[tuple[str, b
     to_write[present.rows[same]] = False
     removals, edited = [], []
     others = np.flatnonzero(~same)
-    for number, key in zip(others.tolist(), present.keys.take(pa.array(others)).to_pylist(), strict=True):
+    for number, key in zip(others.tolist(), present.keys.take(arrow_numbers(others)).to_pylist(), strict=True):
         if (key, present.ids[number].tobytes()) in ours:
             if not is_wanted[number]:
                 removals.append(key)
@@ -107,12 +108,11 @@ def _checked_keys(table: pa.Table, where: str) -> pa.StringArray:
     """The keys, checked again: they come from a file that anybody may have written."""
     keys = table["key"].cast(pa.string()).combine_chunks()
     check_keys(keys, where=where)
-    is_ascending = pc.all(pc.less(keys.slice(0, max(len(keys) - 1, 0)), keys.slice(1))).as_py()
-    if not is_ascending and len(keys.unique()) != len(keys):
+    if not is_ascending(keys) and len(keys.unique()) != len(keys):
         raise BadRows(where, "a key appears more than once")
     folders: set[str] = set()
     parts = pc.split_pattern(keys, "/", max_splits=1, reverse=True)
-    is_below = pa.array(np.diff(parts.offsets.to_numpy()) > 1)
+    is_below = arrow_flags(np.diff(numbers(parts.offsets)) > 1)
     for folder in pc.list_element(parts.filter(is_below), 0).unique().to_pylist():
         while folder and folder not in folders:
             folders.add(folder)
@@ -125,11 +125,11 @@ def _checked_keys(table: pa.Table, where: str) -> pa.StringArray:
 
 def _written_before(known: CheckoutState, present: Present, wanted_ids: IdMatrix) -> set[tuple[str, bytes]]:
     """Key and raw id of all that earlier checkouts wrote, or were about to, among the files that are not as wanted."""
-    keys = present.keys.filter(pa.array(~_same(wanted_ids, present)))
+    keys = present.keys.filter(arrow_flags(~_same(wanted_ids, present)))
     pairs: set[tuple[str, bytes]] = set()
     for records in (known.records, known.intents):
-        rows = np.flatnonzero(pc.is_in(records.keys, value_set=keys).to_numpy(zero_copy_only=False))
-        names = records.keys.take(pa.array(rows)).to_pylist()
+        rows = np.flatnonzero(flags(pc.is_in(records.keys, value_set=keys)))
+        names = records.keys.take(arrow_numbers(rows)).to_pylist()
         pairs.update((name, records.ids[row].tobytes()) for name, row in zip(names, rows, strict=True))
     return pairs
 
@@ -139,5 +139,8 @@ def _same(wanted_ids: IdMatrix, present: Present) -> npt.NDArray[np.bool_]:
     is_wanted: npt.NDArray[np.bool_] = present.rows >= 0
     if not len(wanted_ids):
         return is_wanted
-    same: npt.NDArray[np.bool_] = (present.ids == wanted_ids[np.where(is_wanted, present.rows, 0)]).all(axis=1)
+    rows = np.where(is_wanted, present.rows, 0)
+    # Eight bytes at a time: three times as fast.
+    here, wanted = (np.ascontiguousarray(ids).view(np.uint64) for ids in (present.ids, wanted_ids[rows]))
+    same: npt.NDArray[np.bool_] = (here == wanted).all(axis=1)
     return is_wanted & same

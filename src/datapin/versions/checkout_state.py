@@ -24,7 +24,7 @@ from datapin.versions.checkout_layout import BY_KEY, LAYOUTS
 from datapin.versions.checkout_places import records_path
 
 _ARRANGED = ".json"
-TICK_NS = 50_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
+TICK_NS = 20_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,14 @@ import pyarrow.compute as pc
 
 from datapin.base.id_columns import IdMatrix
 from datapin.base.stat_records import StatMatrix
+from datapin.manifest.columns import arrow_flags, arrow_numbers, numbers
 from datapin.versions.checkout_early import StartedLook
 from datapin.versions.checkout_state import TICK_NS, CheckoutState
 from datapin.versions.safe_tree import Obstructed, SafeTree, kind_name
 
 _Places = npt.NDArray[np.int64]
 
+_FEW = 16  # one name in so many: to look for it takes less than to list what lies around it
 _LEFTOVER = re.compile(r"\.tmp-\d+-[0-9a-f]{16}\Z")
 
 
@@ -75,19 +77,14 @@ def survey(
     """
     started_ns = time.time_ns()
     keys, position = _keys_to_look_for(known, wanted)
-    was_seen = _seen_before(known, position, started)
-    rest = np.flatnonzero(~was_seen)
     found = _Gathering()
-    for folder in _by_folder(keys.take(pa.array(rest)), rest):
-        try:
-            there = tree.names(folder.path)
-        except Obstructed as obstacle:
-            found.blocked[obstacle.path] = obstacle.what
-            continue
-        if known.was_cut_off:
-            _sweep(tree, folder.path, there.difference(folder.names))
-        if there:
-            _look(tree, folder, there, found)
+    theirs = _left_to(started, known, position)
+    looking = _Looking(tree, known.was_cut_off, are_new_few=int((position < 0).sum()) * _FEW < len(keys))
+    looking.at(keys, np.flatnonzero(~theirs), found)
+    was_seen = np.zeros(len(keys), np.bool_)
+    if started is not None and theirs.any() and (flags := started.wait()) is not None:
+        was_seen = theirs & np.frombuffer(flags, np.bool_)[np.maximum(position, 0)]
+    looking.at(keys, np.flatnonzero(theirs & ~was_seen), found)
     for place, seen in found.others:
         if place < len(wanted) and (stat.S_ISDIR(seen.st_mode) or not force):
             found.blocked[keys[place].as_py()] = kind_name(seen)
@@ -96,7 +93,7 @@ def survey(
     found_stats = np.array(found.stats, np.int64).reshape(-1, 4)
     stats = np.concatenate([known.records.stats[position[seen_places]], found_stats])
     is_known, ids = known.records.match_at(position[places], stats)
-    keys = keys.take(pa.array(places))
+    keys = keys.take(arrow_numbers(places))
     _hash(tree, keys, np.flatnonzero(~is_known), ids)
     return Present(
         keys=keys,
@@ -127,7 +124,7 @@ def _keys_to_look_for(known: CheckoutState, wanted: pa.StringArray) -> tuple[pa.
     is_other = np.ones(len(known.records), np.bool_)
     is_other[position[position >= 0]] = False
     others = np.flatnonzero(is_other)
-    parts = [wanted, known.records.keys.take(pa.array(others))]
+    parts = [wanted, known.records.keys.take(arrow_numbers(others))]
     if known.was_cut_off:
         seen = pa.concat_arrays(parts)
         intents = known.intents.keys
@@ -137,15 +134,17 @@ def _keys_to_look_for(known: CheckoutState, wanted: pa.StringArray) -> tuple[pa.
     return keys, np.concatenate([position, others, np.full(unrecorded, -1, np.int64)])
 
 
-def _seen_before(known: CheckoutState, position: _Places, started: StartedLook | None) -> npt.NDArray[np.bool_]:
-    """Which keys need no look, as their record's file was seen unchanged since this command began.
+def _left_to(started: StartedLook | None, known: CheckoutState, position: _Places) -> npt.NDArray[np.bool_]:
+    """Which keys a look that was `started` will have looked at; none if it looks at other records than these.
 
-    Its record counts as much as for a file that is looked at now: it is settled, or the file is hashed.
+    A record counts as much as for a file that is looked at now: it is settled, or the file is hashed.
     """
-    if started is None or known.was_cut_off or (flags := started.unchanged(known.records.checksum)) is None:
+    if started is None or known.was_cut_off or started.checksum != known.records.checksum:
         return np.zeros(len(position), np.bool_)
-    was_seen = np.frombuffer(flags, np.bool_)
-    result: npt.NDArray[np.bool_] = (position >= 0) & was_seen[np.maximum(position, 0)]
+    is_theirs = np.ones(len(known.records), np.bool_)
+    for first, last in started.take_share():
+        is_theirs[first:last] = False
+    result: npt.NDArray[np.bool_] = (position >= 0) & is_theirs[np.maximum(position, 0)]
     return result
 
 
@@ -154,38 +153,58 @@ def _by_folder(keys: pa.StringArray, all_places: _Places) -> Iterator[_Folder]:
     if not len(keys):
         return
     parts = pc.split_pattern(keys, "/", max_splits=1, reverse=True)
-    ends = parts.offsets.to_numpy()
-    names = parts.values.take(pa.array(ends[1:] - 1))
-    is_below = pa.array(np.diff(ends) > 1)
-    folders = pc.if_else(is_below, parts.values.take(pa.array(ends[:-1])), "").dictionary_encode()
-    numbers = folders.indices.to_numpy()
-    order = np.argsort(numbers, kind="stable")
-    cuts = np.cumsum(np.bincount(numbers, minlength=len(folders.dictionary))).tolist()
-    sorted_names, places = names.take(pa.array(order)).to_pylist(), all_places[order].tolist()
+    ends = numbers(parts.offsets)
+    names = parts.values.take(arrow_numbers(ends[1:] - 1))
+    is_below = arrow_flags(np.diff(ends) > 1)
+    folders = pc.if_else(is_below, parts.values.take(arrow_numbers(ends[:-1])), "").dictionary_encode()
+    codes = numbers(folders.indices)
+    order = np.argsort(codes, kind="stable")
+    cuts = np.cumsum(np.bincount(codes, minlength=len(folders.dictionary))).tolist()
+    sorted_names, places = names.take(arrow_numbers(order)).to_pylist(), all_places[order].tolist()
     for path, first, last in zip(folders.dictionary.to_pylist(), [0, *cuts[:-1]], cuts, strict=True):
         yield _Folder(path, sorted_names[first:last], places[first:last])
 
 
-def _look(tree: SafeTree, folder: _Folder, there: set[str], found: _Gathering) -> None:
-    names, places = folder.names, folder.places
-    if not there.issuperset(names):
-        pairs = [(name, place) for name, place in zip(names, places, strict=True) if name in there]
-        names, places = [name for name, _ in pairs], [place for _, place in pairs]
-    files, stats, others = tree.file_stats(folder.path, names, places)
-    found.places.extend(files)
-    found.stats.extend(stats)
-    found.others += others
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """How to look: temporary files are swept after a crash; folders are not listed if hardly a name will be missing."""
+
+    tree: SafeTree
+    was_cut_off: bool
+    are_new_few: bool
+
+    def at(self, keys: pa.StringArray, places: _Places, found: _Gathering) -> None:
+        """Look at the keys in these places."""
+        for folder in _by_folder(keys.take(arrow_numbers(places)), places):
+            try:
+                there = None if self.are_new_few and not self.was_cut_off else self.tree.names(folder.path)
+                if there is not None and self.was_cut_off:
+                    self._sweep(folder.path, there.difference(folder.names))
+                if there is None or there:
+                    self._look(folder, there, found)
+            except Obstructed as obstacle:
+                found.blocked[obstacle.path] = obstacle.what
+
+    def _look(self, folder: _Folder, there: set[str] | None, found: _Gathering) -> None:
+        """Look at the names that are `there`, or at all of them."""
+        names, places = folder.names, folder.places
+        if there is not None and not there.issuperset(names):
+            pairs = [(name, place) for name, place in zip(names, places, strict=True) if name in there]
+            names, places = [name for name, _ in pairs], [place for _, place in pairs]
+        files, stats, others = self.tree.file_stats(folder.path, names, places)
+        found.places.extend(files)
+        found.stats.extend(stats)
+        found.others += others
+
+    def _sweep(self, folder: str, names: set[str]) -> None:
+        for name in names:
+            if _LEFTOVER.match(name):
+                self.tree.remove(folder, name)
 
 
-def _sweep(tree: SafeTree, folder: str, names: set[str]) -> None:
-    for name in names:
-        if _LEFTOVER.match(name):
-            tree.remove(folder, name)
-
-
-def _hash(tree: SafeTree, keys: pa.StringArray, numbers: _Places, ids: IdMatrix) -> None:
+def _hash(tree: SafeTree, keys: pa.StringArray, places: _Places, ids: IdMatrix) -> None:
     """Put the ids of these files into `ids`."""
-    for number, key in zip(numbers.tolist(), keys.take(pa.array(numbers)).to_pylist(), strict=True):
+    for number, key in zip(places.tolist(), keys.take(arrow_numbers(places)).to_pylist(), strict=True):
         folder, _, name = key.rpartition("/")
         digest = tree.hash(folder, name)
         if digest is not None:

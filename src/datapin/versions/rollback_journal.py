@@ -50,7 +50,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class TreeToWrite:
-    """A folder of files that follows its dataset: `rows` is a Parquet file of the files it will hold."""
+    """A folder of files that follows its dataset: `rows` is an Arrow file of the files it will hold."""
 
     target: str
     rows: str

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datapin.base import failpoints
 from datapin.base.errors import Refused
@@ -88,7 +87,8 @@ class Staging:
         """Rows that a later step reads: where they are kept."""
         path = self._scratch / temporary_name()
         self.rows.append(path)
-        pq.write_table(rows, path, compression="NONE", use_dictionary=False, write_statistics=False)
+        with pa.OSFile(os.fspath(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
+            writer.write_table(rows)
         fsync_path(path)
         return path
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from datapin.base.errors import Refused, listed
 from datapin.base.progress import Progress
@@ -64,10 +63,8 @@ def write_tree(
     """
     if outlook is not None:
         table, looked = outlook.rows, outlook.look
-    elif (rows := Path(tree.rows)).is_file():
-        table, looked = pq.read_table(rows), None
     else:
-        raise Refused(f"{tree.target}: the rows to write are gone", f"run `datapin checkout` into {tree.target}")
+        table, looked = _rows_of(tree), None
     checkout_files(
         table,
         Path(tree.target),
@@ -78,3 +75,12 @@ def write_tree(
         force=tree.force,
         looked=looked,
     )
+
+
+def _rows_of(tree: TreeToWrite) -> pa.Table:
+    try:
+        with pa.OSFile(tree.rows) as file:
+            return pa.ipc.open_file(file).read_all()
+    except (OSError, pa.ArrowInvalid):
+        what = f"{tree.target}: the rows to write are gone, or cannot be read"
+        raise Refused(what, f"run `datapin checkout` into {tree.target}") from None

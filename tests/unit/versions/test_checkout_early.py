@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -37,6 +38,7 @@ del V2["b/c/3"]
 @pytest.fixture(autouse=True, params=[1, 3], ids=["one child", "three children"])
 def few_files_are_enough(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkout_early, "_FROM_FILES", 1)
+    monkeypatch.setattr(checkout_early, "_BLOCK_FILES", 1)
     monkeypatch.setattr(checkout_early, "_FILES_OF_A_CHILD", -(-len(V1) // request.param))
     monkeypatch.setattr(checkout_early, "core_count", lambda: 4)
 
@@ -48,12 +50,15 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def looks(tmp_path: Path) -> Iterator[Callable[[], StartedLook]]:
+    """Starts looks; their children have come to the end when the test goes on."""
     started: list[StartedLook] = []
 
     def start() -> StartedLook:
         look = start_look(tmp_path / "state", str(tmp_path / "out"))
         assert look is not None
         started.append(look)
+        for child in look._children:
+            os.waitid(os.P_PID, child.process, os.WEXITED | os.WNOWAIT)
         return look
 
     yield start
@@ -88,7 +93,7 @@ def seen(top: Path, started: StartedLook | None) -> tuple[Present, int]:
 def as_rows(present: Present) -> tuple[list[tuple[object, ...]], dict[str, str]]:
     columns = (present.keys.to_pylist(), present.rows.tolist(), ids_to_hex(present.ids).to_pylist())
     stats = [tuple(row) for row in present.stats.tolist()]
-    return sorted(zip(*columns, stats, present.is_settled.tolist(), strict=True)), present.blocked
+    return sorted(zip(*columns, stats, strict=True)), present.blocked
 
 
 def age(top: Path) -> None:
@@ -161,20 +166,48 @@ def test_a_survey_finds_the_same_with_a_look_and_without(
 ) -> None:
     settle(store, tmp_path)
     change(tmp_path)
-    started = looks()
-    with_it, looked_at = seen(tmp_path, started)
+    with_it, looked_at = seen(tmp_path, looks())
     without, all_files = seen(tmp_path, None)
     assert as_rows(with_it) == as_rows(without)
     assert looked_at < all_files
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_what_the_children_have_not_reached_is_shared(
+    store: Store, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    settle(store, tmp_path)
+    change(tmp_path)
+    started = start_look(tmp_path / "state", str(tmp_path / "out"))
+    assert started is not None
+    assert as_rows(seen(tmp_path, started)[0]) == as_rows(seen(tmp_path, None)[0])
+
+
+def test_a_share_is_what_the_children_will_leave(
+    store: Store, tmp_path: Path, looks: Callable[[], StartedLook]
+) -> None:
+    settle(store, tmp_path)
+    ended = looks()
+    assert all(first == last for first, last in ended.take_share())
+    assert ended.wait() == b"\x01" * len(V1)
+    begun = looks()
+    for number in range(len(begun._children)):
+        begun._words[number * 2] = begun._children[number].first  # as if it had reached nothing
+    taken = begun.take_share()
+    assert 0 < sum(last - first for first, last in taken) < len(V1)
+    assert [last for _, last in taken] == [child.last for child in begun._children]
 
 
 def test_files_that_were_seen_are_not_looked_at_again(
     store: Store, tmp_path: Path, looks: Callable[[], StartedLook]
 ) -> None:
     settle(store, tmp_path)
-    assert seen(tmp_path, looks())[1] == 0
+    unrecorded = len(V2.keys() - V1.keys())
+    assert seen(tmp_path, looks())[1] == 0  # the folder of what is new is not there
     edit(tmp_path)
-    assert seen(tmp_path, looks())[1] == 1
+    (tmp_path / "out/new").mkdir()
+    (tmp_path / "out/new/5").write_bytes(b"mine")
+    assert seen(tmp_path, looks())[1] == 1 + unrecorded
 
 
 def test_a_look_at_other_records_is_not_used(store: Store, tmp_path: Path, looks: Callable[[], StartedLook]) -> None:
@@ -183,19 +216,17 @@ def test_a_look_at_other_records_is_not_used(store: Store, tmp_path: Path, looks
     write(store, tmp_path, V2)
     assert stale.checksum != looks().checksum
     assert seen(tmp_path, stale)[1] == seen(tmp_path, None)[1]
-    assert not stale.children
 
 
-def test_a_look_whose_child_died_is_not_used(store: Store, tmp_path: Path, looks: Callable[[], StartedLook]) -> None:
+def test_a_look_whose_child_died_is_not_used(store: Store, tmp_path: Path) -> None:
     settle(store, tmp_path)
-    started = looks()
-    read, write_end = os.pipe()
-    os.close(write_end)
+    started = start_look(tmp_path / "state", str(tmp_path / "out"))
+    assert started is not None
     killed = os.fork()
     if killed == 0:
         os.kill(os.getpid(), signal.SIGKILL)
-    started.children.append((killed, read))
-    assert started.unchanged(started.checksum) is None
+    started._children.append(dataclasses.replace(started._children[-1], process=killed))
+    assert started.wait() is None
 
 
 def test_a_look_after_a_checkout_that_was_cut_off_is_not_used(
@@ -205,7 +236,7 @@ def test_a_look_after_a_checkout_that_was_cut_off_is_not_used(
     started = looks()
     with CheckoutState.hold(tmp_path / "state", tmp_path / "out") as known:
         known.intend(known.records.keys, known.records.ids)
-    assert seen(tmp_path, started)[1] > 0
+    assert seen(tmp_path, started)[1] == seen(tmp_path, None)[1] > 0
 
 
 def test_an_edit_after_the_look_is_not_overwritten(
@@ -213,18 +244,9 @@ def test_an_edit_after_the_look_is_not_overwritten(
 ) -> None:
     settle(store, tmp_path)
     started = looks()
-    flags = started.unchanged(started.checksum)
-    assert flags is not None
-    assert all(flags)
     rows = rows_of(store, V2)
     edit(tmp_path)
-
-    class Answered(StartedLook):
-        def unchanged(self, checksum: bytes) -> bytearray | None:
-            return flags
-
-    late = Answered(started.target, started.checksum, started.count, [])
-    looked = look_at_tree(rows, tmp_path / "out", tmp_path / "state", late).look
+    looked = look_at_tree(rows, tmp_path / "out", tmp_path / "state", started).look
     assert not looked.plan.edited
     with pytest.raises(UnsavedEdits, match="a/1"):
         checkout_files(rows, tmp_path / "out", store=store, state=tmp_path / "state", looked=looked)
@@ -245,7 +267,7 @@ def test_a_look_that_nobody_waits_for_leaves_no_child(store: Store, tmp_path: Pa
     settle(store, tmp_path)
     started = start_look(tmp_path / "state", str(tmp_path / "out"))
     assert started is not None
-    children = [child for child, _ in started.children]
+    children = [child.process for child in started._children]
     started.close()
     for child in children:
         with pytest.raises(ChildProcessError):
