@@ -199,6 +199,27 @@ def test_assets_that_are_nowhere_stop_it_before_anything_changes(versions: Clone
     assert state(versions) == before
 
 
+def test_a_dry_run_with_force_names_the_edits_of_which_a_copy_would_be_kept(versions: Clone) -> None:
+    versions.datapin("checkout", "data/raw", "--into", "out", "-q")
+    (versions.path / "out" / "b" / "00.bin").write_bytes(b"mine")
+    versions.datapin("update", "data/raw", "--set", "label='mine'", "--where", "key = 'b/01.bin'", "-q")
+    before = state(versions)
+    asked = ("rollback", "data/raw", "--to", "v1", "--force", "--dry-run")
+    told = versions.json(*asked)
+    assert len(told["unsaved"]) == 2
+    assert told["kept"] == []
+    assert "b/01.bin" in told["unsaved"][0]
+    assert told["unsaved"][1] == "out: edited: b/00.bin"
+    said = versions.datapin(*asked).stdout
+    for line in told["unsaved"]:
+        assert f"a copy of unsaved edits would be kept: {line}\n" in said
+    assert state(versions) == before
+    assert not (versions.path / ".datapin" / "kept").exists()
+    done = versions.json(*asked[:-1])
+    assert (done["unsaved"], len(done["kept"])) == (told["unsaved"], 2)
+    assert "would be kept" not in versions.datapin("rollback", "data/raw", "--to", "v2", "--dry-run").stdout
+
+
 @pytest.fixture
 def elsewhere(versions: Clone, tmp_path: Path) -> Clone:
     """The two versions on a remote, and nothing of them here but the work tree's manifest."""

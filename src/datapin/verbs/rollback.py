@@ -51,7 +51,8 @@ class RollbackReport:
     """What a rollback changed, or would.
 
     `files` are what Git tracks and now differs from its index, unless `is_staged`; `left` did not exist then; `kept`
-    are copies of unsaved edits; `frozen` are stages that `dvc unfreeze` sets free; `fetched` assets were not here.
+    are copies of the `unsaved` edits, which a dry run only names; `frozen` are stages that `dvc unfreeze` sets free;
+    `fetched` assets were not here.
     """
 
     datasets: list[RolledBack]
@@ -66,6 +67,7 @@ class RollbackReport:
     changes_anything: bool
     fetched: int
     notes: list[str] = field(default_factory=list)
+    unsaved: list[str] = field(default_factory=list)
 
 
 def rollback(
@@ -176,6 +178,7 @@ class _Rollback:
             changes_anything=bool(moving or outs or texts),
             fetched=0 if how.lazy else sum(len(assets.ids) for _, assets in absent),
             notes=goals.notes,
+            unsaved=[f"{one.where}: {one.problem}" for one in unsaved],
         )
 
     def _unsaved(

@@ -79,6 +79,7 @@ def _document(report: RollbackReport) -> dict[str, Any]:
         "outputs": report.outputs,
         "trees": report.trees,
         "left": report.left,
+        "unsaved": report.unsaved,
         "kept": report.kept,
         "frozen": report.frozen,
         "notes": report.notes,
@@ -99,13 +100,15 @@ def _show(report: RollbackReport, root: Path) -> None:
         click.echo(f"{printable(os.path.relpath(name))}: files follow")
     for name in report.left:
         click.echo(f"{printable(name)}: did not exist then, left as it is")
+    for line in report.unsaved if report.is_dry_run else ():
+        click.echo(f"a copy of unsaved edits would be kept: {printable(line)}")
     for name in report.kept:
         click.echo(f"unsaved edits are kept in {printable(name)}")
     if not report.changes_anything:
         click.echo("nothing to do")
     elif report.is_dry_run:
         if report.fetched:
-            click.echo(f"{report.fetched:,} assets would be fetched first")
+            click.echo(f"{report.fetched:,} {'asset' if report.fetched == 1 else 'assets'} would be fetched first")
         click.echo("dry run: nothing was changed")
     else:
         _show_ways_on(report, root)
@@ -113,9 +116,8 @@ def _show(report: RollbackReport, root: Path) -> None:
 
 def _show_ways_on(report: RollbackReport, root: Path) -> None:
     for stage in report.frozen:
-        click.echo(
-            f"stage {printable(stage)} is frozen: `dvc unfreeze {printable(stage)}` lets `dvc repro` run it again"
-        )
+        again = f"`dvc unfreeze {shlex.quote(printable(stage))}` lets `dvc repro` run it again"
+        click.echo(f"stage {printable(stage)} is frozen: {again}")
     if report.files:
         names = " ".join(shlex.quote(printable(os.path.relpath(root / name))) for name in report.files)
         click.echo(f"staged: {names}; `git commit` keeps it" if report.is_staged else f"to keep it: git add {names}")
