@@ -40,9 +40,11 @@ FORK_STAGES = """
 import json, os, sys
 from pathlib import Path
 from datapin.base import failpoints
+from datapin.pipeline import map
 from datapin.pipeline.stages import augment, featurize, prepare
 from workspaces import Workspace
 import pandas  # pyarrow would import it in every fork
+map.FIRST_FLUSH_S = map.LAST_FLUSH_S = 3600.0  # results are flushed at the end, also where that is a while to come
 runs = {"prepare": prepare.run_prepare, "augment": augment.run_augment, "featurize": featurize.run_featurize}
 for line in sys.stdin:
     asked = json.loads(line)
