@@ -80,6 +80,15 @@ def test_rows_that_the_remote_lacks_too_are_not_fetched_again(unpushed: Clone, w
     assert hint == "somebody who has that version must run `datapin push data/raw --all-versions`"
 
 
+def test_a_dataset_is_named_once_where_it_stands_before_the_message(unpushed: Clone) -> None:
+    assert unpushed.datapin("status").stdout.startswith("data/raw  error: its manifest is pinned but not here (")
+    for verb in ("doctor", "verify"):
+        said = unpushed.datapin(verb, code=1).stdout
+        assert "data/raw: " in said
+        assert ": its manifest is pinned but not here (" in said
+        assert not re.search(r"data/raw: .*data/raw: ", said)
+
+
 def test_what_brings_rows_is_said_by_why_they_did_not_come(unpushed: Clone, tmp_path: Path) -> None:
     assert "datapin fetch" in unpushed.datapin("status").stdout, "nobody has asked the remote"
     author = Clone(tmp_path / "repo")

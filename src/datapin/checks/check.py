@@ -42,7 +42,7 @@ class Check:
 def unread(subject: Subject, check: str, where: str, error: DatapinError) -> Finding:
     """What a check says of a thing that it cannot read: an error, or a note where `pins.readable` is red for it."""
     known = any(finding.where == where and finding.severity == "error" for finding in subject.unreadable)
-    message = f"could not be checked: {error.message}"
+    message = f"could not be checked: {error.message_of(where)}"
     return Finding("note" if known else "error", check, where, message, "" if known else error.hint)
 
 

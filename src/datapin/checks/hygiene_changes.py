@@ -98,7 +98,7 @@ def _look(subject: Subject, dataset: str, *, check: str, change: _Change, hint: 
     try:
         both = _both(subject, dataset)
     except DatapinError as error:
-        message = f"could not be compared with its previous version: {error.message}"
+        message = f"could not be compared with its previous version: {error.message_of(dataset)}"
         yield Finding("warning", check, dataset, message, error.hint)
         return
     seen = change(subject, *both) if both is not None else None

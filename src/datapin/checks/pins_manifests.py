@@ -95,7 +95,7 @@ def _spoiled(subject: Subject, dataset: str, error: DatapinError) -> Finding:
     finding = unread(subject, _SHARDS, dataset, error)
     if finding.severity == "note":
         return finding
-    return Finding("error", _SHARDS, dataset, error.message, error.hint)
+    return Finding("error", _SHARDS, dataset, error.message_of(dataset), error.hint)
 
 
 def _check_summary(subject: Subject) -> Iterator[Finding]:

@@ -82,7 +82,7 @@ class _Judge:
             try:
                 differences[out.path] = self._compare(out)
             except DatapinError as error:
-                self._find("error", out.path, f"could not be compared: {error.message}", error.hint)
+                self._find("error", out.path, f"could not be compared: {error.message_of(out.path)}", error.hint)
                 self.spoiled[out.path] = Difference("different", error.message)
         for path, difference in differences.items():
             if difference.grade != "equal":

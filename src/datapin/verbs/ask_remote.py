@@ -23,7 +23,7 @@ def ask_remote(workspace: Workspace, names: Sequence[str]) -> None:
     All datasets, if none is named; those whose pointers cannot be read are passed over. Raises UnknownDataset,
     BadSettings if there is no remote, RemoteUnreachable, DamagedPack, StoreFormat.
     """
-    pointers = [] if names else list(workspace.pinned_outputs().datasets)
+    pointers = [] if names else list(workspace.find_outputs().datasets)
     for name in names:
         with suppress(BadSettings, Refused):
             pointer = read_dataset_pointer(workspace.root, workspace.dataset_name(name))

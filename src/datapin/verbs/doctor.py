@@ -35,7 +35,7 @@ def doctor(workspace: Workspace) -> FindingsReport:
     """All findings about tools, settings, store and datasets; an error means that some command will fail."""
     findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace)]
     findings += [*hooks_state(workspace.root), *drivers_state(workspace.root)]
-    pinned = workspace.pinned_outputs()
+    pinned = workspace.find_outputs()
     for dataset in pinned.names:
         findings += _dataset(workspace, dataset)
     for file, error in pinned.unreadable_locks.items():
@@ -135,8 +135,7 @@ def _dataset(workspace: Workspace, dataset: str) -> list[Finding]:
         manifest.verify()
     except DatapinError as error:
         problem = dataset_problem(workspace, dataset, pointer, error)
-        message = problem.message.removeprefix(f"{dataset}: ")  # the finding names it already
-        return [Finding("error", "dataset", dataset, message, problem.hint)]
+        return [Finding("error", "dataset", dataset, error.message_of(dataset), problem.hint)]
     if pointer is None:
         return []
     if pointer.stage is None and pointer.digest is None:

@@ -13,7 +13,7 @@ from datapin.verbs.bring import bring
 from datapin.verbs.workspace import Workspace
 from datapin.versions.git import blob_at, files_named, resolve
 from datapin.versions.lock_stages import LockedStage, read_stages
-from datapin.versions.pointer import PinnedOutputs, Pointer, materialise_pointer, pinned_outputs
+from datapin.versions.pointer import FoundOutputs, Pointer, find_outputs, materialise_pointer
 from datapin.versions.pointer_file import stage_outputs
 
 _LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
@@ -47,9 +47,9 @@ class Pinned:
         return None if self.rev is None else resolve(self.workspace.root, self.rev)
 
     @cached_property
-    def outputs(self) -> PinnedOutputs:
+    def outputs(self) -> FoundOutputs:
         """What is pinned, and the files that cannot be read."""
-        return pinned_outputs(self.workspace.root, self.commit)
+        return find_outputs(self.workspace.root, self.commit)
 
     @cached_property
     def datasets(self) -> dict[str, Pointer]:

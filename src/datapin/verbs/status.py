@@ -58,7 +58,7 @@ def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk |
     """
     walks = _Walks(workspace, started)
     try:
-        found = None if names else workspace.pinned_outputs()
+        found = None if names else workspace.find_outputs()
         datasets = [_named(workspace, name) for name in names] if found is None else found.names
         locks = {} if found is None else found.unreadable_locks
         unreadable = [Problem(file, error.kind, error.message, error.hint) for file, error in locks.items()]
@@ -107,7 +107,7 @@ def _named(workspace: Workspace, name: str) -> str:
     try:
         return workspace.dataset_name(name)
     except (BadSettings, Refused):
-        unreadable = workspace.pinned_outputs().unreadable_datasets
+        unreadable = workspace.find_outputs().unreadable_datasets
         for place in (workspace, replace(workspace, cwd=workspace.root)):
             dataset = place.dataset_name(name, new=True)
             if dataset in unreadable:

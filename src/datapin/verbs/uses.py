@@ -83,7 +83,7 @@ def uses(workspace: Workspace, selector: str) -> UsesReport:
     """
     history = pinned_versions_with_commits(workspace.root) if has_commit(workspace.root) else []
     known = {(pointer.dataset, pointer.md5) for pointer, _ in history}
-    here = workspace.pinned_outputs()
+    here = workspace.find_outputs()
     new = [one for one in here.datasets if (one.dataset, one.md5) not in known]
     versions: list[tuple[Pointer, str | None]] = [*((one, None) for one in new), *history]
     asset = None if _ID_OR_PREFIX.match(selector) else _asset_of(workspace, selector)

@@ -238,4 +238,4 @@ class _Source:
         return read_pipelines(self.workspace.root, self.at, files, pinned)
 
     def _unreadable(self, where: str, error: DatapinError, hint: str = "") -> Finding:
-        return Finding("error", READABLE, where, f"could not be read: {error.message}", hint or error.hint)
+        return Finding("error", READABLE, where, f"could not be read: {error.message_of(where)}", hint or error.hint)

@@ -15,7 +15,7 @@ from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
 from datapin.verbs import placing
 from datapin.versions.git import find_root
-from datapin.versions.pointer import PinnedOutputs, has_own_pointer, pinned_outputs
+from datapin.versions.pointer import FoundOutputs, find_outputs, has_own_pointer
 from datapin.versions.rollback_journal import TreeToWrite, finish_rollback, is_rollback_cut_off
 
 if TYPE_CHECKING:
@@ -91,13 +91,13 @@ class Workspace:
 
     def datasets(self) -> list[str]:
         """Every dataset of the work tree, sorted. Raises Refused or BadSettings if a pointer cannot be read."""
-        found = self.pinned_outputs()
+        found = self.find_outputs()
         found.check()
         return found.names
 
-    def pinned_outputs(self) -> PinnedOutputs:
+    def find_outputs(self) -> FoundOutputs:
         """What the work tree pins, and which pointers cannot be read."""
-        return pinned_outputs(self.root)
+        return find_outputs(self.root)
 
     def dataset_path(self, dataset: str) -> Path:
         """The manifest directory of a dataset."""
@@ -156,10 +156,10 @@ class Workspace:
         return name
 
     def _has(self, name: str) -> bool:
-        return has_own_pointer(self.root, name) or name in self.pinned_outputs().names
+        return has_own_pointer(self.root, name) or name in self.find_outputs().names
 
     def _known(self, name: str) -> str:
-        if not has_own_pointer(self.root, name) and name not in (found := self.pinned_outputs()).names:
+        if not has_own_pointer(self.root, name) and name not in (found := self.find_outputs()).names:
             for error in found.unreadable_locks.values():
                 raise error  # it may be the one that pins `name`
             raise UnknownDataset(dataset=name, known=tuple(found.names))

@@ -23,25 +23,25 @@ from datapin.versions.pointer_file import Pointer, has_summary, read_lock, stage
 from datapin.versions.pointer_text import read_pointer_text
 
 __all__ = [
-    "PinnedOutputs",
+    "FoundOutputs",
     "Pointer",
     "cache_directory",
     "default_remote",
     "find_datasets",
+    "find_outputs",
     "find_pointers",
     "has_own_pointer",
     "is_stage_output",
     "manifest_shards_at",
     "materialise",
     "materialise_pointer",
-    "pinned_outputs",
     "read_dataset_pointer",
     "remote_names",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class PinnedOutputs:
+class FoundOutputs:
     """The pointers of all datasets, and those of folders of which nobody here can tell whether they are datasets.
 
     The latter are such whose list of files DVC's cache does not hold. Both sorted by name. `unreadable` says of each
@@ -96,15 +96,15 @@ def find_pointers(root: Path, rev: str | None = None) -> list[Pointer]:
 
     Raises Refused or BadSettings if one of them cannot be read.
     """
-    found = pinned_outputs(root, rev)
+    found = find_outputs(root, rev)
     found.check()
     return found.datasets
 
 
-def pinned_outputs(root: Path, rev: str | None = None) -> PinnedOutputs:
+def find_outputs(root: Path, rev: str | None = None) -> FoundOutputs:
     """What the work tree, or the revision `rev`, pins; a file that cannot be read hides none of the others."""
     cache = DvcCache(root)
-    found = PinnedOutputs()
+    found = FoundOutputs()
     for file in files_named(root, "*.dvc", "dvc.lock", rev=rev):
         name = posixpath.basename(file)
         is_pointer = name == "dvc.lock" or (name.endswith(".dvc") and name != ".dvc")

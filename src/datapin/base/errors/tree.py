@@ -39,6 +39,10 @@ class DatapinError(Exception):
         """The next command to run, or empty."""
         return ""
 
+    def message_of(self, name: str) -> str:
+        """The message where `name` stands before it already: named once is enough."""
+        return self.message.removeprefix(f"{name}: ")
+
     @property
     def kind(self) -> str:
         """The error's name in `--json`: `bad-key` for BadKey."""
