@@ -19,7 +19,7 @@ from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_bring import bring_goals
 from datapin.verbs.rollback_goals import Goals, OutGoal, goals_of_all, named_goals
-from datapin.verbs.rollback_rows import ReadyDataset, absent_assets, count, make_sure_of_assets, ready
+from datapin.verbs.rollback_rows import ReadyDataset, absent_assets, counted_beside, make_sure_of_assets, ready
 from datapin.verbs.rollback_unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout_early import StartedLook
@@ -36,14 +36,17 @@ from datapin.versions.tracking_git import changed_files, ignoring_patterns
 
 @dataclass(frozen=True, slots=True)
 class RolledBack:
-    """One dataset: digests before (None: it was not there) and after, and how many rows came, went and changed."""
+    """One dataset: digests before (None: it was not there) and after, and how many rows came, went and changed.
+
+    The numbers are None if the rows before turned out to be unreadable.
+    """
 
     dataset: str
     before: str | None
     after: str
-    added: int
-    removed: int
-    changed: int
+    added: int | None
+    removed: int | None
+    changed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +152,6 @@ class _Rollback:
         datasets = [ready(workspace, one) for one in goals.datasets]
         moving = [one for one in datasets if not one.is_there]
         unsaved = self._unsaved(datasets, outs, texts)
-        counts = [count(one) for one in datasets]
         absent = [(one.goal.dataset, assets) for one in moving if len((assets := absent_assets(workspace, one)).ids)]
         # After what can be known without them: the looks that were started at the folders are under way.
         trees = [tree for one in moving for tree in self._trees(one)]
@@ -164,7 +166,9 @@ class _Rollback:
             for tree in trees:
                 self._bring_files(tree)
             kept = refuse_or_keep(workspace, unsaved, force=how.force)
-            texts = self._commit(moving, wanted_outs, texts, trees, is_staged=is_staged)
+        with counted_beside(datasets) as counts:
+            if not how.dry_run:
+                texts = self._commit(moving, wanted_outs, texts, trees, is_staged=is_staged)
         return RollbackReport(
             datasets=[_rolled_back(*one) for one in zip(datasets, counts, strict=True)],
             files=sorted(texts) if how.dry_run else changed_files(self._root, sorted(texts)),
@@ -304,11 +308,12 @@ class _Rollback:
         return texts
 
 
-def _rolled_back(dataset: ReadyDataset, changes: Changes) -> RolledBack:
+def _rolled_back(dataset: ReadyDataset, changes: Changes | None) -> RolledBack:
     before = None if dataset.before is None else dataset.before.digest
-    return RolledBack(
-        dataset.goal.dataset, before, dataset.after.digest, changes.added, changes.removed, changes.changed
-    )
+    name, after = dataset.goal.dataset, dataset.after.digest
+    if changes is None:
+        return RolledBack(name, before, after, None, None, None)
+    return RolledBack(name, before, after, changes.added, changes.removed, changes.changed)
 
 
 def _differs(path: Path, text: bytes) -> bool:

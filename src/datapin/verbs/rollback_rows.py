@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
-from datapin.base.errors import AssetsMissing, BadRows, BadSettings, Damage, DamagedManifest, ManifestMissing
+from datapin.base.errors import (
+    AssetsMissing,
+    BadRows,
+    BadSettings,
+    Damage,
+    DamagedManifest,
+    DatapinError,
+    ManifestMissing,
+)
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
@@ -43,12 +52,13 @@ class AbsentAssets:
 @dataclass(frozen=True, slots=True)
 class ReadyDataset:
     """A dataset whose old manifest is here and whole. `files` are its shards in DVC's cache, `kept` those in the work
-    tree that stay as they are; `is_pinned` if the work tree holds what its pointer pins, `is_there` if it holds what is
-    wanted.
+    tree that stay as they are; `before_stays` if the files of `before` outlive the rollback; `is_pinned` if the work
+    tree holds what its pointer pins, `is_there` if it holds what is wanted.
     """
 
     goal: DatasetGoal
     before: Manifest | None
+    before_stays: bool
     after: Manifest
     files: list[tuple[str, Path]]
     kept: dict[str, Path]
@@ -65,9 +75,9 @@ def ready(workspace: Workspace, goal: DatasetGoal) -> ReadyDataset:
     after = pinned_manifest(workspace, goal.wanted)
     entries = dict(cache.entries(goal.wanted.md5) or ())
     files = cache.shards(goal.wanted)
-    before = _before(workspace, goal)
     directory = workspace.dataset_path(goal.dataset)
     is_pinned = _is_pinned(workspace, goal)
+    before, before_stays = _before(workspace, goal, is_pinned=is_pinned)
     pinned = dict(cache.entries(goal.current.md5) or ()) if is_pinned and goal.current is not None else {}
     by_md5 = {md5: directory / name for name, md5 in pinned.items()}
     kept = {name: by_md5[md5] for name, md5 in entries.items() if md5 in by_md5}
@@ -76,14 +86,30 @@ def ready(workspace: Workspace, goal: DatasetGoal) -> ReadyDataset:
         is_there = goal.current.md5 == goal.wanted.md5
     else:
         is_there = not differs(workspace.root, cache, _output(goal.dataset, goal.wanted))
-    return ReadyDataset(goal, before, after, files, kept, is_pinned, is_there)
+    return ReadyDataset(goal, before, before_stays, after, files, kept, is_pinned, is_there)
 
 
 def count(dataset: ReadyDataset) -> Changes:
-    """How many rows come, change and go."""
+    """How many rows come, change and go. Raises DamagedManifest, BadRows, ManifestMissing, StorageFailed."""
     if dataset.is_there:
         return Changes(0, 0, 0)
     return PairCounter().count(dataset.before, dataset.after)
+
+
+@contextmanager
+def counted_beside(datasets: Sequence[ReadyDataset]) -> Iterator[list[Changes | None]]:
+    """The counts of all datasets, filled in by the end of the context, inside which the datasets may be replaced.
+
+    Most of a rollback waits for the disk, so counting takes no time of its own there. Rows that will be gone are
+    counted first. None if rows that stay cannot be read after all; else raises as `count`.
+    """
+    counts = [None if one.before_stays and not one.is_there else count(one) for one in datasets]
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        later = {number: thread.submit(count, datasets[number]) for number, known in enumerate(counts) if known is None}
+        yield counts
+        for number, counting in later.items():
+            with suppress(DatapinError):
+                counts[number] = counting.result()
 
 
 def absent_assets(workspace: Workspace, dataset: ReadyDataset) -> AbsentAssets:
@@ -134,17 +160,18 @@ def make_sure_of_assets(workspace: Workspace, dataset: str, absent: AbsentAssets
         raise _missing(absent, ~is_there, where=place.store.url)
 
 
-def _before(workspace: Workspace, goal: DatasetGoal) -> Manifest | None:
-    """The rows that will be replaced: the work tree's, else those that its pointer pins, if they can be read."""
-    directory = workspace.dataset_path(goal.dataset)
-    try:
-        return Manifest.open(directory, name=goal.dataset)
-    except (ManifestMissing, Damage, BadRows):
-        pass
-    try:
-        return None if goal.current is None else pinned_manifest(workspace, goal.current)
-    except (ManifestMissing, Damage, BadRows):
-        return None
+def _before(workspace: Workspace, goal: DatasetGoal, *, is_pinned: bool) -> tuple[Manifest | None, bool]:
+    """The rows that will be replaced, if they can be read: the work tree's, else those that its pointer pins.
+
+    And whether their files stay. Where both are the same (`is_pinned`) those of the pointer come first: they do.
+    """
+    for from_pointer in (is_pinned, not is_pinned):
+        with suppress(ManifestMissing, Damage, BadRows):
+            if not from_pointer:
+                return Manifest.open(workspace.dataset_path(goal.dataset), name=goal.dataset), False
+            if goal.current is not None:
+                return pinned_manifest(workspace, goal.current), True
+    return None, False
 
 
 def _is_pinned(workspace: Workspace, goal: DatasetGoal) -> bool:

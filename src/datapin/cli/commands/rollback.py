@@ -127,6 +127,8 @@ def _line(one: RolledBack) -> str:
     before = "nothing" if one.before is None else one.before[:19]
     if one.before == one.after:
         return f"{printable(one.dataset)}: {one.after[:19]}, as it was"
+    if one.added is None:
+        return f"{printable(one.dataset)}: {before} → {one.after[:19]}: the rows before cannot be read, nor counted"
     counts = (
         f"{one.added:,} {'row' if one.added == 1 else 'rows'} added, {one.removed:,} removed, {one.changed:,} changed"
     )
