@@ -139,6 +139,10 @@ def test_trace_and_uses_answer_what_does_not_need_the_unreadable_pointer(three: 
         error = three.json(*asked, code=40 if kind == "refused" else 10)["error"]
         assert (error["kind"], words in error["message"]) == (kind, True)
     assert three.json("trace", "data/raw@HEAD")["unread"] == []
+    assert three.json("diff", "data/raw", "HEAD", "HEAD")["rows"] == []
+    assert three.json("checkout", "data/other", "--into", "out")["written"] == 5
+    message, _ = three.refusal("checkout", "data/other", "--into", "data/raw", code=2)
+    assert "data/raw is a dataset" in message
 
 
 def test_an_input_whose_pointer_cannot_be_read_stays_a_dataset_in_the_trace(three: Clone) -> None:

@@ -73,7 +73,7 @@ def _target(workspace: Workspace, into: str) -> Path:
     target = Path(os.path.normpath(workspace.cwd / into))
     if target == workspace.root or any(part in (".git", ".dvc", ".datapin") for part in target.parts):
         raise Usage(f"--into {into}: not a place for files", "name a folder of its own, for example --into out")
-    for dataset in workspace.datasets():
+    for dataset in workspace.find_outputs().names:
         directory = workspace.dataset_path(dataset)
         if target == directory or target.is_relative_to(directory):
             raise Usage(

@@ -99,7 +99,7 @@ def _report(before: _Side, after: _Side, comparison: Comparison, limit: int | No
 
 def _canonical(workspace: Workspace, text: str) -> str:
     try:
-        return workspace.dataset_name(text)
+        return workspace.known_name(text)
     except UnknownDataset:
         # It may be one of earlier versions only.
         return workspace.dataset_name(text, new=True)

@@ -8,7 +8,6 @@ import os
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +58,7 @@ def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk |
     walks = _Walks(workspace, started)
     try:
         found = None if names else workspace.find_outputs()
-        datasets = [_named(workspace, name) for name in names] if found is None else found.names
+        datasets = [workspace.known_name(name) for name in names] if found is None else found.names
         locks = {} if found is None else found.unreadable_locks
         unreadable = [Problem(file, error.kind, error.message, error.hint) for file, error in locks.items()]
         return StatusReport([_one(workspace, dataset, walks) for dataset in datasets], unreadable)
@@ -100,19 +99,6 @@ class _Walks:
             if not note.is_file() or note.read_text() != wanted:
                 make_directory(note.parent)
                 publish_bytes(note, wanted.encode())
-
-
-def _named(workspace: Workspace, name: str) -> str:
-    """The dataset that the user means, also one whose pointer cannot be read."""
-    try:
-        return workspace.dataset_name(name)
-    except (BadSettings, Refused):
-        unreadable = workspace.find_outputs().unreadable_datasets
-        for place in (workspace, replace(workspace, cwd=workspace.root)):
-            dataset = place.dataset_name(name, new=True)
-            if dataset in unreadable:
-                return dataset
-        raise
 
 
 def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datapin.base.errors import NoRepository, UnknownDataset, Usage
+from datapin.base.errors import BadSettings, NoRepository, Refused, UnknownDataset, Usage
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
 from datapin.verbs import placing
@@ -88,6 +88,17 @@ class Workspace:
             if candidate is not None and self._has(candidate):
                 return candidate
         return self._known(self._checked(beside, text))
+
+    def known_name(self, text: str) -> str:
+        """As `dataset_name`, also of a dataset whose pointer cannot be read: whoever needs the pointer is told then."""
+        try:
+            return self.dataset_name(text)
+        except (BadSettings, Refused):
+            unreadable = self.find_outputs().unreadable_datasets
+            for candidate in (self._relative(self.cwd / text), self._relative(self.root / text)):
+                if candidate in unreadable:
+                    return candidate
+            raise
 
     def datasets(self) -> list[str]:
         """Every dataset of the work tree, sorted. Raises Refused or BadSettings if a pointer cannot be read."""
