@@ -130,7 +130,7 @@ class TestSsh:
             os.kill(server.process.pid, signal.SIGCONT)
         waited_s, _, error = said.partition("\n")
         assert error == f"remote {server.url('x')}: cannot connect: no answer within 1 s\n"
-        assert 1 < float(waited_s) < 55, "60 s is what nobody asked for"
+        assert 1 < float(waited_s) < 100, "twice 60 s is what nobody asked for"
 
 
 READ_IN_SILENCE = """
