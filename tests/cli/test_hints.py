@@ -45,6 +45,8 @@ def test_a_dataset_that_no_commit_has_is_not_committed(repo: Clone) -> None:
     shutil.rmtree(repo.path / ".git")
     repo.git("init", "-q", "-b", "main")
     assert said in repo.datapin("status").stdout, "before the first commit of all"
+    _, hint = repo.refusal("rollback", "data/raw", "--to", "HEAD", code=10)
+    assert hint.startswith("`git commit` with")
     (one,) = repo.json("status", "--exit-code", code=1)["datasets"]
     assert (one["is_new"], one["head"]) == (True, {"added": 12, "changed": 0, "removed": 0})
     repo.commit("first")

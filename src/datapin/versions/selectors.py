@@ -36,6 +36,7 @@ _DIGITS = re.compile(r"[0-9a-fA-F]{8,64}\Z")
 _ABBREVIATED = re.compile(r"[0-9a-fA-F]{4,39}\Z")
 _MARK = "sha256:"
 _LISTED = 5
+_FIRST = "`git commit` with the dataset's pointer makes the first version"
 
 FindDigest = Callable[[Pointer], str]
 
@@ -206,13 +207,13 @@ class _Search:
 
     def _history(self, *, first_parent: bool = False) -> VersionHistory:
         if not has_commit(self._root):
-            raise UnknownVersion(self._selector, "nothing is committed yet")
+            raise UnknownVersion(self._selector, "nothing is committed yet", advice=_FIRST)
         head = resolve(self._root, "HEAD")
         return VersionHistory(self._root, self._dataset, head, first_parent=first_parent, pins=self._pins)
 
     def _unknown(self, problem: str) -> UnknownVersion | UnknownDataset:
         if not has_commit(self._root):
-            return UnknownVersion(self._selector, "nothing is committed yet")
+            return UnknownVersion(self._selector, "nothing is committed yet", advice=_FIRST)
         if not self._was_ever():
             return _no_dataset(self._root, self._dataset, self._pins.strange.get(self._dataset))
         return UnknownVersion(self._selector, problem, self._nearest())

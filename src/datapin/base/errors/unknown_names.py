@@ -55,6 +55,7 @@ class UnknownVersion(YourError):
     problem: str
     candidates: tuple[str, ...] = ()  # what could have been meant
     is_shallow: bool = False  # history ends early: an older version may only not be here
+    advice: str = ""
     exit_code = EXIT_SETUP
 
     @property
@@ -64,6 +65,8 @@ class UnknownVersion(YourError):
 
     @property
     def hint(self) -> str:
+        if self.advice:
+            return self.advice
         dataset, at, _ = self.selector.partition("@")
         log = f"run `datapin log {shlex.quote(dataset) if at else 'DATASET'}` to see its versions"
         return (
