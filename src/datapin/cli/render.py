@@ -5,16 +5,25 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 import click
 
+_LINES_AT_ONCE = 1000
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
 
 def emit_json(document: Any) -> None:
     """Print one JSON document. Dataclasses become objects; values that JSON lacks become text."""
     click.echo(json.dumps(document, default=_plain, ensure_ascii=False, indent=2, allow_nan=True))
+
+
+def emit_lines(lines: Iterable[str]) -> None:
+    """Print lines, many at a time: click writes and flushes at every call."""
+    remaining = iter(lines)
+    while block := list(islice(remaining, _LINES_AT_ONCE)):
+        click.echo("\n".join(block))
 
 
 def _plain(value: Any) -> Any:
@@ -52,8 +61,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print rows under their column names, aligned."""
     cells = [[printable(value) for value in row] for row in rows]
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(columns)]
-    for line in [list(columns), *cells]:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    emit_lines(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in [list(columns), *cells]
+    )
 
 
 def findings(items: Iterable[Any]) -> None:

@@ -10,7 +10,7 @@ import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
 from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import counted, emit_json, printable
+from datapin.cli.render import counted, emit_json, emit_lines, printable
 from datapin.manifest.row_changes import RowChange
 from datapin.verbs.diff import DiffReport, diff
 
@@ -70,13 +70,16 @@ def _print(report: DiffReport) -> None:
     if report.columns:
         click.echo("columns: " + ", ".join(f"{printable(name)} {count}" for name, count in report.columns.items()))
     is_terminal = sys.stdout.isatty()
-    for row in report.rows:
-        sign, colour = _SIGNS[row.change]
-        line = f"{sign} {printable(row.key)}"
-        click.echo((click.style(line, fg=colour) if is_terminal else line) + _cells(row))
+    emit_lines(_line(row, in_colour=is_terminal) for row in report.rows)
     more = report.added + report.removed + report.changed - len(report.rows)
     if more:
         click.echo(f"… and {counted(more, 'more row')} (--limit N lists more)")
+
+
+def _line(row: RowChange, *, in_colour: bool) -> str:
+    sign, colour = _SIGNS[row.change]
+    line = f"{sign} {printable(row.key)}"
+    return (click.style(line, fg=colour) if in_colour else line) + _cells(row)
 
 
 def _cells(row: RowChange) -> str:
