@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:
-        code = root.main(args=words, prog_name="datapin", standalone_mode=False)
+        code = _run(words)
         if sys.stdout:
             sys.stdout.flush()
     except errors.DatapinError as error:
@@ -119,20 +120,48 @@ def main(arguments: Sequence[str] | None = None) -> None:
             {},
             as_json=as_json,
         )
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, EOFError, click.Abort):
         code = _tell("interrupted", "interrupted", "", errors.EXIT_INTERRUPTED, {}, as_json=as_json)
-    except BrokenPipeError:
-        # The reader of our output went away (`datapin ls … | head`): not an error of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
-        path = str(error.filename) if error.filename is not None else "a file"
-        failed = errors.StorageFailed(action="use", path=path, problem=error.strerror or str(error))
-        code = _tell(failed.kind, failed.message, failed.hint, failed.exit_code, failed.details(), as_json=as_json)
+        code = _tell_system(error, as_json=as_json)
     code = code if isinstance(code, int) else 0
     if arguments is None:
         _leave(code)
     sys.exit(code)
+
+
+def _run(words: list[str]) -> Any:
+    # Not click's own main: it ends with code 1, and without a word, whichever pipe broke.
+    if "_DATAPIN_COMPLETE" in os.environ:
+        return root.main(args=words, prog_name="datapin", standalone_mode=False)
+    try:
+        with root.make_context("datapin", words) as context:
+            return root.invoke(context)
+    except (KeyboardInterrupt, EOFError):
+        with suppress(OSError):
+            click.echo(err=True)  # closes the line in which a terminal shows ^C
+        raise
+
+
+def _tell_system(error: OSError, *, as_json: bool) -> int:
+    if not _is_of_output(error):
+        path = str(error.filename) if error.filename is not None else "a file"
+        failed = errors.StorageFailed(action="use", path=path, problem=error.strerror or str(error))
+        return _tell(failed.kind, failed.message, failed.hint, failed.exit_code, failed.details(), as_json=as_json)
+    # A reader that went away (`datapin ls … | head`) is no error of ours.
+    code = 0
+    if not isinstance(error, BrokenPipeError):
+        lost = errors.OutputLost(problem=error.strerror or str(error))
+        code = _tell(lost.kind, lost.message, lost.hint, lost.exit_code, {}, as_json=False)
+    _give_up_output()
+    return code
+
+
+def _is_of_output(error: OSError) -> bool:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code in (main.__code__, click.echo.__code__)
 
 
 def _leave(code: int) -> None:
@@ -150,14 +179,26 @@ def _leave(code: int) -> None:
 
 
 def _tell(kind: str, message: str, hint: str, code: int, details: dict[str, Any], *, as_json: bool) -> int:
-    if as_json:
-        document = {"error": {**details, "kind": kind, "message": message, "hint": hint}}
-        click.echo(json.dumps(document, default=str, ensure_ascii=False))
-    else:
-        click.echo(f"error: {_printable(message)}", err=True)
-        if hint:
-            click.echo(f"hint:  {_printable(hint)}", err=True)
+    try:
+        if as_json:
+            document = {"error": {**details, "kind": kind, "message": message, "hint": hint}}
+            click.echo(json.dumps(document, default=str, ensure_ascii=False))
+        else:
+            click.echo(f"error: {_printable(message)}", err=True)
+            if hint:
+                click.echo(f"hint:  {_printable(hint)}", err=True)
+    except OSError:
+        _give_up_output()  # the code says it
     return code
+
+
+def _give_up_output() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream:
+                stream.flush()
+        except OSError:  # what is left of it would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _printable(text: str) -> str:

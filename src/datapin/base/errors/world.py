@@ -94,6 +94,21 @@ class StorageFailed(WorldError):
 
 
 @dataclass
+class OutputLost(WorldError):
+    """What a command had to say could not be written: the disk is full, the terminal is gone."""
+
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"cannot write the output: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "only words are lost: what the command did stays done; `datapin status` shows where things stand"
+
+
+@dataclass
 class ObjectMissing(WorldError):
     """A key that a place does not hold."""
 
