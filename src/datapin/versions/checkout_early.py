@@ -17,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from datapin.base.forks import core_count, fork_quietly
-from datapin.base.stat_layout import STAT_NUMBERS, StatSections, read_heading, read_sections
+from datapin.base.stat_layout import StatHeading, StatRange, read_heading, read_range
 from datapin.versions.checkout_places import records_path
 from datapin.versions.safe_tree import Obstructed, SafeTree
 
@@ -50,8 +50,8 @@ class StartedLook:
         self._words, self._flags = view[:head].cast("q"), view[head:]
         self._children: list[_Child] = []
 
-    def start(self, path: Path, first: int, last: int) -> None:
-        """Fork a child for the records from `first` to before `last` of the file `path`."""
+    def start(self, path: Path, heading: StatHeading, first: int, last: int) -> None:
+        """Fork a child for the records from `first` to before `last` of the file `path`, which has this heading."""
         words = self._words[len(self._children) * _WORDS :][:_WORDS]
         words[_REACHED], words[_END] = first, last
         child = fork_quietly()
@@ -59,9 +59,9 @@ class StartedLook:
             code = 1
             try:
                 gc.disable()
-                recorded = read_sections(path)
-                if recorded is not None and recorded.heading.checksum == self.checksum:
-                    _look(self.target, recorded, words, self._flags)
+                recorded = read_range(path, heading, first, last)
+                if recorded is not None:
+                    _look(self.target, recorded, first, words, self._flags)
                     code = 0
             finally:
                 os._exit(code)
@@ -106,20 +106,17 @@ def start_look(state: Path, target: str) -> StartedLook | None:
     shares = min(most, -(-heading.count // _FILES_OF_A_CHILD))
     look = StartedLook(target, heading.checksum, heading.count, shares)
     for first, last in pairwise(heading.count * number // shares for number in range(shares + 1)):
-        look.start(path, first, last)
+        look.start(path, heading, first, last)
     return look
 
 
-def _look(target: str, recorded: StatSections, words: memoryview, flags: memoryview) -> None:
-    """Set the flags of the records from where `words` say to where they say, which may come nearer meanwhile.
+def _look(target: str, recorded: StatRange, first: int, words: memoryview, flags: memoryview) -> None:
+    """Set the flags of these records, of which `first` is the first, to where `words` say, which may change meanwhile.
 
     One loop, and names as slices of one text: calls and decoded keys would cost half as much as the system calls.
     """
-    first, last = words
-    keys, lstat = bytes(recorded.keys), os.lstat
-    start = _numbers(recorded.key_ends, first - 1, first)[0] if first else 0
-    ends = _numbers(recorded.key_ends, first, last)
-    stats = _numbers(recorded.stats, first * STAT_NUMBERS, last * STAT_NUMBERS)
+    keys, stats, start, lstat = recorded.keys, recorded.stats, 0, os.lstat
+    ends = (end - recorded.start for end in recorded.ends)
     expected = zip(ends, stats[0::4], stats[1::4], stats[2::4], stats[3::4], strict=True)
     prefix = b""
     with closing(SafeTree(Path(target))) as tree:
@@ -152,9 +149,3 @@ def _entered(tree: SafeTree, folder: str) -> int | None:
     with suppress(Obstructed, OSError):
         return tree.enter(folder, create=False)
     return None
-
-
-def _numbers(section: memoryview, first: int, last: int) -> array[int]:
-    numbers = array("q")
-    numbers.frombytes(section[first * numbers.itemsize : last * numbers.itemsize])
-    return numbers
