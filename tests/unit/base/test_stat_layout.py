@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +36,14 @@ def test_records_come_back_as_they_were_written(path: Path) -> None:
     assert records.checksum == heading.checksum
 
 
-@pytest.mark.parametrize(("first", "last"), combinations_with_replacement(range(len(KEYS) + 1), 2))
+@pytest.mark.parametrize(("first", "last"), list(combinations_with_replacement(range(len(KEYS) + 1), 2)))
 def test_a_range_holds_the_records_between(path: Path, first: int, last: int) -> None:
     heading = read_heading(path)
     assert heading is not None
     part = read_range(path, heading, first, last)
     assert part is not None
     ends = [0, *(end - part.start for end in part.ends)]
-    assert [part.keys[a:b].decode() for a, b in zip(ends[:-1], ends[1:], strict=True)] == KEYS[first:last]
+    assert [part.keys[a:b].decode() for a, b in pairwise(ends)] == KEYS[first:last]
     assert list(part.stats) == [n * 10**17 for n in range(4 * first, 4 * last)]
 
 
