@@ -112,6 +112,16 @@ def test_log_from_a_folder_below_and_from_a_process_of_its_own(line: Clone) -> N
         assert line.datapin("show", f"{name}@~1", cwd=line.path / "data").stdout.startswith("data/raw@~1")
 
 
+def test_a_dataset_is_named_by_its_path_from_a_folder_that_holds_none(line: Clone) -> None:
+    folder = line.path / "code" / "deep"
+    folder.mkdir(parents=True)
+    for cwd, name in ((folder, "../../data/raw"), (folder.parent, "../data/raw"), (line.path / "data" / "raw", ".")):
+        assert json.loads(line.datapin("log", name, "--json", cwd=cwd).stdout) == ask(line, "log", "data/raw")
+        assert line.datapin("show", f"{name}@~1", cwd=cwd).stdout.startswith("data/raw@~1")
+        line.datapin("rollback", name, "--to", "~1", "--dry-run", cwd=cwd)
+    line.datapin("log", "../../../data/raw", cwd=folder, code=2)
+
+
 def test_selectors_work_wherever_a_dataset_is_named(line: Clone, tmp_path: Path) -> None:
     digest = ask(line, "log", "data/raw")[2]["digest"].removeprefix("sha256:")
     for version in ("v1", "~2", digest[:8], f"sha256:{digest[:12]}"):

@@ -78,8 +78,7 @@ def history_of(workspace: Workspace, selector: str) -> VersionHistory | None:
         named = name_version(workspace, selector)
         if named.pinned is not None:
             return VersionHistory(workspace.root, named.dataset, named.pinned.commit)
-    places = [workspace, replace(workspace, cwd=workspace.root)]
-    names = list(dict.fromkeys(place.dataset_name(selector, new=True) for place in places))
+    names = workspace.names_meant(selector)
     for name in names if has_commit(workspace.root) else ():
         # One that was removed is in no work tree, and has a history all the same.
         history = VersionHistory(workspace.root, name, resolve(workspace.root, "HEAD"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -87,8 +87,7 @@ def resolve(workspace: Workspace, name: str, choice: Choice) -> ResolveReport:
 
 def _sides(workspace: Workspace, name: str) -> PointerSides:
     """The three versions of the dataset that the user means, from Git's index."""
-    places = [workspace, replace(workspace, cwd=workspace.root)]
-    datasets = list(dict.fromkeys(place.dataset_name(name, new=True) for place in places))
+    datasets = workspace.names_meant(name)
     for dataset in datasets:
         file = f"{dataset}.dvc"
         found = find_unmerged(workspace.root, file)

@@ -138,8 +138,7 @@ def _digest(counts: VersionCounts, pointer: Pointer) -> str:
 
 def _pinned(workspace: Workspace, name: str, version: str) -> Named:
     """A version by its name: the dataset is looked for from the user's folder, then from the root."""
-    places = [workspace, replace(workspace, cwd=workspace.root)]
-    names = list(dict.fromkeys(place.dataset_name(name, new=True) for place in places))
+    names = workspace.names_meant(name)
     refused: UnknownDataset | DatasetNotThere | None = None
     for dataset in names:
         counts = counts_of(workspace, dataset)

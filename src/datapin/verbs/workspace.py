@@ -89,6 +89,13 @@ class Workspace:
                 return candidate
         return self._known(self._checked(beside, text))
 
+    def names_meant(self, text: str) -> list[str]:
+        """What `text` may name, from the user's folder, then from the root, whether it is there or not. Raises Usage."""
+        if not text.strip():
+            return [self.dataset_name(text, new=True)]
+        found = dict.fromkeys(self._relative(folder / text) for folder in (self.cwd, self.root))
+        return [self._checked(name, text) for name in found if name not in (None, ".")] or [self._checked(None, text)]
+
     def known_name(self, text: str) -> str:
         """As `dataset_name`, also of a dataset whose pointer cannot be read: whoever needs the pointer is told then."""
         try:
