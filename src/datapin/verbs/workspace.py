@@ -90,7 +90,7 @@ class Workspace:
         return self._known(self._checked(beside, text))
 
     def names_meant(self, text: str) -> list[str]:
-        """What `text` may name, from the user's folder, then from the root, whether it is there or not. Raises Usage."""
+        """What `text` may name, seen from the user's folder, then from the root, there or not. Raises Usage."""
         if not text.strip():
             return [self.dataset_name(text, new=True)]
         found = dict.fromkeys(self._relative(folder / text) for folder in (self.cwd, self.root))
