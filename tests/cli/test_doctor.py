@@ -19,6 +19,16 @@ def test_a_repository_that_is_set_up_has_no_errors(filled: Clone) -> None:
     assert [f for f in filled.json("doctor")["findings"] if f["severity"] == "error"] == []
 
 
+def test_a_fresh_clone_ignores_the_store_that_is_not_there_yet(filled: Clone, tmp_path: Path) -> None:
+    filled.commit("data")
+    filled.git("clone", "-q", filled.path, tmp_path / "fresh")
+    fresh = Clone(tmp_path / "fresh")
+    assert findings(fresh, "git", code=1) == []
+    (fresh.path / ".datapin" / ".gitignore").write_text("")
+    (finding,) = findings(fresh, "git", code=1)
+    assert "not git-ignored" in finding["message"]
+
+
 def test_a_repository_without_a_remote_is_told_so(filled: Clone) -> None:
     (finding,) = findings(filled, "remote")
     assert finding["severity"] == "note"

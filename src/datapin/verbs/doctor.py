@@ -61,7 +61,8 @@ def _tools() -> list[Finding]:
 def _folders(workspace: Workspace) -> list[Finding]:
     findings = []
     inside = workspace.store_directory.resolve().is_relative_to(workspace.root)
-    if inside and not is_ignored(workspace.root, workspace.store_directory):
+    # Of something in it: Git takes a folder that is not there yet, as in a fresh clone, for a file.
+    if inside and not is_ignored(workspace.root, workspace.store_directory / "format"):
         findings.append(
             Finding("error", "git", f"{FOLDER}/.gitignore", "the local store is not git-ignored", "run `datapin init`")
         )
