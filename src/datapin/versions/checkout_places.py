@@ -34,20 +34,26 @@ def register_tree(state: Path, target: Path, dataset: str, where: str | None, *,
     `state` is where checkouts keep what they wrote. A note that is lost costs a `datapin checkout` by hand.
     """
     place = os.path.realpath(target)
-    known = registered_trees(state)
-    others = [tree for tree in known if tree.target != place]
-    trees = [*others, FollowingTree(place, dataset, where)] if is_following else others
-    if trees != known:
+    trees = [tree for tree in registered_trees(state) if tree.target != place]
+    if is_following:
+        trees.append(FollowingTree(place, dataset, where))
+    mine = os.path.realpath(state)
+    noted = json.dumps([{**asdict(tree), "state": mine} for tree in trees]).encode()
+    if noted != _read(state):
         make_directory(state)
-        publish_bytes(state / _REGISTER, json.dumps([asdict(tree) for tree in trees]).encode())
+        publish_bytes(state / _REGISTER, noted)
 
 
 def registered_trees(state: Path) -> list[FollowingTree]:
-    """Every folder that follows a dataset, also one that is gone by now."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    """Every folder that follows a dataset, also one that is gone by now.
+
+    The folders of a repository of which this one is a copy are not ours as long as that repository is there.
+    """
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         return [
             FollowingTree(str(one["target"]), str(one["dataset"]), one["where"])
-            for one in json.loads((state / _REGISTER).read_bytes())
+            for one in json.loads(_read(state))
+            if not _is_of_another(state, str(one.get("state", state)))
         ]
     return []
 
@@ -55,3 +61,13 @@ def registered_trees(state: Path) -> list[FollowingTree]:
 def trees_of(state: Path, dataset: str) -> list[FollowingTree]:
     """The folders that follow `dataset` and are still there."""
     return [tree for tree in registered_trees(state) if tree.dataset == dataset and os.path.isdir(tree.target)]
+
+
+def _read(state: Path) -> bytes:
+    with suppress(OSError):
+        return (state / _REGISTER).read_bytes()
+    return b"[]"
+
+
+def _is_of_another(state: Path, noted: str) -> bool:
+    return os.path.isdir(noted) and not os.path.samefile(noted, state)
