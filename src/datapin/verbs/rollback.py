@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from datapin.base import failpoints
-from datapin.base.errors import StorageFailed, Usage, listed
+from datapin.base.errors import DatapinError, StorageFailed, Usage, listed
 from datapin.manifest.diff import Changes
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.presence import ensure_here
@@ -252,11 +253,15 @@ class _Rollback:
         staging = Staging(self._root, self._workspace.scratch)
         is_committed = False
         try:
-            with _storage_errors(self._root):
+            # Beside each other, as most of it is waiting for the disk.
+            with _storage_errors(self._root), ThreadPoolExecutor(2) as beside:
+                rows = [beside.submit(staging.add_rows, one.outlook.rows) for one in trees]
+                if trees:
+                    beside.submit(self._open_index)
                 self._stage(staging, moving, outs, texts)
                 to_write = [
-                    TreeToWrite(one.tree.target, str(staging.add_rows(one.outlook.rows)), bool(one.outlook.edited))
-                    for one in trees
+                    TreeToWrite(one.tree.target, str(path.result()), bool(one.outlook.edited))
+                    for one, path in zip(trees, rows, strict=True)
                 ]
             plan = RollbackPlan(
                 placements=tuple(staging.placements),
@@ -277,6 +282,11 @@ class _Rollback:
             if not is_committed and not self._workspace.is_rollback_cut_off:
                 staging.discard()
         return texts
+
+    def _open_index(self) -> None:
+        """The files to write are looked up in it soon; what is wrong with it is told there."""
+        with suppress(DatapinError):
+            _ = self._workspace.store.index
 
     def _stage(
         self, staging: Staging, moving: Sequence[ReadyDataset], outs: Sequence[PinnedOut], texts: dict[str, bytes]

@@ -18,7 +18,7 @@ from datapin.manifest.keys import check_keys
 from datapin.versions.checkout_early import StartedLook
 from datapin.versions.checkout_state import CheckoutState
 from datapin.versions.checkout_survey import Present, survey
-from datapin.versions.safe_tree import Obstructed, SafeTree, stat_row
+from datapin.versions.safe_tree import Obstructed, SafeTree
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +56,14 @@ class Look:
         """Whether what the checkout will touch is as it was when it was looked at."""
         present, keys = self.present, self.wanted.keys
         others = np.flatnonzero(~_same(self.wanted.ids, present))
-        touched = zip(present.keys.take(arrow_numbers(others)).to_pylist(), present.stats[others].tolist(), strict=True)
         is_new = np.ones(len(keys), np.bool_)
         is_new[present.rows[present.rows >= 0]] = False
-        expected = [
-            *((key, tuple(row)) for key, row in touched),
-            *((key, None) for key in keys.filter(arrow_flags(is_new)).to_pylist()),
-        ]
+        names = [*present.keys.take(arrow_numbers(others)).to_pylist(), *keys.filter(arrow_flags(is_new)).to_pylist()]
+        expected = [*map(tuple, present.stats[others].tolist()), *[None] * int(is_new.sum())]
         try:
-            for key, stats in expected:
-                folder, _, name = key.rpartition("/")
-                seen = tree.stat(folder, name)
-                if (None if seen is None else stat_row(seen)) != stats:
-                    return False
+            return all(tree.stat_row(key) == stats for key, stats in zip(names, expected, strict=True))
         except Obstructed:
             return False
-        return True
 
 
 def look(

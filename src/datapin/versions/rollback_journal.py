@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -218,19 +219,18 @@ def _place(one: Placement) -> None:
 def _end(root: Path, scratch: Path, plan: RollbackPlan, write_tree: WriteTree) -> list[DatapinError]:
     """All that follows the renames; each part may be done again."""
     problems: list[DatapinError] = []
-    site_cache = dvc_settings(root).get("core", {}).get("site_cache_dir")
-    for folder in plan.folders:
-        if (root / folder).is_dir():
-            register_folder(root, folder, site_cache=site_cache)
-    for tree in plan.trees:
-        try:
-            write_tree(tree)
-        except StorageFailed:
-            raise
-        except (YourError, WorldError, Damage) as error:
-            # Edited, or damaged, since it was looked at: the tree stays as it is, all else stands.
-            problems.append(error)
-        failpoints.hit("rollback.tree")
+    with ThreadPoolExecutor(1) as beside:
+        registering = beside.submit(_register, root, plan)
+        for tree in plan.trees:
+            try:
+                write_tree(tree)
+            except StorageFailed:
+                raise
+            except (YourError, WorldError, Damage) as error:
+                # Edited, or damaged, since it was looked at: the tree stays as it is, all else stands.
+                problems.append(error)
+            failpoints.hit("rollback.tree")
+        registering.result()
     if plan.to_stage:
         try:
             stage(root, plan.to_stage)
@@ -242,6 +242,13 @@ def _end(root: Path, scratch: Path, plan: RollbackPlan, write_tree: WriteTree) -
     failpoints.hit("rollback.done")
     _sweep(plan)
     return problems
+
+
+def _register(root: Path, plan: RollbackPlan) -> None:
+    site_cache = dvc_settings(root).get("core", {}).get("site_cache_dir")
+    for folder in plan.folders:
+        if (root / folder).is_dir():
+            register_folder(root, folder, site_cache=site_cache)
 
 
 def _sweep(plan: RollbackPlan) -> None:

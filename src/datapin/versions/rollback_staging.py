@@ -85,6 +85,7 @@ class Staging:
 
     def add_rows(self, rows: pa.Table) -> Path:
         """Rows that a later step reads: where they are kept."""
+        make_directory(self._scratch)
         path = self._scratch / temporary_name()
         self.rows.append(path)
         with pa.OSFile(os.fspath(path), "wb") as file, pa.ipc.new_file(file, rows.schema) as writer:
