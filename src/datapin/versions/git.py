@@ -14,6 +14,9 @@ from datapin.base.errors import NoRepository, ToolFailed, UnknownVersion
 
 _TIMEOUT_S = 120.0
 _BLOBS_AT_ONCE = 4096
+_COMMIT_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_KEPT_BLOB_BYTES, _MOST_KEPT_BLOBS = 1 << 14, 256
+_blobs: dict[tuple[str, str, str], bytes] = {}  # by root, commit id and path: what these name never changes
 _LOG = (
     "log", "--date-order", "--full-history", "-m", "--root", "--raw", "-z", "--no-abbrev", "--no-renames", "--relative",
     "--no-show-signature", "--format=%x01%H",
@@ -89,9 +92,14 @@ def blob_at(root: Path, rev: str, path: str) -> bytes | None:
 
     Raises UnknownVersion if there is no such revision.
     """
+    name = (os.fspath(root), rev, path)
+    if name in _blobs:
+        return _blobs[name]
     if rev and not rev.startswith("-") and ":" not in rev:
         answer = _output(root, "cat-file", "blob", f"{rev}:./{path}")
         if answer is not None:
+            if _COMMIT_ID.fullmatch(rev) and len(answer) <= _KEPT_BLOB_BYTES and len(_blobs) < _MOST_KEPT_BLOBS:
+                _blobs[name] = answer
             return answer
     resolve(root, rev)
     return None
