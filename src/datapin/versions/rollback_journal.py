@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -92,6 +92,7 @@ def commit_rollback(root: Path, scratch: Path, plan: RollbackPlan, write_tree: W
             if others := _changed_since(plan):
                 names = listed([os.path.relpath(path, root) for path in others], 3)
                 raise Refused(f"{names}: changed while the rollback was made ready", "run the command again")
+            refuse_unwritable(_folders_of(plan))
             make_directory((scratch / _JOURNAL).parent)
             sweep_temporaries((scratch / _JOURNAL).parent, older_than_s=0.0)  # nobody else writes there now
             failpoints.hit("rollback.ready")
@@ -100,6 +101,16 @@ def commit_rollback(root: Path, scratch: Path, plan: RollbackPlan, write_tree: W
         problems = _end(root, scratch, plan, write_tree)
     if problems:
         raise problems[0]
+
+
+def refuse_unwritable(folders: Iterable[str]) -> None:
+    """Raise StorageFailed for the first folder, or what is there of its path, in which we may make no names."""
+    for folder in folders:
+        place = folder
+        while not os.path.lexists(place):
+            place = os.path.dirname(place)
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise StorageFailed("write", place, "no permission to make or remove files in it")
 
 
 def finish_rollback(root: Path, scratch: Path, write_tree: WriteTree) -> list[DatapinError]:
@@ -111,6 +122,14 @@ def finish_rollback(root: Path, scratch: Path, write_tree: WriteTree) -> list[Da
         return []
     with _alone(scratch):
         return _finish(root, scratch, write_tree)
+
+
+def _folders_of(plan: RollbackPlan) -> Iterator[str]:
+    """Folders in which a placement makes a name; a folder that steps aside must be ours to write, too."""
+    for one in plan.placements:
+        yield os.path.dirname(one.target)
+        if os.path.isdir(one.target) and not os.path.islink(one.target):
+            yield one.target
 
 
 def _finish(root: Path, scratch: Path, write_tree: WriteTree) -> list[DatapinError]:

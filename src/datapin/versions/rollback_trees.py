@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +19,7 @@ from datapin.versions.checkout_early import StartedLook
 from datapin.versions.checkout_plan import Look, WantedFiles, look
 from datapin.versions.checkout_state import CheckoutState
 from datapin.versions.checkout_survey import holds_only
-from datapin.versions.rollback_journal import TreeToWrite
+from datapin.versions.rollback_journal import TreeToWrite, refuse_unwritable
 from datapin.versions.safe_tree import SafeTree
 
 
@@ -37,7 +40,7 @@ class TreeOutlook:
 def look_at_tree(rows: pa.Table, target: Path, state: Path, started: StartedLook | None = None) -> TreeOutlook:
     """What writing the files of `rows` into the folder `target` would do; `started` may have begun to look.
 
-    Raises Refused if something else lies in the way, BadKeys, BadRows.
+    Raises Refused if something else lies in the way, StorageFailed if a folder is not ours to write, BadKeys, BadRows.
     """
     wanted = WantedFiles.of_table(rows, where=str(target))
     with CheckoutState.hold(state, target) as known, closing(SafeTree(target)) as tree:
@@ -51,6 +54,8 @@ def look_at_tree(rows: pa.Table, target: Path, state: Path, started: StartedLook
     if in_the_way:
         what = f"{target}: {len(in_the_way)} thing(s) in the way: {listed(in_the_way, 5)}"
         raise Refused(what, "move them away and run the command again")
+    changing = chain(wanted.keys.take(pa.array(looked.plan.writes)).to_pylist(), looked.plan.removals)
+    refuse_unwritable(sorted({os.path.join(target, posixpath.dirname(key)) for key in changing}))
     return TreeOutlook(rows, looked, int(rows["size"].to_numpy()[looked.plan.writes].sum()))
 
 
