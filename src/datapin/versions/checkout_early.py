@@ -105,8 +105,12 @@ def start_look(state: Path, target: str) -> StartedLook | None:
     most = min(max(core_count() - 1, 1), _MOST_CHILDREN)
     shares = min(most, -(-heading.count // _FILES_OF_A_CHILD))
     look = StartedLook(target, heading.checksum, heading.count, shares)
-    for first, last in pairwise(heading.count * number // shares for number in range(shares + 1)):
-        look.start(path, heading, first, last)
+    try:
+        for first, last in pairwise(heading.count * number // shares for number in range(shares + 1)):
+            look.start(path, heading, first, last)
+    except OSError:  # there are too many processes: the survey will look, alone
+        look.close()
+        return None
     return look
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -278,3 +279,21 @@ def test_starting_a_look_needs_no_heavy_library() -> None:
     code = "import sys; import datapin.versions.checkout_early; print(*{'numpy', 'pyarrow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not done.stdout.strip()
+
+
+def test_there_is_no_look_where_no_process_can_be_started(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(store, tmp_path)
+    fork, children = os.fork, iter([True, False])
+
+    def fork_once() -> int:
+        if not next(children):
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        return fork()
+
+    monkeypatch.setattr(checkout_early, "_FILES_OF_A_CHILD", 1)
+    monkeypatch.setattr(os, "fork", fork_once)
+    assert start_look(tmp_path / "state", str(tmp_path / "out")) is None
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
