@@ -181,4 +181,6 @@ def test_the_json_of_a_diff_is_one_document_with_everything_listed(filled: Clone
 def test_values_of_a_page_go_where_the_user_stands(edited: Clone, tmp_path: Path) -> None:
     edited.datapin("diff", "data/raw", "--html", "page.html", "--limit", "0", cwd=edited.path / "data")
     assert (edited.path / "data" / "page.html").read_text().startswith("<!DOCTYPE html>")
-    edited.refusal("diff", "data/raw", "--html", tmp_path / "none" / "page.html", code=30)
+    for place in (tmp_path / "none" / "page.html", tmp_path):
+        message, _ = edited.refusal("diff", "data/raw", "--html", place, code=30)
+        assert message.startswith(f"cannot write {place}: ")

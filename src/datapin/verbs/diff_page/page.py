@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from datapin.base.errors import StorageFailed
 from datapin.base.files import publish_bytes
 from datapin.manifest.diff import Comparison
 from datapin.manifest.manifest import Manifest
@@ -66,7 +67,10 @@ def write_page(workspace: Workspace, path: Path, sides: PageSides, found: Compar
         rows="\n".join(cards.sections()),
         most_cards=MOST_CARDS,
     )
-    publish_bytes(path, page.encode())
+    try:
+        publish_bytes(path, page.encode())
+    except OSError as error:
+        raise StorageFailed("write", str(path), error.strerror or str(error)) from None
 
 
 def _packaged(name: str) -> str:
