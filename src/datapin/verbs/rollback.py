@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from datapin.base import failpoints
-from datapin.base.errors import DatapinError, StorageFailed, Usage, listed
+from datapin.base.errors import BadQuery, DatapinError, Refused, StorageFailed, Usage, listed
 from datapin.manifest.diff import Changes
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.presence import ensure_here
@@ -208,7 +208,11 @@ class _Rollback:
         found = []
         for tree in trees_of(self._state, dataset.goal.dataset):
             layout = arrangement_of(self._state, Path(tree.target)).layout
-            rows = files_of_rows(dataset.after, tree.where, layout, name=f"the files in {tree.target}")
+            try:
+                rows = files_of_rows(dataset.after, tree.where, layout, name=f"the files in {tree.target}")
+            except (BadQuery, Refused) as error:
+                what = f"{tree.target}, a checkout of {tree.dataset}, cannot follow: {error.message}"
+                raise Refused(what, "remove that folder, or check out into it in another way, and repeat") from None
             started = self._how.started.get(tree.target)
             found.append(_MovingTree(tree, look_at_tree(rows, Path(tree.target), self._state, started)))
         return found
