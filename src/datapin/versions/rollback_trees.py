@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from datapin.base.errors import Refused, listed
 from datapin.base.progress import Progress
+from datapin.manifest.columns import arrow_numbers
 from datapin.store.store import Store
 from datapin.versions.checkout import checkout_files
 from datapin.versions.checkout_early import StartedLook
@@ -54,7 +55,7 @@ def look_at_tree(rows: pa.Table, target: Path, state: Path, started: StartedLook
     if in_the_way:
         what = f"{target}: {len(in_the_way)} thing(s) in the way: {listed(in_the_way, 5)}"
         raise Refused(what, "move them away and run the command again")
-    changing = chain(wanted.keys.take(pa.array(looked.plan.writes)).to_pylist(), looked.plan.removals)
+    changing = chain(wanted.keys.take(arrow_numbers(looked.plan.writes)).to_pylist(), looked.plan.removals)
     refuse_unwritable(sorted({os.path.join(target, posixpath.dirname(key)) for key in changing}))
     return TreeOutlook(rows, looked, int(rows["size"].to_numpy()[looked.plan.writes].sum()))
 
