@@ -156,7 +156,8 @@ class FaultProxy:
             await asyncio.wait(tasks)
         # A connection that the loop left behind would be closed by whichever later test collects the garbage.
         for writer in self._connections:
-            writer.transport.abort()
+            if not writer.transport.is_closing():
+                writer.transport.abort()
         for writer in self._connections:
             with suppress(OSError):
                 await writer.wait_closed()

@@ -285,15 +285,16 @@ def test_there_is_no_look_where_no_process_can_be_started(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle(store, tmp_path)
-    fork, children = os.fork, iter([True, False])
+    fork, children = os.fork, list[int]()
 
     def fork_once() -> int:
-        if not next(children):
+        if children:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-        return fork()
+        children.append(fork())
+        return children[0]
 
     monkeypatch.setattr(checkout_early, "_FILES_OF_A_CHILD", 1)
     monkeypatch.setattr(os, "fork", fork_once)
     assert start_look(tmp_path / "state", str(tmp_path / "out")) is None
     with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+        os.waitpid(children[0], os.WNOHANG)
