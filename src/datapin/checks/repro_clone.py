@@ -22,6 +22,7 @@ import numpy as np
 from datapin.base.errors import Refused, StorageFailed, ToolFailed
 from datapin.base.id_columns import ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
+from datapin.base.processes import git_words
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
 from datapin.checks.repro_outputs import PinnedOutputs, is_manifest
 from datapin.manifest.columns import one_array
@@ -70,10 +71,11 @@ def clean_clone(pinned: PinnedOutputs) -> Iterator[CleanClone]:
         }
         top = top_directory(subject.root)
         # Hooks are for people's own clones; a filter that the commit asks for (LFS) is part of checking it out.
-        git = ["git", "-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false"]
         clone = scratch / "clone"
-        _run([*git, "clone", "--quiet", "--shared", "--no-checkout", os.fspath(top), os.fspath(clone)], environment)
-        _run([*git, "-C", os.fspath(clone), "checkout", "--quiet", "--detach", pinned.commit, "--"], environment)
+        where = ("--shared", "--no-checkout", os.fspath(top), os.fspath(clone))
+        _run(git_words(scratch, "clone", "--quiet", *where), environment)
+        commit = ("--quiet", "--detach", pinned.commit, "--")
+        _run(git_words(clone, "checkout", *commit, settings=("advice.detachedHead=false",)), environment)
         root = clone / subject.root.resolve().relative_to(top.resolve())
         _refuse_ways_out(pinned, root)
         _remove_outputs(pinned, root)
@@ -104,10 +106,7 @@ def _temporary_folder() -> Iterator[Path]:
 
 
 def _run(words: list[str], environment: dict[str, str]) -> None:
-    try:
-        done = subprocess.run(words, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-    except FileNotFoundError:
-        raise ToolFailed("git", "the command is not installed") from None
+    done = subprocess.run(words, env=environment, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         verb = "clone" if "clone" in words else "checkout"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Thread
 
+from datapin.base.processes import module_words
 from datapin.base.progress import Bar, Progress
 from datapin.checks.repro_clone import CleanClone
 from datapin.checks.repro_outputs import PIPELINE, PinnedOutputs
@@ -88,17 +89,8 @@ def rerun(clone: CleanClone, pinned: PinnedOutputs) -> Rerun:
     # What DVC and the stages call must be found, but whatever the user's PATH names comes first.
     environment["PATH"] = os.pathsep.join([environment.get("PATH", os.defpath), str(Path(sys.executable).parent)])
     pipelines = [posixpath.join(posixpath.dirname(file), PIPELINE) for file in pinned.lock_files]
-    words = [
-        sys.executable,
-        "-m",
-        "dvc",
-        "repro",
-        "--force",
-        "--no-run-cache",
-        "--no-commit",
-        "--keep-going",
-        *pipelines,
-    ]
+    options = ("--force", "--no-run-cache", "--no-commit", "--keep-going")
+    words = module_words("dvc", "repro", *options, *pipelines)
     result = Rerun(around.text)
     said = _Said()
     code = _follow(words, clone.root, environment, said, pinned)

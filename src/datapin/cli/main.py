@@ -17,6 +17,7 @@ import click
 
 from datapin import __version__
 from datapin.base import errors
+from datapin.base.processes import forget_current_folder
 
 # Verb -> what it does. The module of a verb is loaded when it runs, so that `--help` costs no Arrow (100 ms).
 # A test compares these lines with the commands' own help.
@@ -100,6 +101,7 @@ def root(folder: str | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; without `arguments`, which a program gives, end the process."""
+    forget_current_folder()
     words = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in words
     try:

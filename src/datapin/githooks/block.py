@@ -18,12 +18,14 @@ _BLOCK = re.compile(rf"^{re.escape(BEGIN)}.*?^{re.escape(END)}[^\n]*(\n|\Z)", re
 _SHELL = re.compile(r"#!\s*(\S*/)?(env\s+(-\S+\s+)*(\S*/)?)?(sh|bash|dash|ash|ksh|mksh|zsh)(\s|\Z)")
 _FALLBACK = re.compile(r" \|\| command -v \S.* \|\| :\)$", re.MULTILINE)
 
+# Where PATH holds a relative folder, the command found in it is whatever the pulled commits put there: not taken.
 # Git says on stdin which refs go. They are read once and handed on, since a hook that follows may read them too.
 _PRE_PUSH = f"""\
 {BEGIN} written by `datapin init --hooks`, taken out by `datapin init --no-hooks`
 # The data that the pushed commits pin goes to the remote before the commits do, or the push is refused.
 datapin_refs=$(cat)
 datapin_command=$(command -v git-datapin || :)
+case $datapin_command in /*) ;; *) datapin_command= ;; esac
 if [ -z "$datapin_command" ]; then
   echo "datapin is not installed here: nobody looks whether the data of these commits is on the remote" >&2
 elif ! printf '%s\\n' "$datapin_refs" | "$datapin_command" hook pre-push "$@"; then
@@ -44,6 +46,7 @@ _FOLLOW = f"""\
 {BEGIN} written by `datapin init --hooks`, taken out by `datapin init --no-hooks`
 # The manifests in the work tree follow the pointers that Git has put there.
 datapin_command=$(command -v git-datapin || :)
+case $datapin_command in /*) ;; *) datapin_command= ;; esac
 if [ -n "$datapin_command" ]; then
   "$datapin_command" hook {{hook}} "$@" </dev/null || :
 fi
@@ -59,6 +62,7 @@ if [ "$1" = 1 ]; then
   datapin_note=$(git rev-parse --git-path datapin-followed)
   datapin_seen=$(git ls-files --debug --stage -- ':(glob)**/?*.dvc' ':(glob)**/dvc.lock' | cksum)
   datapin_command=$(command -v git-datapin || :)
+  case $datapin_command in /*) ;; *) datapin_command= ;; esac
   if [ -n "$datapin_command" ] && [ "$datapin_seen" != "$(cat "$datapin_note" 2>/dev/null)" ]; then
     "$datapin_command" hook post-index-change "$@" </dev/null && echo "$datapin_seen" >"$datapin_note" || :
   fi

@@ -28,11 +28,11 @@ _INSTALL = "run `datapin init`"
 # Where the command is not to be found, or does not run, Git must still show and merge as without a driver: what failed
 # and left no marks has not merged. A `.dvc` file without our summary is shown without starting Python.
 _SHOW = (
-    "f() { c=$(command -v git-datapin || :); "
+    "f() { c=$(command -v git-datapin || :); case $c in /*) ;; *) c=;; esac; "
     '[ -n "$c" ] && grep -q datapin: "$1" && "$c" textconv "$1" 2>/dev/null || cat "$1"; }; f'
 )
 _MERGE = (
-    "f() {{ c=$(command -v git-datapin || :); "
+    "f() {{ c=$(command -v git-datapin || :); case $c in /*) ;; *) c=;; esac; "
     'if [ -n "$c" ]; then "$c" {verb} "$@" && exit 0; s=$?; '
     'if [ $s -gt 128 ] || grep -q "^<<<<<<<" "$2"; then exit $s; fi; fi; '
     'exec git merge-file -L ours -L base -L theirs "$2" "$1" "$3"; }}; f %O %A %B %P'

@@ -10,18 +10,16 @@ import json
 import os
 import select
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-import datapin
 from datapin.base.errors import SourcesRefused, StorageFailed, WorkersLost
 from datapin.base.id_columns import IdMatrix, ids_from_raw
 from datapin.base.ids import RAW_ID_BYTES
+from datapin.base.processes import worker_environment, worker_words
 from datapin.base.progress import Bar
 from datapin.pack.table import records_from_bytes
 from datapin.store.adding import Adder, Batch, Verdicts
@@ -204,11 +202,11 @@ class _Worker:
         }
         # A fresh interpreter, not a fork (the parent may have threads) and not multiprocessing's spawn (it would
         # import the caller's main module, with all that hangs on it).
-        start = f"import sys; sys.path.append({str(Path(datapin.__file__).parents[1])!r}); "
-        start += "from datapin.store.worker import main; main()"
-        arguments = [sys.executable, "-c", start, str(from_parent), str(to_parent), json.dumps(said)]
+        words = worker_words("datapin.store.worker", str(from_parent), str(to_parent), json.dumps(said))
         try:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, pass_fds=(from_parent, to_parent))
+            self.process = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, pass_fds=(from_parent, to_parent), env=worker_environment()
+            )
         finally:
             os.close(from_parent)
             os.close(to_parent)

@@ -11,10 +11,12 @@ from itertools import islice
 from pathlib import Path
 
 from datapin.base.errors import NoRepository, ToolFailed, UnknownVersion
+from datapin.base.processes import git_words, guarded_git
 
 _TIMEOUT_S = 120.0
 _BLOBS_AT_ONCE = 4096
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+_OF_LFS = re.compile(r"git-lfs (clean|smudge)( --skip)? -- %f|git-lfs filter-process( --skip)?")
 _KEPT_BLOB_BYTES, _MOST_KEPT_BLOBS = 1 << 14, 256
 _blobs: dict[tuple[str, str, str], bytes] = {}  # by root, commit id and path: what these name never changes
 _LOG = (
@@ -107,14 +109,18 @@ def blob_at(root: Path, rev: str, path: str) -> bytes | None:
 
 def commit_state(root: Path) -> CommitState:
     """The commit that is checked out, and whether tracked files differ from it."""
-    import git
+    with guarded_git(filters_off(root)):
+        import git
 
-    try:
-        with git.Repo(root, search_parent_directories=True) as repository:
-            commit = repository.head.commit.hexsha if repository.head.is_valid() else None
-            return CommitState(commit, repository.is_dirty(untracked_files=False))
-    except git.GitError as error:
-        raise ToolFailed("git", " ".join(str(error).split())) from None
+        try:
+            with git.Repo(root, search_parent_directories=True) as repository:
+                commit = repository.head.commit.hexsha if repository.head.is_valid() else None
+                # Git forgets our settings where it looks into a submodule.
+                asked = ("--raw", "--no-ext-diff", "--no-textconv", "--ignore-submodules=dirty")
+                is_dirty = bool(repository.git.diff(*asked, "--cached") or repository.git.diff(*asked))
+                return CommitState(commit, is_dirty)
+        except git.GitError as error:
+            raise ToolFailed("git", " ".join(str(error).split())) from None
 
 
 def author(root: Path) -> str:
@@ -242,6 +248,18 @@ def is_ignored(root: Path, path: Path) -> bool:
     return _output(root, "check-ignore", "--quiet", "--", os.fspath(path)) is not None
 
 
+def filters_off(root: Path) -> list[tuple[str, str]]:
+    """Settings that switch off the filters that this repository's own settings name, but for those of git-lfs.
+
+    Git runs a filter where it looks whether a file is changed; the user's own settings name theirs elsewhere.
+    """
+    said = _output(root, "config", "--local", "--null", "--get-regexp", r"^filter\..*\.(clean|smudge|process)$")
+    entries = [os.fsdecode(entry).partition("\n") for entry in (said or b"").split(b"\0") if entry]
+    names = sorted({name.rpartition(".")[0] for name, _, value in entries if not _OF_LFS.fullmatch(value)})
+    off = (("clean", ""), ("smudge", ""), ("process", ""), ("required", "false"))
+    return [(f"{name}.{word}", value) for name in names for word, value in off]
+
+
 def ask_git(root: Path, *arguments: str, said: bytes = b"") -> bytes:
     """What `git ARGUMENTS` prints in `root`, for the other modules of this room. Raises ToolFailed."""
     return _run(root, *arguments, said=said)
@@ -270,15 +288,13 @@ def _call(root: Path, *arguments: str, said: bytes = b"") -> subprocess.Complete
     try:
         return subprocess.run(
             # The user's log.diffMerges would give `log -m` another meaning than one diff per parent.
-            ["git", "-C", os.fspath(root), "-c", "log.diffMerges=separate", *arguments],
+            git_words(root, *arguments, settings=("log.diffMerges=separate",), with_hooks="hooks" in arguments),
             input=said,
             capture_output=True,
             check=False,
             env=environment,
             timeout=_TIMEOUT_S,
         )
-    except FileNotFoundError:
-        raise ToolFailed("git", "the command is not installed") from None
     except subprocess.TimeoutExpired:
         raise ToolFailed("git", f"`git {arguments[0]}` did not answer within {_TIMEOUT_S:.0f} s") from None
 

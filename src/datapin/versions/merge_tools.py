@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from datapin.base.errors import ToolFailed
+from datapin.base.processes import git_words, module_words
 
 _TIMEOUT_S = 600.0
 _LABELS = ("-L", "ours", "-L", "base", "-L", "theirs")
@@ -21,7 +21,7 @@ def merge_otherwise(top: Path, base: Path, ours: Path, theirs: Path, *, is_point
     if is_pointer and _has_dvcs_driver(top) and _merge_by_dvc(top, base, ours, theirs):
         return True
     # DVC's driver leaves no marks where it gives up (treeverse/dvc#8638).
-    done = _run(["git", "merge-file", *_LABELS, os.fspath(ours), os.fspath(base), os.fspath(theirs)], top)
+    done = _run(git_words(top, "merge-file", *_LABELS, os.fspath(ours), os.fspath(base), os.fspath(theirs)), top)
     if done.returncode < 0 or done.returncode > 127:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise ToolFailed("git", f"`git merge-file`: {lines[0] if lines else 'no message'}")
@@ -29,13 +29,13 @@ def merge_otherwise(top: Path, base: Path, ours: Path, theirs: Path, *, is_point
 
 
 def _has_dvcs_driver(top: Path) -> bool:
-    return _run(["git", "config", "--get", "merge.dvc.driver"], top).returncode == 0
+    return _run(git_words(top, "config", "--get", "merge.dvc.driver"), top).returncode == 0
 
 
 def _merge_by_dvc(top: Path, base: Path, ours: Path, theirs: Path) -> bool:
     before = ours.read_bytes()
     files = ["--ancestor", os.fspath(base), "--our", os.fspath(ours), "--their", os.fspath(theirs)]
-    if _run([sys.executable, "-m", "dvc", "git-hook", "merge-driver", *files], top).returncode == 0:
+    if _run(module_words("dvc", "git-hook", "merge-driver", *files), top).returncode == 0:
         return True
     ours.write_bytes(before)
     return False
@@ -45,7 +45,5 @@ def _run(words: list[str], top: Path) -> subprocess.CompletedProcess[bytes]:
     environment = {**os.environ, "LC_ALL": "C", "DVC_NO_ANALYTICS": "1"}
     try:
         return subprocess.run(words, cwd=top, capture_output=True, check=False, env=environment, timeout=_TIMEOUT_S)
-    except FileNotFoundError:
-        raise ToolFailed("git", "the command is not installed") from None
     except subprocess.TimeoutExpired:
-        raise ToolFailed(words[0], f"`{words[1]}` did not answer within {_TIMEOUT_S:.0f} s") from None
+        raise ToolFailed("git", f"a merge did not end within {_TIMEOUT_S:.0f} s") from None

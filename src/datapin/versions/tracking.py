@@ -15,6 +15,7 @@ from typing import Any
 
 from datapin.base.errors import Locked, StorageFailed, ToolFailed
 from datapin.base.files import fsync_directory, fsync_path, sweep_leftovers
+from datapin.base.processes import guarded_git
 from datapin.versions.dvc_lock import WHAT
 from datapin.versions.pointer_file import SUMMARY
 from datapin.versions.tracking_plain import LeftToDvc, track_plain
@@ -97,13 +98,17 @@ def _make_durable(repo: Any, out: Any, pointer: Path) -> None:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """DVC and its libraries log hints and draw bars by the level of their loggers; errors reach us as exceptions."""
+    """DVC and its libraries log hints and draw bars by the level of their loggers; errors reach us as exceptions.
+
+    Git, where they call it, runs nothing of the repository's.
+    """
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with guarded_git():
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

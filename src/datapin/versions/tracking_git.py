@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datapin.base.errors import ToolFailed
+from datapin.base.processes import git_variables, git_words
+from datapin.versions.git import filters_off
 
 _TIMEOUT_S = 120.0
 
@@ -36,7 +38,8 @@ def changed_files(root: Path, paths: Sequence[str]) -> list[str]:
     """
     if not paths:
         return []
-    done = _git(root, "--literal-pathspecs", "status", "--porcelain", "-z", "--no-renames", "-uall", "--", *paths)
+    status = ("status", "--porcelain", "-z", "--no-renames", "-uall", "--ignore-submodules=all")
+    done = _git(root, "--literal-pathspecs", *status, "--", *paths, filters=False)
     below = _git(root, "rev-parse", "--show-prefix")  # Git names files from the top of its work tree
     if done.returncode != 0 or below.returncode != 0:
         return list(paths)
@@ -47,23 +50,22 @@ def changed_files(root: Path, paths: Sequence[str]) -> list[str]:
 
 def stage(root: Path, paths: Sequence[str]) -> None:
     """Put these files into Git's index. Raises ToolFailed."""
-    done = _git(root, "--literal-pathspecs", "add", "--", *paths)
+    done = _git(root, "--literal-pathspecs", "add", "--", *paths, filters=False)
     if done.returncode != 0:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise ToolFailed("git", f"`git add {' '.join(paths)}`: {lines[0] if lines else 'no message'}")
 
 
-def _git(root: Path, *arguments: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def _git(root: Path, *arguments: str, given: bytes = b"", filters: bool = True) -> subprocess.CompletedProcess[bytes]:
+    off = {} if filters else git_variables(filters_off(root))
     try:
         return subprocess.run(
-            ["git", "-C", os.fspath(root), *arguments],
+            git_words(root, *arguments),
             input=given,
             capture_output=True,
             check=False,
-            env={**os.environ, "LC_ALL": "C"},
+            env={**os.environ, **off, "LC_ALL": "C"},
             timeout=_TIMEOUT_S,
         )
-    except FileNotFoundError:
-        raise ToolFailed("git", "the command is not installed") from None
     except subprocess.TimeoutExpired:
         raise ToolFailed("git", f"`git {arguments[0]}` did not answer within {_TIMEOUT_S:.0f} s") from None

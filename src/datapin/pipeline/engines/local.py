@@ -5,10 +5,8 @@ A process that dies takes at most its two items with it; they are computed again
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,6 +15,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from datapin.base.errors import WorkersLost
+from datapin.base.processes import worker_environment, worker_words
 from datapin.pipeline.engines.engine import Computation
 
 Mark = TypeVar("Mark")
@@ -164,14 +163,13 @@ class _Pool:
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                # -P: the current folder must not shadow modules of ours.
-                [sys.executable, "-P", "-m", "datapin.pipeline.engines.worker", str(theirs.fileno())],
+                worker_words("datapin.pipeline.engines.worker", str(theirs.fileno())),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what a user's function prints must not mix with results on stdout
                 process_group=0,  # Ctrl-C is for us: we end the workers
                 # Unbuffered: what a function prints is there when it prints it, also if the worker is ended.
-                env={**os.environ, **dict.fromkeys(_THREAD_LIMITS, "1"), "PYTHONUNBUFFERED": "1"},
+                env={**worker_environment(), **dict.fromkeys(_THREAD_LIMITS, "1"), "PYTHONUNBUFFERED": "1"},
             )
         worker = _Worker(process, Connection(ours.detach()))
         self._workers.append(worker)

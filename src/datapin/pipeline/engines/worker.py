@@ -36,7 +36,3 @@ def main() -> None:
         serve(Connection(int(sys.argv[1])))
     except ConnectionError:
         os._exit(ENDED_WITH_PARENT)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,8 @@ import json
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -87,7 +88,8 @@ class UserFunction:
 
     def call(self, assets: Sequence[bytes]) -> Float32:
         """One call: float32 [n, d]. Lets through what the function raises; OperatorRefused for a wrong shape."""
-        result = load(self.root, self.module, self.function)(list(assets), **json.loads(self.params))
+        with _project_first(self.root):
+            result = load(self.root, self.module, self.function)(list(assets), **json.loads(self.params))
         vectors = np.ascontiguousarray(np.asarray(result), dtype="<f4")
         if vectors.ndim != 2 or len(vectors) != len(assets) or not vectors.shape[1]:
             raise OperatorRefused(
@@ -106,15 +108,28 @@ class UserFunction:
         return alone == sevens == together == backwards
 
 
+@contextmanager
+def _project_first(root: str) -> Iterator[None]:
+    """The user's code imports from its project, as a script there would; ours, before and after, never does."""
+    before = list(sys.path)
+    sys.path.insert(0, root)
+    try:
+        yield
+    finally:
+        if sys.path[:1] == [root]:
+            del sys.path[0]
+        else:  # the user's code changed it as well
+            sys.path[:] = before
+
+
 @lru_cache(maxsize=32)
 def load(root: str, module: str, function: str) -> Extract:
     """The function itself, imported from below `root`. Raises OperatorRefused."""
     use = f"{module}:{function}"
-    if root not in sys.path:
-        sys.path.insert(0, root)
-        importlib.invalidate_caches()
     try:
-        loaded = importlib.import_module(module)
+        with _project_first(root):
+            importlib.invalidate_caches()
+            loaded = importlib.import_module(module)
     except _USER_ERRORS as error:
         raise OperatorRefused(use, f"cannot be loaded: {type(error).__name__}: {_first_line(error)}") from None
     origin = getattr(loaded, "__file__", None)
