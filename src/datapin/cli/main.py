@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -126,6 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = _tell("interrupted", "interrupted", "", errors.EXIT_INTERRUPTED, {}, as_json=as_json)
     except OSError as error:
         code = _tell_system(error, as_json=as_json)
+    except Exception:  # noqa: BLE001  # the last door
+        traceback.print_exc()  # ours to mend: whoever reports it needs all of it
+        code = errors.EXIT_BUG
     code = code if isinstance(code, int) else 0
     if arguments is None:
         _leave(code)

@@ -84,11 +84,15 @@ def key_problem(key: str) -> str | None:
     return None
 
 
+def bare_name(name: str) -> str:
+    """The name without what HFS+ ignores when it compares names: there `.g<U+200C>it` opens `.git`."""
+    return _IGNORABLE.sub("", name)
+
+
 def _part_problem(part: str) -> str | None:
     if not part:
         return "has an empty part"
-    # HFS+ ignores such code points when it compares names, so `.g<U+200C>it` opens `.git`.
-    bare = _IGNORABLE.sub("", part)
+    bare = bare_name(part)
     if bare in ("", ".", ".."):
         return f"has a part {shown(bare)}" if bare == part else "has a part that reads as `.`, `..` or nothing"
     if part[-1] in ". ":

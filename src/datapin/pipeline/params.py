@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from datapin.base.errors import BadSettings
+from datapin.manifest.dataset_names import dataset_problem
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -37,6 +38,17 @@ def _check_path(path: str) -> str:
 
 RepoPath = Annotated[str, AfterValidator(_check_path)]
 """A path below the root of the repository, with `/` between its parts."""
+
+
+def _check_output(path: str) -> str:
+    problem = dataset_problem(path)
+    if problem is not None:
+        raise ValueError(f"{problem}; DVC must be able to pin it")
+    return path
+
+
+OutputPath = Annotated[str, AfterValidator(_check_path), AfterValidator(_check_output)]
+"""As RepoPath, of something that is written there and pinned."""
 
 Params = TypeVar("Params", bound=BaseModel)
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from datapin.pipeline.operators.image import Operators, Resampling, Rotate, Shift, Zoom
 from datapin.pipeline.operators.prepare import Fit
-from datapin.pipeline.params import ParamsSection, RepoPath
+from datapin.pipeline.params import OutputPath, ParamsSection, RepoPath
 
 Side = Annotated[int, Field(ge=1, le=16_384)]
 Mode = Literal["L", "RGB"]
@@ -58,7 +58,7 @@ class PrepareParams(ParamsSection):
     """Which rows are fit for use, in what form, and which split they are in."""
 
     input: RepoPath = "data/raw"
-    output: RepoPath = "data/prepared"
+    output: OutputPath = "data/prepared"
     on_broken: Literal["refuse", "drop"] = Field(default="refuse", description="images that do not decode")
     on_unlabelled: Literal["refuse", "drop", "keep"] = "refuse"
     duplicates: Literal["keep", "drop", "refuse"] = Field(default="keep", description="rows with the same asset")
@@ -97,7 +97,7 @@ class AugmentParams(ParamsSection):
     """More rows from the train rows."""
 
     input: RepoPath = "data/prepared"
-    output: RepoPath = "data/augmented"
+    output: OutputPath = "data/augmented"
     mode: Literal["offline", "online"] = Field(default="offline", description="store the copies, or only their recipe")
     copies: Copies = Field(default=1, description="per train row: one number, or one per class")
     splits: list[SplitName] = Field(default=["train"], description="only train rows are ever augmented")
@@ -174,6 +174,6 @@ class FeaturizeParams(ParamsSection):
     """One vector per row."""
 
     input: RepoPath = "data/augmented"
-    output: RepoPath = "data/features"
+    output: OutputPath = "data/features"
     extract: list[ExtractorParams] = Field(default_factory=_pixels, min_length=1)
     batch: Annotated[int, Field(ge=1, le=4096)] = Field(default=128, description="assets at once; never in the result")

@@ -24,6 +24,7 @@ from datapin.manifest.keys import case_collisions, check_keys
 from datapin.manifest.manifest import Manifest
 from datapin.store.store import FileBatch
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
+from datapin.verbs.new_datasets import dataset_to_write
 from datapin.verbs.reports import AddReport
 from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
 from datapin.verbs.workspace import Workspace
@@ -49,7 +50,7 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
     """
     if not sources:
         raise Usage("nothing to add", "name files or folders: datapin add FOLDER --to data/raw")
-    dataset = workspace.dataset_name(to, new=True)
+    dataset = dataset_to_write(workspace, to)
     with workspace.edit_lock(dataset):
         previous = previous_manifest(workspace, dataset)
         found = _find(workspace, sources, dataset)

@@ -1,4 +1,7 @@
-"""The last steps of every edit, always in this order: manifest durable, then pointer (protocols.md, publish order)."""
+"""The last steps of every edit, always in this order: manifest durable, then pointer (protocols.md, publish order).
+
+If the pointer cannot be written, the manifest is the old one again.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from datapin.base import failpoints
 from datapin.base.errors import Refused
 from datapin.manifest.edit import EditReport
 from datapin.manifest.manifest import Manifest
+from datapin.verbs.new_datasets import refuse_odd_place
+from datapin.verbs.undoing import all_or_nothing
 from datapin.verbs.workspace import Workspace
 from datapin.versions.pointer import is_stage_output, read_dataset_pointer
 from datapin.versions.tracking import track
@@ -19,6 +24,7 @@ from datapin.versions.tracking import track
 def previous_manifest(workspace: Workspace, dataset: str) -> Manifest | None:
     """The work tree's manifest to edit, None for a new dataset. Refuses what is no source dataset."""
     directory = workspace.dataset_path(dataset)
+    refuse_odd_place(workspace, dataset)
     if is_stage_output(workspace.root, dataset):
         raise Refused(
             f"{dataset} is the output of a stage; `dvc repro` would overwrite the edit",
@@ -52,18 +58,19 @@ def commit_rows(
         report = edit(staged)
         changed = bool(report.added or report.changed or report.removed)
         pointer = read_dataset_pointer(workspace.root, dataset)
-        if changed or not workspace.dataset_path(dataset).is_dir():
-            failpoints.hit("add.staged")
-            workspace.place(staged, dataset)
-            failpoints.hit("add.placed")
+        recorded = pointer.sources if pointer is not None else []
+        wanted = recorded if sources is None else list(sources)
+        with all_or_nothing(workspace, dataset):
+            if changed or not workspace.dataset_path(dataset).is_dir():
+                failpoints.hit("add.staged")
+                workspace.place(staged, dataset)
+                failpoints.hit("add.placed")
+            if changed or pointer is None or pointer.digest != report.manifest.digest or wanted != recorded:
+                manifest = report.manifest
+                summary = {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes, "source": wanted}
+                track(workspace.root, dataset, summary)
+                failpoints.hit("add.tracked")
     finally:
         if not workspace.is_placing(dataset):  # a swap that has begun needs it, and will be finished
             shutil.rmtree(staged, ignore_errors=True)
-    recorded = pointer.sources if pointer is not None else []
-    wanted = recorded if sources is None else list(sources)
-    if changed or pointer is None or pointer.digest != report.manifest.digest or wanted != recorded:
-        manifest = report.manifest
-        summary = {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes, "source": wanted}
-        track(workspace.root, dataset, summary)
-        failpoints.hit("add.tracked")
     return report

@@ -15,6 +15,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import evaluate, select_rows
 from datapin.manifest.schema import normalise
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
+from datapin.verbs.new_datasets import dataset_to_write
 from datapin.verbs.reports import AddReport, RemoveReport, UpdateReport
 from datapin.verbs.workspace import Workspace
 
@@ -63,7 +64,7 @@ def write(workspace: Workspace, name: str, rows: pa.Table) -> AddReport:
     Raises BadKeys or BadRows for rows that break the format, AssetsMissing for assets that neither the dataset nor the
     store knows.
     """
-    dataset = workspace.dataset_name(name, new=True)
+    dataset = dataset_to_write(workspace, name)
     table = normalise(rows, where="the table")
     if not table.num_rows:
         raise Refused("the table has no rows; a dataset needs at least one", "check what was selected")

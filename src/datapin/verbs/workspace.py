@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from datapin.store.store import Store
     from datapin.versions.rollback_trees import TreeOutlook
 
+_MOST_BYTES = 255 - len(".dvc")  # of a name's part, on most file systems
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -169,7 +171,8 @@ class Workspace:
 
     def _checked(self, name: str | None, text: str) -> str:
         parts = name.split("/") if name else []
-        if name is None or name == "." or any(part in (".git", ".dvc", FOLDER) for part in parts):
+        is_odd = "\0" in text or any(len(os.fsencode(part)) > _MOST_BYTES for part in parts)
+        if name is None or name == "." or is_odd or any(part.casefold() in (".git", ".dvc", FOLDER) for part in parts):
             raise Usage(f"{text!r} cannot be a dataset", "name a folder below the repository, for example data/raw")
         return name
 

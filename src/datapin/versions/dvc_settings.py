@@ -108,6 +108,10 @@ def _settings_by_dvc(root: Path) -> dict[str, dict[str, Any]]:
     try:
         return dict(Config(os.fspath(root / ".dvc")))
     except ConfigError as error:
-        raise BadSettings(
-            ".dvc/config", "", str(error).splitlines()[0], "run `dvc config --list` to see more"
-        ) from None
+        raise bad_config(str(error).splitlines()[0]) from None
+
+
+def bad_config(problem: str) -> BadSettings:
+    """The error for settings that DVC itself refuses."""
+    ways = "correct it (and .dvc/config.local), or bring it back with `git checkout -- .dvc/config`"
+    return BadSettings(".dvc/config", "", problem, ways)

@@ -94,14 +94,15 @@ def lay_out(root: Path, pointers: Sequence[Pointer]) -> None:
 
 
 def _lay_out_by_dvc(root: Path, targets: Sequence[str]) -> None:
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
-    with silent(), closing(Repo(os.fspath(root))) as repo:
-        try:
+    try:
+        with silent(), closing(Repo(os.fspath(root))) as repo:
             repo.checkout(targets=[os.fspath(root / target) for target in targets], force=False)
-        except DvcException as error:
-            raise ToolFailed("dvc", " ".join(str(error).split())) from None
+    except OSError:
+        raise  # told as what the file system refused
+    except Exception as error:
+        raise ToolFailed("dvc", " ".join(str(error).split()) or type(error).__name__) from error
 
 
 def _key(md5: str) -> str:

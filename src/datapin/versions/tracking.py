@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from datapin.base.errors import Locked, StorageFailed, ToolFailed
+from datapin.base.errors import DatapinError, Locked, Refused, StorageFailed
 from datapin.base.files import fsync_directory, fsync_path, sweep_leftovers
 from datapin.base.processes import guarded_git
 from datapin.versions.dvc_lock import WHAT
+from datapin.versions.dvc_settings import bad_config
 from datapin.versions.pointer_file import SUMMARY
 from datapin.versions.tracking_plain import LeftToDvc, track_plain
 
@@ -28,7 +30,7 @@ def track(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: fl
     """Pin the manifest in the folder `dataset` as `dvc add` does, with `summary` in its `.dvc` file; the output's md5.
 
     Notes of the user's in `meta`, `desc`, `labels` and `type` stay. `core.autostage` is honoured. Durable when it
-    returns. Raises Locked if DVC's lock stays busy for `timeout_s`, ToolFailed if DVC refuses, StorageFailed if the
+    returns. Raises Locked if DVC's lock stays busy for `timeout_s`, Refused if DVC refuses, StorageFailed if the
     disk does.
     """
     try:
@@ -55,9 +57,30 @@ def track_by_dvc(root: Path, dataset: str, summary: Mapping[str, Any], *, timeou
                     raise Locked(what=what, path=".dvc/tmp/lock", waited_s=timeout_s) from None
                 time.sleep(_RETRY_S)
             except DvcException as error:
-                raise ToolFailed("dvc", " ".join(str(error).split())) from None
+                raise _refused(dataset, error) from None
             except OSError as error:
                 raise StorageFailed("pin", error.filename or dataset, error.strerror or str(error)) from None
+            except DatapinError:
+                raise
+            except Exception as error:
+                # What its libraries raise is no error of DVC's own: a user whom the system has no name for, for one.
+                raise _refused(dataset, error) from error
+
+
+def _refused(dataset: str, error: Exception) -> DatapinError:
+    said = " ".join(str(error).split())
+    if "config file error" in said:
+        return bad_config(said)
+    name = shlex.quote(dataset)
+    ways = f"see `dvc add {name}`, which says the same, and `datapin doctor`"
+    if "dvcignore" in said or "DVC-ignored" in said:
+        ways = f"take the pattern out of .dvcignore (`dvc check-ignore --details {name}` names it)"
+    elif "git-ignored" in said or "gitignore" in said:
+        ways = f"take the pattern out of .gitignore (`git check-ignore -v --no-index {name}.dvc` names it)"
+    elif isinstance(error, KeyError) or "getpwuid" in said or "No username" in said:
+        ways = "the system has no name for this user: set LOGNAME, for example `export LOGNAME=$(id -u)`"
+    what = said if type(error).__module__.startswith("dvc") else f"{type(error).__name__}: {said}"
+    return Refused(f"DVC does not pin {dataset}, nothing was changed: {what}", f"{ways}; then run the command again")
 
 
 def _track(root: Path, dataset: str, summary: Mapping[str, Any]) -> str:

@@ -22,16 +22,19 @@ _ONE_PATH = re.compile(rb"^  path: ([A-Za-z][\w./-]*)$", re.MULTILINE)
 def may_overlap(root: Path, dataset: str) -> bool:
     """Whether any other `.dvc` file or stage puts out a path above, at or below `dataset`; True also if unknown."""
     mine = os.fspath(root / dataset)
+    return any(
+        path is None or overlap(path, mine) or overlap(path, f"{mine}.dvc") for _, path in other_outputs(root, dataset)
+    )
+
+
+def other_outputs(root: Path, dataset: str) -> Iterator[tuple[str, str | None]]:
+    """Each pointer or pipeline but the dataset's own, and each absolute path that it puts out; None if unknown."""
     for file in files_named(root, "*.dvc", "dvc.yaml"):
         name = posixpath.basename(file)
         if file == f"{dataset}.dvc" or name == ".dvc" or not (name == "dvc.yaml" or name.endswith(".dvc")):
             continue
         paths = _outputs(root, file)
-        if paths is None:
-            return True
-        if any(overlap(path, mine) or overlap(path, f"{mine}.dvc") for path in paths):
-            return True
-    return False
+        yield from ((file, path) for path in ((None,) if paths is None else paths))
 
 
 def _outputs(root: Path, file: str) -> list[str] | None:

@@ -16,7 +16,7 @@ import zc.lockfile
 from ruamel.yaml import YAML
 
 from clones import Clone
-from datapin.base.errors import Locked, StorageFailed, ToolFailed
+from datapin.base.errors import Locked, Refused, StorageFailed
 from datapin.versions import tracking_objects
 from datapin.versions.dvc_lock import repository_lock
 from datapin.versions.pointer import find_datasets, read_dataset_pointer
@@ -248,7 +248,7 @@ def test_a_shard_that_changes_under_our_hands_is_not_kept(tmp_path: Path) -> Non
 def test_what_dvc_refuses_is_one_line(clone: Clone) -> None:
     write_shards(clone.path / "data" / "raw", b"one")
     clone.commit("by mistake in Git")
-    with pytest.raises(ToolFailed) as caught:
+    with pytest.raises(Refused) as caught:
         track(clone.path, "data/raw", summary_of(b"one"))
     assert "data/raw" in caught.value.message
     assert "\n" not in caught.value.message
