@@ -74,6 +74,19 @@ class Locations:
     codec: npt.NDArray[np.uint8]
     packs: tuple[bytes, ...]
 
+    def or_else(self, other: Locations) -> Locations:
+        """These, and `other` for what is not found here; both of indexes over the same packs."""
+        return Locations(
+            self.found | other.found,
+            np.where(self.found, self.row, other.row),
+            np.where(self.found, self.pack, other.pack),
+            np.where(self.found, self.offset, other.offset),
+            np.where(self.found, self.length, other.length),
+            np.where(self.found, self.raw_length, other.raw_length),
+            np.where(self.found, self.codec, other.codec),
+            other.packs,
+        )
+
 
 def entries_of_table(pack_id: bytes, table: Table) -> Entries:
     """The entries of one pack."""

@@ -16,6 +16,7 @@ PACKS = "packs"
 ASSETS = "assets"
 INDEX = "index"
 QUARANTINE = "quarantine"
+DAMAGED = "damaged"
 INDEX_SUFFIX = ".parquet"
 LOCK_FILE = "publish.lock"
 

@@ -5,32 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from datapin.base import failpoints
 from datapin.base.errors import BadAssetId, DamagedPack
-from datapin.base.files import fsync_directory, lock, publish_bytes, sweep_temporaries, temporary_name
+from datapin.base.files import fsync_directory, lock, publish_bytes, temporary_name
 from datapin.base.ids import parse_asset_id
 from datapin.pack.format import SUFFIX
-from datapin.pack.table import read_table_of_file, records_from_bytes
+from datapin.pack.table import records_from_bytes
 from datapin.store.copies import hash_of_file
 from datapin.store.filling import Filled
 from datapin.store.index import Entries, entries_of_loose, entries_of_table, join_entries
 from datapin.store.index_files import choose_merge, decode_index, encode_index, index_file_name, list_index_files
-from datapin.store.layout import ASSETS, INDEX, LOCK_FILE, PACKS, QUARANTINE, index_key, loose_key, pack_key
-
-
-@dataclass(frozen=True, slots=True)
-class RebuildReport:
-    """What a rebuild found. `problems` names packs that it could not use."""
-
-    packs: int
-    loose: int
-    assets: int
-    problems: tuple[str, ...]
+from datapin.store.layout import ASSETS, INDEX, LOCK_FILE, LOOSE, PACKS, QUARANTINE, index_key, loose_key, pack_key
+from datapin.store.trust import forget_damage
 
 
 @contextmanager
@@ -54,9 +44,11 @@ def publish(root: str, filled: Filled) -> None:
         entries_of_loose([loose.raw_id for loose in filled.loose], [loose.size_bytes for loose in filled.loose])
     )
     with publish_lock(root):
-        _place(root, moves)
+        place(root, moves)
         publish_index(root, join_entries(parts))
         merge_index(root)
+        healed = [(pack.pack_id, b"") for pack in filled.packs] + [(LOOSE, loose.raw_id) for loose in filled.loose]
+        forget_damage(root, healed)
 
 
 def publish_index(root: str, entries: Entries) -> str:
@@ -80,35 +72,7 @@ def merge_index(root: str) -> None:
     entries = join_entries([_read(root, name) for name in chosen])
     merged = publish_index(root, entries)
     failpoints.hit("store.index.merged")
-    _remove_index_files(root, [name for name in chosen if name != merged])
-
-
-def rebuild_index(root: str) -> RebuildReport:
-    """Make the index anew from trailers and the names of loose assets; run twice it gives the same bytes.
-
-    A pack that does not parse is left out and named. Raises OSError.
-    """
-    problems: list[str] = []
-    parts: list[Entries] = []
-    with publish_lock(root):
-        sweep_temporaries(Path(root) / INDEX)
-        packs = list(find_packs(root, problems))
-        for pack_id in packs:
-            try:
-                table = read_table_of_file(f"{root}/{pack_key(pack_id)}")
-            except DamagedPack as error:
-                problems.append(error.message)
-                continue
-            parts.append(entries_of_table(bytes.fromhex(pack_id), table))
-        loose = list(find_loose(root, problems))
-        sizes = [os.stat(f"{root}/{loose_key(asset_id)}").st_size for asset_id in loose]
-        parts.append(entries_of_loose([bytes.fromhex(asset_id) for asset_id in loose], sizes))
-        entries = join_entries(parts)
-        old = list_index_files(root)
-        new = publish_index(root, entries) if len(entries) else ""
-        failpoints.hit("store.index.rebuilt")
-        _remove_index_files(root, [name for name in old if name != new])
-    return RebuildReport(packs=len(packs), loose=len(loose), assets=len(entries), problems=tuple(problems))
+    remove_index_files(root, [name for name in chosen if name != merged])
 
 
 def find_packs(root: str, problems: list[str]) -> Iterator[str]:
@@ -144,7 +108,7 @@ def _is_id(name: str) -> bool:
     return True
 
 
-def _place(root: str, moves: Sequence[tuple[str, str]]) -> None:
+def place(root: str, moves: Sequence[tuple[str, str]]) -> None:
     """Rename each file to its key. Directories are synced once, after all renames: the journal commits once."""
     folders = sorted({os.path.dirname(key) for _, key in moves})
     _make_folders(root, folders)
@@ -177,7 +141,7 @@ def _make_folders(root: str, folders: Iterable[str]) -> None:
         fsync_directory(f"{root}/{parent}")
 
 
-def _remove_index_files(root: str, names: Sequence[str]) -> None:
+def remove_index_files(root: str, names: Sequence[str]) -> None:
     for name in names:
         with suppress(FileNotFoundError):
             os.unlink(f"{root}/{index_key(name)}")

@@ -23,6 +23,7 @@ from datapin.base.settings import StoreSettings
 from datapin.pack.reader import read_stored
 from datapin.store.check import check_store
 from datapin.store.claims import place_of_row
+from datapin.store.copies import KnownPlace
 from datapin.store.encoded import EncodedAsset, encoded
 from datapin.store.filling import Filled, Filler
 from datapin.store.index import NO_ENTRIES, Entries, Index, Locations
@@ -39,11 +40,13 @@ from datapin.store.layout import (
     pack_key,
     storage_failures,
 )
-from datapin.store.publish import RebuildReport, publish, rebuild_index
+from datapin.store.publish import publish
 from datapin.store.put import FileBatch, PutResult, PutSettings, add_files
 from datapin.store.put_bytes import Filling
 from datapin.store.reader import PackFiles, Reader, read_copy
+from datapin.store.rebuild import RebuildReport, has_strays, rebuild_index
 from datapin.store.staging import staging_directory
+from datapin.store.trust import StoreState, note_damage, reliable
 
 __all__ = ["FileBatch", "Filling", "Locations", "PutResult", "Reader", "RebuildReport", "Store"]
 
@@ -61,8 +64,9 @@ class Store:
         self.root = root
         self._root = str(root)
         self._limits = Limits(large_asset=settings.large_asset, pack_size=settings.pack_size)
-        self._index = Index(NO_ENTRIES)
-        self._index_names: list[str] = []
+        self._recorded = Index(NO_ENTRIES)
+        self._recorded_names: tuple[str, ...] = ()
+        self._known: tuple[StoreState, Index, Index] | None = None
         self._files = PackFiles(self._root)
 
     @classmethod
@@ -92,22 +96,31 @@ class Store:
 
     @property
     def index_state(self) -> str:
-        """Changes whenever a publish changed the index."""
+        """Changes whenever a publish changed the index, or copies were lost or found damaged."""
         with storage_failures(_READ, self._root):
-            return hashlib.sha256("".join(list_index_files(self._root)).encode()).hexdigest()
+            return hashlib.sha256(repr(StoreState.of(self._root)).encode()).hexdigest()
+
+    @property
+    def recorded(self) -> Index:
+        """Every copy that the index names, also those that are lost or damaged. Raises DamagedPack, StorageFailed.
+
+        Cached as long as the index files are the same.
+        """
+        for _ in range(_RELISTS):
+            with storage_failures(_READ, self._root):
+                names = tuple(list_index_files(self._root))
+                if names == self._recorded_names:
+                    break
+                with suppress(FileNotFoundError):  # merged into another file since we listed: list again
+                    self._recorded = read_index(names, self._read_key, self._root)
+                    self._recorded_names = names
+                    break
+        return self._recorded
 
     @property
     def index(self) -> Index:
-        """The index as it is now, cached as long as its files are the same. Raises DamagedPack, StorageFailed."""
-        for _ in range(_RELISTS):
-            with storage_failures(_READ, self._root):
-                names = list_index_files(self._root)
-                if names == self._index_names:
-                    break
-                with suppress(FileNotFoundError):  # merged into another file since we listed: list again
-                    self._index, self._index_names = read_index(names, self._read_key, self._root), names
-                    break
-        return self._index
+        """The copies that can be relied on as it is now, see `trust`. Raises DamagedPack, StorageFailed."""
+        return self._look()[0]
 
     # --- putting
 
@@ -159,6 +172,8 @@ class Store:
         """Make staged packs and loose assets visible: packs first, then the index. Raises StorageFailed, Locked."""
         with storage_failures(_WRITE, self._root):
             publish(self._root, filled)
+        for pack in filled.packs:  # it may lie in the place of a damaged one that is open
+            self._files.forget(bytes.fromhex(pack.pack_id))
 
     def pack_path(self, pack: bytes) -> Path:
         """The file of a pack."""
@@ -185,20 +200,27 @@ class Store:
     # --- looking up and reading
 
     def locate(self, ids: IdMatrix) -> Locations:
-        """Where these assets lie; `found` is False for those that are not here. Vectorised."""
-        return self.index.locate(ids)
+        """Where these assets lie, good copies before others; `found` is False for those not here. Vectorised."""
+        good, recorded = self._look()
+        places = good.locate(ids)
+        if places.found.all() or good is recorded:
+            return places
+        return places.or_else(recorded.locate(ids))
 
     def missing(self, ids: IdMatrix) -> npt.NDArray[np.bool_]:
-        """For each id whether it is not here."""
+        """For each id whether no copy is here that can be relied on."""
         return ~self.index.find(ids)[0]
 
     def read(self, asset_id: AssetId, *, verify: bool = True) -> bytes:
         """The asset's bytes; another copy is tried where one is damaged. Raises AssetsMissing, DamagedAsset."""
         return self._read_any_copy(bytes.fromhex(parse_asset_id(asset_id)), None, verify=verify)
 
-    def reader(self, ids: IdMatrix, *, verify: bool = True) -> Reader:
-        """A fast reader of these assets by their number. Raises AssetsMissing if one is not here."""
-        locations = self.index.locate(ids)
+    def reader(self, ids: IdMatrix, *, verify: bool = True, only_good: bool = False) -> Reader:
+        """A fast reader of these assets by their number. Raises AssetsMissing if one is not here.
+
+        With `only_good` also if every copy of one is known to be damaged or lost.
+        """
+        locations = self.index.locate(ids) if only_good else self.locate(ids)
         if not locations.found.all():
             absent = ids[~locations.found]
             raise AssetsMissing(names=tuple(row.tobytes().hex() for row in absent[:20]), count=len(absent))
@@ -237,14 +259,38 @@ class Store:
     # --- health
 
     def rebuild_index(self) -> RebuildReport:
-        """Make the index anew from the packs' trailers and the names of loose assets. Raises StorageFailed, Locked."""
+        """Make the index anew from the packs' trailers and the names of loose assets.
+
+        What is good in a pack that cannot be used any more moves to a new one, see `rebuild`. Raises StorageFailed,
+        Locked.
+        """
         with storage_failures(_WRITE, self._root):
             return rebuild_index(self._root)
+
+    def take_in_strays(self) -> bool:
+        """Index what lies here and no index names, as after an index was lost; whether there was any.
+
+        Raises StorageFailed, Locked, DamagedPack.
+        """
+        with storage_failures(_READ, self._root):
+            is_stray = has_strays(self._root, self.recorded)
+        if is_stray:
+            self.rebuild_index()
+        return is_stray
 
     def check(self) -> list[Finding]:
         """What a quick look finds wrong with index files, packs, trailers and loose files; reads no assets."""
         with storage_failures(_READ, self._root):
             return check_store(self._root)
+
+    def _look(self) -> tuple[Index, Index]:
+        """The copies that can be relied on, and all that are recorded; over the same packs."""
+        with storage_failures(_READ, self._root):
+            state, known = StoreState.of(self._root), self._known
+            if known is None or known[0] != state:
+                recorded = self.recorded
+                known = self._known = state, reliable(self._root, recorded), recorded
+        return known[1:]
 
     def _read_key(self, key: str) -> bytes:
         with open(f"{self._root}/{key}", "rb") as file:
@@ -252,21 +298,31 @@ class Store:
 
     def _read_any_copy(self, raw_id: bytes, damage: DamagedAsset | None, *, verify: bool = True) -> bytes:
         """The first good copy. Raises DamagedAsset (`damage` if that was seen first), AssetsMissing."""
-        index = self.index
+        index = self.recorded
         row = index.find_one(raw_id)
         for copy in index.rows_with_id_of(row) if row is not None else ():
+            place = place_of_row(index, copy)
             try:
-                return read_copy(self._root, self._files, place_of_row(index, copy), raw_id, verify=verify)
+                return self._read_copy(place, raw_id, verify=verify)
             except FileNotFoundError:
                 continue
             except DamagedAsset as error:
+                note_damage(self._root, (place.pack_id, raw_id))
                 damage = damage or error
         if damage is not None:
             raise damage
         raise AssetsMissing(names=(raw_id.hex(),), count=1)
 
+    def _read_copy(self, place: KnownPlace, raw_id: bytes, *, verify: bool) -> bytes:
+        """One copy; a pack that was open is opened again before it is called damaged: it may have been healed."""
+        try:
+            return read_copy(self._root, self._files, place, raw_id, verify=verify)
+        except DamagedAsset:
+            self._files.forget(bytes.fromhex(place.pack_id))
+            return read_copy(self._root, self._files, place, raw_id, verify=verify)
+
     def _copy(self, raw_id: bytes, number: int) -> int:
-        index = self.index
+        index = self.recorded
         row = index.find_one(raw_id)
         if row is not None and place_of_row(index, row).pack_id == LOOSE:
             return self._stream_loose(raw_id, number)
@@ -289,5 +345,6 @@ class Store:
         finally:
             os.close(source)
         if digest.digest() != raw_id:
+            note_damage(self._root, (LOOSE, raw_id))
             raise DamagedAsset(raw_id.hex(), key)
         return size

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datapin.base.errors import DamagedPack
+from datapin.base.errors import AssetsMissing, DamagedPack
 from datapin.store import index_files
 from datapin.store.index import NO_ENTRIES, Entries, Index, entries_of_loose, join_entries
 from datapin.store.index_files import choose_merge, decode_index, encode_index, index_file_name, list_index_files
@@ -173,16 +173,43 @@ def test_rebuilding_twice_gives_the_same_bytes_and_loses_nothing(store, source):
     assert not store.missing(ids).any()
 
 
-def test_rebuilding_leaves_out_a_pack_with_a_damaged_table_and_names_it(store):
+def test_rebuilding_names_a_pack_with_a_damaged_table_and_takes_out_what_is_good(store):
     store.put(b"good")
     kept = file_names(store.root, "packs")
-    store.put(b"bad")
+    with store.filling() as filling:
+        ids = [filling.put(data) for data in (b"first", b"second")]
     (bad,) = [path for path in (store.root / "packs").rglob("*.pack") if path.name not in kept]
-    bad.write_bytes(bad.read_bytes()[:-1])
+    data = bytearray(bad.read_bytes()[:-1])
+    data[data.index(b"second")] ^= 1
+    bad.write_bytes(data)
     report = store.rebuild_index()
-    assert (report.packs, report.assets) == (2, 1)
+    assert (report.packs, report.assets, report.salvaged) == (2, 2, 1)
     assert len(report.problems) == 1
     assert bad.name in report.problems[0]
+    assert store.read(ids[0]) == b"first"
+    with pytest.raises(AssetsMissing):
+        store.read(ids[1])
+    (aside,) = (store.root / "quarantine").iterdir()
+    assert aside.read_bytes() == data
+    assert store.check() == []
+
+
+def test_rebuilding_mends_a_pack_of_which_only_the_table_is_damaged(store):
+    asset_id = store.put(b"bytes")
+    (pack,) = (store.root / "packs").rglob("*.pack")
+    pack.write_bytes(pack.read_bytes()[:-1])
+    assert (store.rebuild_index().assets, store.rebuild_index().problems) == (1, ())
+    assert store.read(asset_id) == b"bytes"
+    assert store.check() == []
+
+
+def test_rebuilding_leaves_out_a_pack_that_nothing_is_known_of(store):
+    store.put(b"bytes")
+    (pack,) = (store.root / "packs").rglob("*.pack")
+    pack.write_bytes(pack.read_bytes()[:-1])
+    next((store.root / "index").iterdir()).unlink()
+    assert store.rebuild_index().assets == 0
+    assert store.check() == []
 
 
 def test_strange_names_are_reported_and_never_indexed(store):
