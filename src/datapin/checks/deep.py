@@ -19,7 +19,7 @@ from datapin.checks.pinned_assets import Int64s, NamedAssets, PinnedAssets, iter
 from datapin.checks.subject import RemoteSide, Subject
 from datapin.store.index import IN_LOOSE_FILE
 from datapin.store.layout import loose_key, pack_key
-from datapin.store.store import Reader
+from datapin.store.store import Reader, Store
 
 _ASSETS, _MANIFESTS, _REMOTE = "deep.assets", "deep.manifests", "deep.remote"
 _LOT_ROWS, _LOT_BYTES = 2048, 32 << 20
@@ -43,7 +43,7 @@ def _check_assets(subject: Subject) -> Iterator[Finding]:
     for dataset, error in assets.unread:
         yield unread(subject, _ASSETS, dataset, error)
     absence = _bring(subject, assets.ids)
-    is_here = ~subject.store.missing(assets.ids)
+    is_here = subject.store.locate(assets.ids).found  # also what was found damaged before: it is read again
     lengths = np.zeros(len(assets.ids), dtype=np.int64)
     problems = _read_all(subject, assets.ids, np.flatnonzero(is_here), lengths)
     for number in np.flatnonzero(~is_here).tolist():
@@ -60,19 +60,9 @@ def _bring(subject: Subject, ids: IdMatrix) -> DatapinError | None:
     """Bring what is not here; why something did not come, None if all is here."""
     try:
         subject.ensure(ids, "verify --deep")
-        return None
-    except DatapinError as error:
-        absence = error
-    # One asset that is lost keeps none of the others away.
-    try:
-        side = subject.remote()
-        missing = ids[subject.store.missing(ids)]
-        there = missing[side.store.index().find(missing)[0]] if side is not None else missing[:0]
-        if 0 < len(there) < len(missing):
-            subject.ensure(there, "verify --deep")
     except DatapinError as error:
         return error
-    return absence
+    return None
 
 
 def _read_all(subject: Subject, ids: IdMatrix, here: npt.NDArray[np.intp], lengths: Int64s) -> Problems:
@@ -94,7 +84,7 @@ def _read_all(subject: Subject, ids: IdMatrix, here: npt.NDArray[np.intp], lengt
 
     def read_loose(number: int) -> Problems:
         path = store.loose_path(ids[here[number]].tobytes())
-        size, error = _hash_file(path, ids[here[number]].tobytes())
+        size, error = _hash_file(store, path, ids[here[number]].tobytes())
         lengths[here[number]] = size
         return {int(here[number]): error} if error is not None else {}
 
@@ -125,14 +115,19 @@ def _read_lot(reader: Reader, lot: Int64s) -> tuple[list[int], Problems]:
     return lengths, problems
 
 
-def _hash_file(path: Path, raw_id: bytes) -> tuple[int, DatapinError | None]:
+def _hash_file(store: Store, path: Path, raw_id: bytes) -> tuple[int, DatapinError | None]:
     try:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").digest()
             size = file.tell()
+    except FileNotFoundError:
+        return 0, AssetsMissing((raw_id.hex(),), 1)
     except OSError as error:
         return 0, DamagedAsset(raw_id.hex(), str(path), error.strerror or str(error))
-    return size, None if digest == raw_id else DamagedAsset(raw_id.hex(), str(path))
+    if digest == raw_id:
+        return size, None
+    store.note_damaged_file(raw_id)
+    return size, DamagedAsset(raw_id.hex(), str(path))
 
 
 def _bad_rows(

@@ -46,7 +46,7 @@ from datapin.store.put_bytes import Filling
 from datapin.store.reader import PackFiles, Reader, read_copy
 from datapin.store.rebuild import RebuildReport, has_strays, rebuild_index
 from datapin.store.staging import staging_directory
-from datapin.store.trust import StoreState, note_damage, reliable
+from datapin.store.trust import StoreState, note_damage, noted_damage, reliable
 
 __all__ = ["FileBatch", "Filling", "Locations", "PutResult", "Reader", "RebuildReport", "Store"]
 
@@ -210,6 +210,21 @@ class Store:
     def missing(self, ids: IdMatrix) -> npt.NDArray[np.bool_]:
         """For each id whether no copy is here that can be relied on."""
         return ~self.index.find(ids)[0]
+
+    def note_damaged_file(self, raw_id: bytes) -> None:
+        """Note that the loose asset does not hash to its id."""
+        note_damage(self._root, (LOOSE, raw_id))
+
+    def known_damage(self, ids: IdMatrix) -> DamagedAsset | None:
+        """The first of these assets that was found damaged here and has no other copy. Raises StorageFailed."""
+        with storage_failures(_READ, self._root):
+            noted = sorted(noted_damage(self._root)) if len(ids) else []
+        lost = {row.tobytes() for row in ids[self.missing(ids)]} if noted else set()
+        for pack_id, raw_id in noted:
+            if raw_id in lost:
+                key = pack_key(pack_id) if pack_id else loose_key(raw_id.hex())
+                return DamagedAsset(raw_id.hex(), key, "it was when it was last read")
+        return None
 
     def read(self, asset_id: AssetId, *, verify: bool = True) -> bytes:
         """The asset's bytes; another copy is tried where one is damaged. Raises AssetsMissing, DamagedAsset."""

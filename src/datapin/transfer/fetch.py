@@ -55,14 +55,15 @@ def fetch_assets(
 
     A pack of which more than half is wanted comes whole and keeps its name; of others, ranges, where pieces at most
     `gap_bytes` apart are read together. Another copy is used where one is damaged. What came before an error or an
-    interrupt stays. Raises AssetsMissing if the remote lacks one, DamagedAsset if it has no good copy of one,
-    RemoteUnreachable, StorageFailed.
+    interrupt stays. Raises AssetsMissing if the remote lacks one, DamagedAsset if it has no good copy of one, when all
+    others are here; RemoteUnreachable, StorageFailed.
     """
     remote.check_format()
     index = remote.index_with(ids)
     plan = plan_transfer(ids, index, store.index)
-    if len(plan.absent):
-        raise _missing(ids[plan.absent], remote)
+    lost = [ids[plan.absent]] if len(plan.absent) else []
+    if lost and (dry_run or not plan.assets):
+        raise _missing(lost[0], remote)
     if dry_run:
         return TransferReport(plan.assets, len(plan.whole) + len(plan.loose), plan.bytes, 0, plan.present)
     if not plan.assets:
@@ -82,6 +83,9 @@ def fetch_assets(
                 fetch.publish()
             raise
         fetch.publish()
+        lost += fetch.lost
+        if lost:
+            raise fetch.no_copy(np.unique(np.concatenate(lost), axis=0))
     return TransferReport(fetch.assets, fetch.files, fetch.bytes, remote.backend.requests, plan.present)
 
 
@@ -102,6 +106,7 @@ class _Fetch:
     def __init__(self, store: Store, remote: RemoteStore, filler: Filler, bar: Bar, jobs: int, gap_bytes: int) -> None:
         self.stop = threading.Event()
         self.assets = self.files = self.bytes = 0
+        self.lost: list[IdMatrix] = []  # no good copy of them is there
         self._store = store
         self._remote = remote
         self._filler = filler
@@ -118,7 +123,7 @@ class _Fetch:
     def run(self, index: Index, plan: TransferPlan) -> None:
         """Carry out the plan, then plans for what failed, from other copies, until nothing fails or no copy is left.
 
-        Raises DamagedAsset, AssetsMissing, RemoteUnreachable, OSError.
+        Raises RemoteUnreachable, OSError.
         """
         with suppress(Stopped):
             while True:
@@ -130,7 +135,7 @@ class _Fetch:
                 index = self._without_bad_copies(self._remote.index())  # read again: packs may have been replaced
                 plan = plan_transfer(ids, index, self._store.index, never_whole=self._damaged_packs)
                 if len(plan.absent):
-                    raise self._no_copy(ids[plan.absent])
+                    self.lost.append(ids[plan.absent])
 
     def publish(self) -> None:
         """Make everything fetched so far visible."""
@@ -212,13 +217,13 @@ class _Fetch:
                 keep[row] &= (_LOOSE if number == IN_LOOSE_FILE else entries.packs[number]) != pack
         return Index(entries.take(keep))
 
-    def _no_copy(self, ids: IdMatrix) -> DamagedAsset | AssetsMissing:
+    def no_copy(self, ids: IdMatrix) -> DamagedAsset | AssetsMissing:
         """The error for assets that no copy is left of."""
         for (pack, raw_id), problem in self._damaged.items():
             if problem and (ids == np.frombuffer(raw_id, dtype=np.uint8)).all(axis=1).any():
                 key = pack_key(pack.hex()) if pack else loose_key(raw_id.hex())
                 return DamagedAsset(raw_id.hex(), f"{self._remote.url}/{key}", problem)
-        return _missing(ids, self._remote)
+        return _missing(ids, self._remote, came=self.assets)
 
     def _count(self, new_bytes: int) -> None:
         """Count what came; publish when there is enough of it."""
@@ -241,6 +246,7 @@ class _Fetch:
         self.bytes += sum(loose.size_bytes for loose in filled.loose)
 
 
-def _missing(ids: IdMatrix, remote: RemoteStore) -> AssetsMissing:
+def _missing(ids: IdMatrix, remote: RemoteStore, *, came: int = 0) -> AssetsMissing:
     names = tuple(row.tobytes().hex() for row in ids[:20])
-    return AssetsMissing(names=names, count=len(ids), where=remote.url)
+    reason = f"{came} other(s) were fetched" if came else ""
+    return AssetsMissing(names=names, count=len(ids), where=remote.url, reason=reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datapin.base.errors import AssetsMissing
+from datapin.base.errors import AssetsMissing, DamagedAsset
 from datapin.base.id_columns import IdMatrix
 from datapin.store.store import Reader, Store
 from datapin.transfer.lazy import Ahead, Lazy, Rows, Sizes
@@ -29,36 +29,60 @@ class LazyReader:
 
     def read(self, number: int, *, verify: bool = True) -> bytes:
         """The bytes of one asset. Raises AssetsMissing, DamagedAsset."""
-        reader = self._whole.get(verify) or self._look(verify)
-        if reader is not None:
-            return reader.read(number)
-        assert self._lazy is not None  # without it, what is missing was an error
         number = range(len(self._ids))[number]
         row = self._ids[number : number + 1]
+        reader = self._whole.get(verify) or self._look(verify)
         try:
+            if reader is not None:
+                return reader.read(number)
+            assert self._lazy is not None  # without it, what is missing was an error
+            try:
+                return self._store.reader(row, verify=verify, only_good=True).read(0)
+            except AssetsMissing:
+                if number != self._run_end:
+                    self._run_end, self._run_rows = number + 1, 1
+                    return self._lazy.read(row)
+                self._bring(number, self._lazy)
             return self._store.reader(row, verify=verify).read(0)
-        except AssetsMissing:
-            if number != self._run_end:
-                self._run_end, self._run_rows = number + 1, 1
-                return self._lazy.read(row)
-            self._bring(number, self._lazy)
-        return self._store.reader(row, verify=verify).read(0)
+        except DamagedAsset as damage:
+            return self._read_healed(row, damage, verify=verify)[0]
+        except AssetsMissing as absence:
+            raise self._store.known_damage(row) or absence from None
 
     def read_many(self, numbers: Rows, *, verify: bool = True, ahead: Ahead | None = None, end: int = 0) -> list[bytes]:
         """The bytes of these assets; all that are missing are fetched at once.
 
         `ahead` fetches them before, if they come before `end` in its order. Raises AssetsMissing, DamagedAsset.
         """
-        reader = self._whole.get(verify) or self._look(verify)
-        if reader is not None:
-            return [reader.read(number) for number in numbers.tolist()]
         rows = self._ids[numbers]
-        if ahead is not None:
-            ahead.wait(end)
-        if self._lazy is not None:
-            self._lazy.ensure(rows)
-        part = self._store.reader(rows, verify=verify)
-        return part.read_batch(range(len(rows)))
+        reader = self._whole.get(verify) or self._look(verify)
+        try:
+            if reader is not None:
+                return [reader.read(number) for number in numbers.tolist()]
+            if ahead is not None:
+                ahead.wait(end)
+            if self._lazy is not None:
+                self._lazy.ensure(rows)
+            return self._store.reader(rows, verify=verify).read_batch(range(len(rows)))
+        except DamagedAsset as damage:
+            return self._read_healed(rows, damage, verify=verify)
+        except AssetsMissing as absence:
+            raise self._store.known_damage(rows) or absence from None
+
+    def _read_healed(self, rows: IdMatrix, damage: DamagedAsset, *, verify: bool) -> list[bytes]:
+        """The assets after a good copy of the damaged one was fetched. Raises `damage` if none can be had."""
+        healed: set[str] = set()
+        while self._lazy is not None and damage.asset_id not in healed:
+            healed.add(damage.asset_id)
+            self._whole.clear()
+            try:
+                self._lazy.ensure(rows)
+                return self._store.reader(rows, verify=verify).read_batch(range(len(rows)))
+            except DamagedAsset as other:
+                damage = other
+            except AssetsMissing:
+                break
+        raise damage
 
     def ahead(self, order: Rows) -> Ahead | None:
         """Who fetches ahead of somebody that reads in this order; None if nothing is ever fetched."""
@@ -71,7 +95,8 @@ class LazyReader:
             self._reads_until_look -= 1
             return None
         try:
-            return self._whole.setdefault(verify, self._store.reader(self._ids, verify=verify))
+            reader = self._store.reader(self._ids, verify=verify, only_good=self._lazy is not None)
+            return self._whole.setdefault(verify, reader)
         except AssetsMissing:
             if self._lazy is None:
                 raise

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from datapin.base.errors import AssetsMissing
+from datapin.base.errors import AssetsMissing, Locked, StorageFailed
 from datapin.base.id_columns import IdMatrix, ids_to_hex
 from datapin.verbs.workspace import Workspace
 
@@ -19,7 +20,12 @@ def ensure_here(workspace: Workspace, ids: IdMatrix, *, what: str, keys: pa.Arra
 
     Raises AssetsMissing if there is no remote, if it does not answer or lacks one; DamagedAsset, StorageFailed.
     """
-    count = int(workspace.store.missing(ids).sum())
+    store = workspace.store
+    if not store.missing(ids).any():
+        return
+    with suppress(StorageFailed, Locked):
+        store.take_in_strays()
+    count = int(store.missing(ids).sum())
     if not count:
         return
     # Late: mostly all is here, and then no remote is needed (decision 0015).
@@ -31,10 +37,12 @@ def ensure_here(workspace: Workspace, ids: IdMatrix, *, what: str, keys: pa.Arra
         workspace.progress.note(f"{what}: fetching {count} asset(s) from {place.name}")
         return place.store
 
-    lazy = Lazy(workspace.store, remote, jobs=workspace.jobs, progress=workspace.progress)
+    lazy = Lazy(store, remote, jobs=workspace.jobs, progress=workspace.progress)
     try:
         lazy.ensure(ids)
     except AssetsMissing as error:
+        if (damage := store.known_damage(ids)) is not None:
+            raise damage from None
         raise error if keys is None else _by_key(error, ids, keys) from None
 
 
