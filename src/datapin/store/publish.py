@@ -142,6 +142,7 @@ def _make_folders(root: str, folders: Iterable[str]) -> None:
 
 
 def remove_index_files(root: str, names: Sequence[str]) -> None:
+    """Remove these index files, durably: others name all that they named. Raises OSError."""
     for name in names:
         with suppress(FileNotFoundError):
             os.unlink(f"{root}/{index_key(name)}")
