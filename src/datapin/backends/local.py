@@ -134,7 +134,7 @@ class LocalBackend:
         check_key(key)
         with self._failures("lock", _LOCK_FILE):
             try:
-                with lock(self._root / _LOCK_FILE, what=str(self._root)):
+                with lock(self._root / _LOCK_FILE, what=str(self._root), keep=False):
                     return Abilities(exclusive_put=True, replace=True)
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
@@ -160,7 +160,7 @@ class LocalBackend:
     def _turn(self) -> Iterator[None]:
         with ExitStack() as held:
             try:
-                held.enter_context(lock(self._root / _LOCK_FILE, what=str(self._root)))
+                held.enter_context(lock(self._root / _LOCK_FILE, what=str(self._root), keep=False))
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise

@@ -146,28 +146,59 @@ def _lives(pid: int) -> bool:
 
 
 @contextmanager
-def lock(path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = False) -> Iterator[None]:
+def lock(
+    path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = False, keep: bool = True
+) -> Iterator[None]:
     """Hold the lock file `path`; the kernel frees it when the holder dies, so it is never stale.
 
-    `what` names the locked thing in the error. Raises Locked after `timeout_s`.
+    `what` names the locked thing in the error. Without `keep` the file is removed in the end: for folders in which
+    people look. All who lock one path must say the same. Raises Locked after `timeout_s`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     deadline = time.monotonic() + timeout_s
+    number = _open_lock(path)
     try:
-        while True:
-            try:
-                fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES):
-                    raise
-                if time.monotonic() >= deadline:
-                    raise Locked(what=what, path=str(path), waited_s=timeout_s) from None
+        while not _take(number, shared=shared) or not (keep or _is_named(number, path)):
+            if time.monotonic() >= deadline:
+                raise Locked(what=what, path=str(path), waited_s=timeout_s)
+            if keep or _is_named(number, path):
                 time.sleep(0.02)
-        yield
+            else:  # its last holder has removed it: this one excludes nobody
+                os.close(number)
+                number = _open_lock(path)
+        try:
+            yield
+        finally:
+            if not keep and _is_named(number, path):
+                # While it is held, so that whoever waits for it sees that it is no more.
+                with suppress(OSError):
+                    path.unlink()
     finally:
         os.close(number)
+
+
+def _open_lock(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _take(number: int, *, shared: bool) -> bool:
+    """Whether the open file could be locked now."""
+    try:
+        fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def _is_named(number: int, path: Path) -> bool:
+    """Whether the open file is the one that `path` names now."""
+    try:
+        named = os.stat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(os.fstat(number), named)
 
 
 def swap_directory(staged: Path, target: Path, journal: Path) -> None:

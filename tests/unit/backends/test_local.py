@@ -11,7 +11,8 @@ import pytest
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
 from datapin.base import failpoints
-from datapin.base.errors import RemoteUnreachable
+from datapin.base.errors import Locked, RemoteUnreachable
+from datapin.base.files import lock
 
 
 @pytest.fixture
@@ -94,3 +95,32 @@ def test_requests_are_counted(backend):
     counting.get_ranges("a", [(0, 1), (5, 2)])
     counting.get("a")
     assert counting.requests == 4
+
+
+def test_no_lock_file_stays_behind_and_still_one_at_a_time_replaces(backend, tmp_path):
+    root = tmp_path / "remote"
+    backend.put_if_absent("count", b"0")
+    children = []
+    for _ in range(6):
+        child = os.fork()
+        if not child:
+            done = 0
+            while done < 40:
+                data, tag = backend.get_tagged("count")
+                done += backend.replace("count", b"%d" % (int(data) + 1), tag)
+            os._exit(0)
+        children.append(child)
+    assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 6
+    assert backend.get("count") == b"240"
+    assert backend.abilities("count", b"240").replace
+    backend.delete("count")
+    assert list(root.iterdir()) == []
+
+
+def test_who_gives_up_waiting_leaves_the_lock_of_the_other_alone(tmp_path):
+    path = tmp_path / "lock"
+    with lock(path, what="it", keep=False):
+        with pytest.raises(Locked), lock(path, what="it", timeout_s=0.05, keep=False):
+            pass
+        assert path.exists()
+    assert not path.exists()
