@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro verify test lint bench lock clean
+.PHONY: setup repro verify test lint bench lock resolve clean
 
 setup: $(READY)
 
@@ -44,6 +44,10 @@ bench: setup
 lock:
 	uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --no-header --universal \
 		--python-version 3.11 -o requirements.lock
+
+# What `pip install` of the wheel costs before anything is downloaded twice: how many versions pip has to look at.
+resolve: setup
+	$(BIN)/python bench/resolve.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

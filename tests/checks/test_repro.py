@@ -248,13 +248,11 @@ def test_a_clone_that_has_only_the_sources_is_judged_by_them(repo: Clone, tmp_pa
 
 @pytest.mark.planted("repro.environment", "the run record tells of another machine", severity="note")
 def test_another_environment_is_explained(repo: Clone, planted: Planted) -> None:
-    record = repo.path / "reports/run.json"
-    text = re.sub(r'"pyarrow": "[^"]*"', '"pyarrow": "11.0.0"', record.read_text())
-    record.unlink()
-    record.write_text(text)
-    repin(repo, "train")
+    told = repo.path / "reports/environment.json"
+    told.write_text(re.sub(r'"pyarrow": "[^"]*"', '"pyarrow": "11.0.0"', told.read_text()))
+    repo.commit("another machine")
     (finding,) = planted.seen(repro(repo, "HEAD", "repro.environment").findings)
-    assert finding.where == "reports/run.json"
+    assert finding.where == "reports/environment.json"
     assert finding.message == (
         f"pyarrow is {pa.__version__} here, 11.0.0 in the run record, which matters: the bytes of Parquet files may "
         "differ, the digests of their rows do not"

@@ -12,11 +12,15 @@ import pyarrow as pa
 import pytest
 from ruamel.yaml import YAML
 
-from clones import Clone
+from clones import BIN, Clone
 from datapin.manifest.write import write_manifest
+from datapin.pipeline.environment_file import environment_of
 
 ROOT = Path(__file__).parents[2]
 KEPT_BY_GIT = ("metrics.json", "run.json", "plots/confusion_matrix.csv", "plots/roc.csv", "plots/calibration.csv")
+
+
+_HERE = "from datapin.pipeline.environment import environment_here; print(environment_here())"
 
 
 def _set_trees(clone: Clone, trees: int) -> None:
@@ -72,8 +76,28 @@ def test_the_run_cache_restores_model_and_record_together(trained: Clone) -> Non
     assert "is cached - skipping run, checking out outputs" in said
     assert (trained.path / "models/model.skops").read_bytes() == model
     assert {name: (trained.path / "reports" / name).read_bytes() for name in KEPT_BY_GIT} == first
+    told = (trained.path / "reports/environment.json").read_bytes()  # DVC brings it not back: it tells of both
+    assert environment_of(json.loads(first["run.json"])["runs"][0], told) is not None
     note = json.loads((trained.path / "reports/run.git.json").read_bytes())
     assert note["record_sha256"] != hashlib.sha256(first["run.json"]).hexdigest()  # stale, and it can be seen
+
+
+def test_another_machine_that_makes_the_same_bytes_leaves_the_tree_clean(trained: Clone) -> None:
+    (trained.path / "reports/.gitignore").write_text("/run.git.json\n/predictions.parquet\n")
+    trained.commit("v1")
+    before = (trained.path / "reports/environment.json").read_bytes()
+    assert trained.git("ls-files", "reports/environment.json").strip()
+    other = {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4", "TZ": "Asia/Tokyo"}
+    seen = trained.run(BIN / "python", "-c", _HERE, **other).stdout
+    assert seen != trained.run(BIN / "python", "-c", _HERE).stdout  # it does look like another machine
+    trained.run(BIN / "dvc", "repro", "--force", **other)
+    assert trained.git("status", "--porcelain") == ""
+    _set_trees(trained, 6)
+    trained.run(BIN / "dvc", "repro", **other)
+    told = json.loads((trained.path / "reports/environment.json").read_bytes())["made"]
+    assert [len(one["outputs"]) for one in told] == [1, 1]
+    assert told[0] == json.loads(before)["made"][0]
+    assert "Nehalem" in json.dumps(told[1]["environment"])
 
 
 def test_dvc_shows_the_metrics_and_draws_every_plot_once(trained: Clone) -> None:

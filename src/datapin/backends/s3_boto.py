@@ -1,4 +1,4 @@
-"""S3 by botocore: credentials from wherever AWS's tools find them, large uploads, and whatever obstore cannot say."""
+"""S3 by boto3: credentials from wherever AWS's tools find them, large uploads, and whatever obstore cannot say."""
 
 from __future__ import annotations
 
@@ -140,21 +140,25 @@ def _chunks(body: Any) -> Iterator[bytes]:
 
 
 def _session(settings: S3Settings) -> Any:
+    import boto3
     from botocore.session import Session
 
-    session = Session(profile=settings.profile or None)
-    session.set_config_variable("config_file", settings.aws_config_file)
-    session.set_config_variable("credentials_file", settings.aws_credentials_file)
-    if settings.access_key_id:
-        session.set_credentials(settings.access_key_id, settings.secret_access_key, settings.session_token or None)
-    return session
+    core = Session(profile=settings.profile or None)
+    core.set_config_variable("config_file", settings.aws_config_file)
+    core.set_config_variable("credentials_file", settings.aws_credentials_file)
+    return boto3.Session(
+        settings.access_key_id or None,
+        settings.secret_access_key or None,
+        settings.session_token or None,
+        botocore_session=core,
+    )
 
 
 def _client(settings: S3Settings, region: str) -> Any:
     from botocore import UNSIGNED
     from botocore.config import Config
 
-    return _session(settings).create_client(
+    return _session(settings).client(
         "s3",
         region_name=region,
         endpoint_url=settings.endpoint or None,

@@ -146,9 +146,7 @@ def _lives(pid: int) -> bool:
 
 
 @contextmanager
-def lock(
-    path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = False, keep: bool = True
-) -> Iterator[None]:
+def lock(path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = False, keep: bool = True) -> Iterator[None]:
     """Hold the lock file `path`; the kernel frees it when the holder dies, so it is never stale.
 
     `what` names the locked thing in the error. Without `keep` the file is removed in the end: for folders in which

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from datapin.base.errors import Refused
@@ -21,11 +22,17 @@ ENVIRONMENT, SAMPLE = "repro.environment", "repro.sample"
 
 
 def check_environment(subject: Subject) -> Iterator[Finding]:
-    """A note for everything here that is not as the run record tells."""
+    """A note for everything here that is not as where the outputs were made."""
     if subject.commit is None:
         return
     here = None
     for path, recorded in recorded_environments(PinnedOutputs(subject, subject.commit)):
+        if recorded is None:
+            message = "does not tell where the outputs were made, so nobody can say why others would differ"
+            yield Finding(
+                "note", ENVIRONMENT, path, message, f"run `dvc repro --force`, then `git add {shlex.quote(path)}`"
+            )
+            continue
         here = here or environment_here()
         for difference in environment_differences(recorded, here):
             yield Finding("note", ENVIRONMENT, path, difference.sentence)
@@ -77,7 +84,7 @@ def _unsaved(subject: Subject, pinned: PinnedOutputs, check: str) -> Iterator[Fi
 
 
 CHECKS: tuple[Check, ...] = (
-    Check(ENVIRONMENT, "Is this machine the one that the run record tells of?", check_environment),
+    Check(ENVIRONMENT, "Is this machine like the one that made the outputs?", check_environment),
     Check(NAME, "Does the pipeline, run again in a clean clone, give the pinned outputs?", check_outputs),
     Check(SAMPLE, "With --sample: do rows chosen at random, computed again, give the pinned rows?", check_sample),
 )

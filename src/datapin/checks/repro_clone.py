@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import shutil
 import subprocess
 import tempfile
@@ -28,6 +29,8 @@ from datapin.checks.repro_outputs import PinnedOutputs, is_manifest
 from datapin.manifest.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import asset_columns
+from datapin.pipeline.environment_file import environment_path
+from datapin.pipeline.record import RECORD
 from datapin.store.lending import lend
 from datapin.versions.git import top_directory
 from datapin.versions.lock_stages import LockedFile
@@ -126,7 +129,10 @@ def _refuse_ways_out(pinned: PinnedOutputs, root: Path) -> None:
 
 def _remove_outputs(pinned: PinnedOutputs, root: Path) -> None:
     """Git keeps some outputs of stages: what lies there after the rerun must be its own."""
-    for path in (root / out.path for stage in pinned.stages for out in stage.outs):
+    outputs = [out.path for stage in pinned.stages for out in stage.outs]
+    # What a run tells of its machine is written only for outputs that it does not know.
+    told = [environment_path(path) for path in outputs if posixpath.basename(path) == RECORD]
+    for path in (root / path for path in [*outputs, *told]):
         if path.is_symlink() or path.is_file():
             path.unlink()
         elif path.is_dir():

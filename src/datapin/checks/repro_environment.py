@@ -1,4 +1,4 @@
-"""The environments that the run records of a commit tell of."""
+"""The environments that a commit tells of, in the file beside each run record; old records tell it themselves."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ from typing import Any
 
 from datapin.checks.repro_outputs import PinnedOutputs
 from datapin.pipeline.environment import environment_differences, environment_here
+from datapin.pipeline.environment_file import environment_of, environment_path
 from datapin.pipeline.record import RECORD, parse_record
+from datapin.versions.git import blob_at
 
 
-def recorded_environments(pinned: PinnedOutputs) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Path and environment of each run record. Raises OutputMissing, DamagedModel."""
+def recorded_environments(pinned: PinnedOutputs) -> Iterator[tuple[str, dict[str, Any] | None]]:
+    """The environment of each run record, None if nobody tells it, and the path of the file that does or should.
+
+    Raises OutputMissing, DamagedModel.
+    """
     for stage in pinned.stages:
         for out in stage.outs:
             if out.path.rpartition("/")[2] == RECORD and out.md5 is not None:
                 record = parse_record(pinned.files(out)[""].read_bytes(), out.path)
-                environment = record.get("environment")
-                yield out.path, environment if isinstance(environment, dict) else {}
+                path = environment_path(out.path)
+                environment = environment_of(record, blob_at(pinned.subject.root, pinned.commit, path))
+                yield out.path if "environment" in record else path, environment
 
 
 def differing_causes(pinned: PinnedOutputs) -> list[str]:
     """What here differs from the run records and may change the last bits of numbers."""
     here = environment_here()
-    found = [one for _, recorded in recorded_environments(pinned) for one in environment_differences(recorded, here)]
+    told = [recorded for _, recorded in recorded_environments(pinned) if recorded is not None]
+    found = [one for recorded in told for one in environment_differences(recorded, here)]
     return [one.cause for one in found if one.reach in ("numbers", "results")]

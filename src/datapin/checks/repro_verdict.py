@@ -17,8 +17,10 @@ from datapin.checks.repro_rerun import Rerun
 from datapin.checks.repro_tables import compare_manifest_rows
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.environment import EnvironmentDifference, environment_differences
+from datapin.pipeline.environment_file import environment_of, environment_path, read_environments
 from datapin.pipeline.record import RECORD, parse_record
 from datapin.versions.dvc_lock import overlap
+from datapin.versions.git import blob_at
 from datapin.versions.lock_stages import LockedFile, LockedStage
 
 NAME = "repro.outputs"
@@ -50,7 +52,7 @@ class _Judge:
     clone: CleanClone
     result: Rerun
     lock: Mapping[tuple[str, str], LockedStage]  # as the rerun wrote it
-    environment: list[EnvironmentDifference] | None  # None: no run record tells
+    environment: list[EnvironmentDifference] | None  # None: nobody tells
     recorded: Mapping[str, str]  # dataset: digest, as the run record tells
     spoiled: dict[str, Difference] = field(default_factory=dict)  # outputs that differ, by path
     verdict: Verdict = field(default_factory=Verdict)
@@ -151,7 +153,7 @@ class _Judge:
 
     @property
     def _is_elsewhere(self) -> bool:
-        """Whether the run record names an environment in which numbers may differ."""
+        """Whether the outputs were made in an environment in which numbers may differ."""
         return any(one.reach in ("numbers", "results") for one in self.environment or ())
 
     def _causes(self, stage: LockedStage, again: LockedStage) -> _Causes:
@@ -166,7 +168,7 @@ class _Judge:
             return _Causes([f"likely for {', '.join(reaching[:_MOST_CAUSES])}"], _HINT_HERE)
         ran = f"it ran with {self.result.surroundings}"
         if self.environment is None:
-            return _Causes([f"no run record tells where it was made; here {ran}"], _HINT_FIX)
+            return _Causes([f"nobody tells where it was made; here {ran}"], _HINT_FIX)
         same = "the environment is the recorded one, so the stage does not give the same twice"
         return _Causes([f"{same}; {ran}"], _HINT_FIX)
 
@@ -181,11 +183,9 @@ def judge(pinned: PinnedOutputs, clone: CleanClone, result: Rerun) -> Verdict:
         path = clone.root / file
         for stage in pinned.stages_of(file, path.read_bytes() if path.is_file() else b""):
             lock[stage.file, stage.name] = stage
-    records = _records(pinned, clone)
-    environment = None
-    if records is not None:
-        environment = environment_differences(*(one.get("environment") or {} for one in records))
-    recorded = records[0].get("inputs") if records is not None else None
+    before, after, made = _records(pinned, clone)
+    environment = environment_differences(before, after) if before is not None and after is not None else None
+    recorded = made.get("inputs")
     judging = _Judge(pinned, clone, result, lock, environment, recorded if isinstance(recorded, dict) else {})
     if result.problem:
         judging.verdict.findings.append(Finding("error", NAME, "dvc repro", result.problem, _HINT_RUN))
@@ -203,18 +203,23 @@ def judge(pinned: PinnedOutputs, clone: CleanClone, result: Rerun) -> Verdict:
     return judging.verdict
 
 
-def _records(pinned: PinnedOutputs, clone: CleanClone) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """The pinned run record and the new one, None unless there are both."""
+def _records(
+    pinned: PinnedOutputs, clone: CleanClone
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None, dict[str, Any]]:
+    """The environment of the pinned run and of the new one, where somebody tells, and the pinned run record."""
     for stage in pinned.stages:
         for out in stage.outs:
             if out.path.rpartition("/")[2] != RECORD:
                 continue
+            path = environment_path(out.path)
             try:
-                before = parse_record(pinned.files(out)[""].read_bytes(), out.path)
-                return before, parse_record((clone.root / out.path).read_bytes(), out.path)
+                record = parse_record(pinned.files(out)[""].read_bytes(), out.path)
+                again = parse_record((clone.root / out.path).read_bytes(), out.path)
             except (OSError, Damage, OutputMissing):
                 continue
-    return None
+            before = environment_of(record, blob_at(pinned.subject.root, pinned.commit, path))
+            return before, environment_of(again, read_environments(clone.root / path)), record
+    return None, None, {}
 
 
 def _in_order(stages: list[LockedStage]) -> Iterator[LockedStage]:

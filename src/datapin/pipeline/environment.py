@@ -1,4 +1,4 @@
-"""This machine beside the one that a run record tells of: what differs, and whether equal bytes can be expected."""
+"""This machine beside the one that made a run's outputs: what differs, and whether equal bytes can be expected."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def environment_here() -> dict[str, Any]:
 
 
 def environment_differences(recorded: Mapping[str, Any], here: Mapping[str, Any]) -> list[EnvironmentDifference]:
-    """What differs between the environments of two run records, what reaches farthest first."""
+    """What differs between the environments of two runs, what reaches farthest first."""
     found = [*_libraries(_mapping(recorded.get("libraries")), _mapping(here.get("libraries")))]
     for name in dict.fromkeys([*recorded, *here]):
         if name in ("libraries", "blas", "cpu_features") or recorded.get(name) == here.get(name):

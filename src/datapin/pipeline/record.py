@@ -1,7 +1,8 @@
-"""The run record: what ran on what. Everything in it is the same for the same inputs in the same environment.
+"""The run record: what ran on what. Everything in it is the same wherever the same inputs give the same outputs.
 
-No clock, no host name, no path of this machine: DVC hashes the record and its run cache restores it together with the
-model (docs/decisions/0003). What changes with every commit goes into the note beside it, which names its record.
+No clock, no host name, nothing of this machine: DVC hashes the record and its run cache restores it together with the
+model (docs/decisions/0003). What changes with every commit goes into the note beside it, which names its record, and
+the environment into `environment.json` (docs/decisions/0027).
 """
 
 from __future__ import annotations
@@ -66,8 +67,8 @@ def input_digests(dataset: str, digest: str, properties: Mapping[str, str]) -> d
     return {**inputs, dataset: digest}
 
 
-def encode_record(run: TrainRun, outputs: Mapping[str, bytes]) -> bytes:
-    """The bytes of the run record; `outputs` maps every other file of the run to its bytes."""
+def encode_record(run: TrainRun, outputs: Mapping[str, str]) -> bytes:
+    """The bytes of the run record; `outputs` maps every other file of the run to its SHA-256."""
     record = {
         "format": FORMAT,
         "input": run.input,
@@ -80,9 +81,8 @@ def encode_record(run: TrainRun, outputs: Mapping[str, bytes]) -> bytes:
         "columns": run.columns,
         "estimator": json_ready(run.estimator),
         "metrics": run.metrics,
-        "model": {"path": run.model, "sha256": hashlib.sha256(outputs[run.model]).hexdigest()},
-        "outputs": {path: hashlib.sha256(data).hexdigest() for path, data in outputs.items()},
-        "environment": describe_environment(),
+        "model": {"path": run.model, "sha256": outputs[run.model]},
+        "outputs": dict(outputs),
     }
     # DVC's run cache restores uncached outputs only if they are metrics or plots, and shows every figure of a metrics
     # file except those in lists: hence a list, of one.

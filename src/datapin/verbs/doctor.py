@@ -15,6 +15,7 @@ from datapin.base.settings import FOLDER
 from datapin.githooks.drivers import drivers_state
 from datapin.githooks.install import hooks_state
 from datapin.pipeline.environment import environment_differences, environment_here
+from datapin.pipeline.environment_file import environment_of, environment_path, read_environments
 from datapin.pipeline.record import RECORD, read_record
 from datapin.verbs.place import remote_name, remote_place
 from datapin.verbs.problems import dataset_problem
@@ -120,9 +121,11 @@ def _environment(workspace: Workspace, unreadable: Collection[str]) -> list[Find
             records = [out.path for stage in stages for out in stage.outs if posixpath.basename(out.path) == RECORD]
             for path in records:
                 if (workspace.root / path).is_file():
-                    recorded = read_record(workspace.root / path).get("environment") or {}
-                    differences = environment_differences(recorded, environment_here())
-                    findings += [Finding("note", "environment", path, one.sentence) for one in differences]
+                    beside = environment_path(path)
+                    record = read_record(workspace.root / path)
+                    recorded = environment_of(record, read_environments(workspace.root / beside)) or {}
+                    differences = environment_differences(recorded, environment_here()) if recorded else []
+                    findings += [Finding("note", "environment", beside, one.sentence) for one in differences]
         except DatapinError as error:
             findings.append(Finding("error", "environment", file, error.message, error.hint))
     return findings

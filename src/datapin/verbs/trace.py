@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError, UnknownOutput, Usage
 from datapin.manifest.manifest import Manifest
+from datapin.pipeline.environment_file import environment_of, environment_path
 from datapin.verbs.pinned import Pinned, open_pinned
 from datapin.verbs.trace_rows import Lineage, RowOrigin, origins_of
 from datapin.verbs.workspace import Workspace
@@ -206,8 +207,9 @@ class _Tracer:
             try:
                 runs = json.loads(self.pinned.read(out.path) or b"null")["runs"]
                 record = runs[0]
-                names = ("inputs", "seed", "metrics", "outputs", "environment", "rows")
-                return {name: record[name] for name in names}
+                facts = {name: record[name] for name in ("inputs", "seed", "metrics", "outputs", "rows")}
+                facts["environment"] = environment_of(record, self.pinned.read(environment_path(out.path)))
+                return facts
             except (ValueError, TypeError, KeyError, IndexError):
                 continue
         return None

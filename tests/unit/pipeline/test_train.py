@@ -20,6 +20,7 @@ from datapin.base.errors import BadSettings, DatapinError, StageRefused, Storage
 from datapin.base.settings import StoreSettings
 from datapin.manifest.write import write_manifest
 from datapin.pipeline.context import StageContext, StageReport
+from datapin.pipeline.environment_file import environment_of
 from datapin.pipeline.memo import Memo
 from datapin.pipeline.model_file import load_model
 from datapin.pipeline.record import read_record
@@ -28,6 +29,7 @@ from datapin.store.store import Store
 
 OUTPUTS = (
     "models/model.skops",
+    "reports/environment.json",
     "reports/metrics.json",
     "reports/plots/calibration.csv",
     "reports/plots/class_distribution.csv",
@@ -36,6 +38,7 @@ OUTPUTS = (
     "reports/predictions.parquet",
     "reports/run.json",
 )
+BESIDE = ("reports/environment.json", "reports/run.json")  # no outputs that the record names
 INPUTS = {"data/augmented": "sha256:" + "1" * 64, "data/raw": "sha256:" + "2" * 64}
 
 
@@ -121,10 +124,13 @@ def test_the_record_names_every_input_param_and_output(root: Path) -> None:
     assert record["estimator"]["estimator"]["params"]["n_estimators"] == 10
     seen = hashes(root)
     assert record["model"] == {"path": "models/model.skops", "sha256": seen["models/model.skops"]}
-    assert record["outputs"] == {path: seen[path] for path in OUTPUTS if path != "reports/run.json"}
+    assert record["outputs"] == {path: seen[path] for path in OUTPUTS if path not in BESIDE}
     assert record["metrics"] == json.loads((root / "reports/metrics.json").read_bytes())
-    assert {"numpy", "scikit-learn", "skops"} <= set(record["environment"]["libraries"])
-    assert record["environment"]["blas"]
+    environment = environment_of(record, (root / "reports/environment.json").read_bytes())
+    assert environment is not None
+    assert {"numpy", "scikit-learn", "skops"} <= set(environment["libraries"])
+    assert environment["blas"]
+    assert "environment" not in record
 
 
 def test_the_metrics_are_those_of_the_model_file_on_originals_only(root: Path) -> None:

@@ -31,12 +31,20 @@ from datapin.base.findings import Finding
 from datapin.base.settings import FOLDER
 from datapin.pipeline import estimators
 from datapin.pipeline.context import StageContext, StageReport
+from datapin.pipeline.environment_file import environment_path, read_environments, with_environment
 from datapin.pipeline.evaluation import evaluate_classes, evaluate_numbers
 from datapin.pipeline.metrics import report_json
 from datapin.pipeline.model_file import dump_model, read_model
 from datapin.pipeline.params import read_params, read_yaml
 from datapin.pipeline.plots import PLOT_FILES
-from datapin.pipeline.record import RECORD, STAGES, TrainRun, encode_record, write_commit_note
+from datapin.pipeline.record import (
+    RECORD,
+    STAGES,
+    TrainRun,
+    describe_environment,
+    encode_record,
+    write_commit_note,
+)
 from datapin.pipeline.train_params import DEFAULT_ESTIMATOR, TrainParams
 from datapin.pipeline.training_rows import TrainingRows, class_index, read_training_rows
 
@@ -82,7 +90,12 @@ def run_train(context: StageContext, params_path: Path) -> StageReport:
         metrics=evaluation.metrics,
         model=params.model,
     )
-    _write_outputs(context.root, outputs, f"{params.reports}/{RECORD}", encode_record(run, outputs))
+    hashes = {path: hashlib.sha256(data).hexdigest() for path, data in outputs.items()}
+    record = f"{params.reports}/{RECORD}"
+    environments = environment_path(record)
+    told = with_environment(read_environments(context.root / environments), hashes, describe_environment())
+    beside = {} if told is None else {environments: told}
+    _write_outputs(context.root, {**outputs, **beside}, record, encode_record(run, hashes))
     findings = [Finding("warning", "fit", params.estimator, text) for text in fitted.warnings]
     if not evaluation.metrics:
         message = f"no rows in {listed(params.evaluate) or 'any split'}, so the model was not measured"
@@ -94,7 +107,7 @@ def run_train(context: StageContext, params_path: Path) -> StageReport:
         reused=0,
         dropped=0,
         findings=tuple(findings),
-        digest=hashlib.sha256(model).hexdigest(),
+        digest=hashes[params.model],
     )
 
 
