@@ -1,6 +1,7 @@
 """`DATASET@VERSION` to the commit and the pointer that it names.
 
-VERSION is a Git revision, `~N` (the version N before HEAD's, along first parents) or the first digits of a digest. What
+VERSION is a Git revision, `~N` (the version N before HEAD's, along first parents; also `-N`, and `@-N` where it stands
+alone: shells expand a `~`, and no revision begins so) or the first digits of a digest. What
 could be an abbreviated commit and a digest alike is ambiguous unless both are the same version; a branch, a tag or a
 whole commit id is never taken for a digest. A revision that had the dataset under an older name gives that one.
 """
@@ -31,7 +32,7 @@ from datapin.versions.pointer_file import Pointer
 from datapin.versions.version_history import VersionHistory
 
 LEAST_DIGITS = 8
-_BACK = re.compile(r"~(\d{0,9})\Z")
+_BACK = re.compile(r"~(\d{0,9})\Z|@?-(\d{1,9})\Z", re.ASCII)
 _DIGITS = re.compile(r"[0-9a-fA-F]{8,64}\Z")
 _ABBREVIATED = re.compile(r"[0-9a-fA-F]{4,39}\Z")
 _MARK = "sha256:"
@@ -87,7 +88,7 @@ class _Search:
     def find(self) -> PinnedVersion:
         back = _BACK.match(self._version)
         if back is not None:
-            found = self._back(int(back[1]) if back[1] else 1)
+            found = self._back(int(back[1] or back[2] or 1))
         elif self._version.startswith(_MARK):
             found = self._by_digits(self._version.removeprefix(_MARK))
         else:

@@ -50,6 +50,7 @@ def line(clone: Clone, pin: Pin) -> Clone:
     [
         ("HEAD", b"3"), ("main", b"3"), ("v1", b"1"), ("v2^{}", b"2"), ("HEAD~2", b"2"), ("@", b"3"),
         ("HEAD@{0}", b"3"),        ("~0", b"3"), ("~1", b"2"), ("~", b"2"), ("~2", b"1"),
+        ("-0", b"3"), ("-1", b"2"), ("-2", b"1"), ("@-0", b"3"), ("@-1", b"2"), ("@-2", b"1"),
     ],
 )  # fmt: skip
 def test_a_version_by_its_revision_and_by_how_far_back_it_is(line: Clone, version: str, content: bytes) -> None:
@@ -207,7 +208,24 @@ def test_what_is_unknown_names_what_there_is(line: Clone, pin: Pin) -> None:
         with pytest.raises(UnknownDataset) as no_dataset:
             digest_at(line, version, "data/nothing")
         assert no_dataset.value.known == ("data/other", "data/raw")
-    for odd in ("--all", "-1", "v1..v2", "~x", "~-1", "HEAD:data/raw.dvc", "v1\n", "", "nö"):
+    for odd in (
+        "--all",
+        "-x",
+        "-",
+        "@-",
+        "-1x",
+        "@@-1",
+        "--1",
+        "-٢",
+        "@-3",
+        "v1..v2",
+        "~x",
+        "~-1",
+        "HEAD:data/raw.dvc",
+        "v1\n",
+        "",
+        "nö",
+    ):
         with pytest.raises(UnknownVersion):
             digest_at(line, odd)
 

@@ -46,7 +46,8 @@ def command(
 ) -> None:
     """Show which rows differ between two versions.
 
-    A and B are what may follow @ in DATASET@VERSION: a revision, ~N, a digest. A is HEAD by default, B the work tree.
+    A and B are what may follow @ in DATASET@VERSION: a revision, @-N (N versions before HEAD's), a digest.
+    A is HEAD by default, B the work tree.
     """
     workspace = open_workspace(as_json=as_json, quiet=quiet)
     listed = _ROWS_IN_TEXT if limit is None and not as_json else limit

@@ -26,7 +26,8 @@ _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
 def command(selector: str, limit: int | None, key: str | None, as_json: bool, quiet: bool) -> None:
     """Show a dataset's versions over Git's history.
 
-    Newest first, one for each commit that changed the rows. ~N is how a selector names the version: data/raw@~1.
+    Newest first, one for each commit that changed the rows. ~N is how a selector names the version: data/raw@~1; for
+    shells that expand ~, data/raw@-1 is the same.
     """
     workspace = open_workspace(as_json=as_json, quiet=quiet)
     if key is not None:
