@@ -61,11 +61,11 @@ def rebuild_index(root: str) -> RebuildReport:
         packs = list(find_packs(root, problems))
         parts, unusable = _tables(root, packs, problems)
         with _salvaged(root, old, unusable) as filled:
-            place(root, [(pack.path, pack_key(pack.pack_id)) for pack in filled.packs])
-            parts += [
-                entries_of_table(bytes.fromhex(pack.pack_id), read_table_of_file(f"{root}/{pack_key(pack.pack_id)}"))
-                for pack in filled.packs
-            ]
+            if filled.packs:
+                place(root, [(pack.path, pack_key(pack.pack_id)) for pack in filled.packs])
+            paths = [f"{root}/{pack_key(pack.pack_id)}" for pack in filled.packs]
+            names = [bytes.fromhex(pack.pack_id) for pack in filled.packs]
+            parts += [entries_of_table(*one) for one in zip(names, map(read_table_of_file, paths), strict=True)]
         loose, bad = _loose(root, old, problems)
         sizes = [os.stat(f"{root}/{loose_key(asset_id)}").st_size for asset_id in loose]
         parts.append(entries_of_loose([bytes.fromhex(asset_id) for asset_id in loose], sizes))
