@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from datapin.base import errors
+from datapin import errors
 
 __version__ = "0.1.0"
 

@@ -57,14 +57,14 @@ class Repo:
         self._workspace = workspace
 
     @classmethod
-    def find(cls, start: Path, *, progress: Progress = SILENT, jobs: int | None = None) -> Repo:
+    def find(cls, start: str | Path = ".", *, progress: Progress = SILENT, jobs: int | None = None) -> Repo:
         """The repository around `start`. Raises NoRepository if Git, DVC or datapin is not set up there."""
-        return cls(Workspace.find(start, progress=progress, jobs=jobs))
+        return cls(Workspace.find(Path(start), progress=progress, jobs=jobs))
 
     @classmethod
     def init(
         cls,
-        start: Path,
+        start: str | Path = ".",
         *,
         remote: str | None = None,
         template: str | None = None,
@@ -72,7 +72,7 @@ class Repo:
         progress: Progress = SILENT,
     ) -> InitReport:
         """Make the Git and DVC repository around `start` ready; safe to repeat."""
-        workspace = Workspace.find(start, progress=progress, must_be_ready=False)
+        workspace = Workspace.find(Path(start), progress=progress, must_be_ready=False)
         return initialise.initialise(workspace, remote=remote, template=template, hooks=hooks)
 
     @property
@@ -140,10 +140,10 @@ class Repo:
         *,
         where: str | None = None,
         limit: int | None = None,
-        html: Path | None = None,
+        html: str | Path | None = None,
     ) -> DiffReport:
         """Rows added, removed and changed from version `a` (HEAD) to version `b` (the work tree)."""
-        return diff.diff(self._workspace, dataset, a, b, where=where, limit=limit, html=html)
+        return diff.diff(self._workspace, dataset, a, b, where=where, limit=limit, html=Path(html) if html else None)
 
     def status(self, datasets: Sequence[str] = (), *, ask: bool = False) -> StatusReport:
         """Source tree against manifest, against HEAD, what is missing here and on the remote (`ask`: asked now)."""
