@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from datapin.backends.s3_failures import S3Failure
+from datapin.base import log
 
 ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.1
@@ -29,5 +30,6 @@ def again(action: Callable[[], _Answer]) -> _Answer:
         except S3Failure as failure:
             if not failure.may_pass:
                 raise
+            log.step("request", "attempt %d failed, trying again: %s", attempt + 1, failure)
         pause(attempt)
     return action()

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from datapin.base import failpoints
+from datapin.base import failpoints, log
 from datapin.base.errors import Locked
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -153,10 +153,15 @@ def lock(path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = Fals
     people look. All who lock one path must say the same. Raises Locked after `timeout_s`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    deadline = time.monotonic() + timeout_s
+    started_s = time.monotonic()
+    deadline = started_s + timeout_s
+    is_waiting = False
     number = _open_lock(path)
     try:
         while not _take(number, shared=shared) or not (keep or _is_named(number, path)):
+            if not is_waiting:
+                is_waiting = True
+                log.step("lock", "waiting for the lock of %s, %s", what, path)
             if time.monotonic() >= deadline:
                 raise Locked(what=what, path=str(path), waited_s=timeout_s)
             if keep or _is_named(number, path):
@@ -164,6 +169,10 @@ def lock(path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = Fals
             else:  # its last holder has removed it: this one excludes nobody
                 os.close(number)
                 number = _open_lock(path)
+        if is_waiting:
+            log.step("lock", "got the lock of %s after %.1f s", what, time.monotonic() - started_s)
+        else:
+            log.detail("lock", "took the lock of %s, %s", what, path)
         try:
             yield
         finally:

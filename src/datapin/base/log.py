@@ -15,7 +15,7 @@ from typing import Any
 
 _STEP, _DETAIL = 20, 10  # logging.INFO, logging.DEBUG
 _TERMINAL_WORDS = {"1", "2", "true", "-"}  # as in GIT_TRACE
-_SECRET_NAME = (
+_HIDDEN_NAMES = (
     r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|API_?KEY|ACCOUNT_KEY|CONNECTION_STRING|(^|_)SAS(_|$)"
 )
 _LEAST_SECRET = 6  # shorter values would blacken words of the language
@@ -53,9 +53,9 @@ def _tell(level: int, room: str, message: str, values: tuple[object, ...]) -> No
 
 
 def redacted(text: str) -> str:
-    """The text without passwords, tokens and signatures: in URLs, in assignments, and those that the environment holds."""
+    """The text without passwords, tokens and signatures: those of URLs, of assignments, of the environment."""
     for name, value in os.environ.items():
-        if len(value) >= _LEAST_SECRET and re.search(_SECRET_NAME, name.upper()) and not os.path.exists(value):
+        if len(value) >= _LEAST_SECRET and re.search(_HIDDEN_NAMES, name.upper()) and not os.path.exists(value):
             text = text.replace(value, "***")
     for pattern, shown in _SECRETS.items():
         text = re.sub(pattern, shown, text)

@@ -55,8 +55,8 @@ class _Terminal(_Notes):
         )  # fmt: skip
 
 
-def terminal_progress(*, quiet: bool) -> Progress:
-    """Bars and notes if stderr is a terminal, notes alone if not, nothing with `quiet`.
+def terminal_progress(*, quiet: bool, bars: bool = True) -> Progress:
+    """Bars and notes if stderr is a terminal, notes alone if not or without `bars`, nothing with `quiet`.
 
     DVC_IGNORE_ISATTY asks for bars anyway, as in DVC.
     """
@@ -64,4 +64,5 @@ def terminal_progress(*, quiet: bool) -> Progress:
         return SILENT
     if not sys.stderr:  # closed by the caller
         return SILENT
-    return _Terminal() if sys.stderr.isatty() or os.environ.get("DVC_IGNORE_ISATTY") else _Notes()
+    is_shown = sys.stderr.isatty() or os.environ.get("DVC_IGNORE_ISATTY")
+    return _Terminal() if bars and is_shown else _Notes()

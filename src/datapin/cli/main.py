@@ -9,16 +9,21 @@ import json
 import os
 import sys
 import threading
-import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datapin import __version__
-from datapin.base import errors
+from datapin.base import errors, log
 from datapin.base.processes import forget_current_folder
+from datapin.cli.shell.asked import Asked, global_options
+from datapin.cli.shell.colour import severity
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 # Verb -> what it does. The module of a verb is loaded when it runs, so that `--help` costs no Arrow (100 ms).
 # A test compares these lines with the commands' own help.
@@ -44,6 +49,8 @@ VERBS: dict[str, str] = {
     "uses": "Show which versions, splits and models used an asset.",
     "rebuild-index": "Rebuild the local index from the packs.",
     "doctor": "Check the set-up and say how to fix it.",
+    "help": "Explain a command, or show a page of the guide.",
+    "completion": "Print what makes a shell complete datapin's commands.",
 }
 # Called by other programs, or by other verbs.
 HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock", "ask-remote")
@@ -60,6 +67,9 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS and cmd_name not in HIDDEN:
             return None
+        if ctx.resilient_parsing:
+            light: click.Command = importlib.import_module("datapin.cli.shell.light_commands").light_command(cmd_name)
+            return light
         # Collecting garbage among what is being loaded finds none: 5 % of a short verb's time.
         gc.disable()
         module = importlib.import_module(f"datapin.cli.commands.{cmd_name.replace('-', '_')}")
@@ -71,77 +81,89 @@ class Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
+        if ctx.resilient_parsing:  # completion: options are read from the verb's source
+            return super().resolve_command(ctx, args)
         if args and args[0] not in (*VERBS, *HIDDEN) and not args[0].startswith("-"):
-            close = [verb for verb in VERBS if verb.startswith(args[0][:3])]
-            advice = f" Did you mean {' or '.join(close)}?" if close else ""
-            ctx.fail(f"No such command {args[0]!r}.{advice}")
-        if args and args[0] in _EARLY and not ctx.resilient_parsing:
-            importlib.import_module(f"datapin.cli.{_EARLY[args[0]]}").begin(ctx.params.get("folder"), args[1:])
+            raise importlib.import_module("datapin.cli.shell.suggestions").unknown_verb(args[0], list(VERBS))
+        if args and args[0] in _EARLY:
+            importlib.import_module(f"datapin.cli.{_EARLY[args[0]]}").begin(None, args[1:])
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(verb, help=text) for verb, text in VERBS.items() if verb.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(VERBS.items()))
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Verbs,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="`datapin help COMMAND` says more, `datapin help guide` lists the pages of the guide.",
+)
 @click.version_option(__version__, prog_name="datapin")
-@click.option("--cd", "folder", metavar="DIR", help="Run as if started in DIR.")
-def root(folder: str | None) -> None:
+@global_options
+@click.pass_context
+def root(context: click.Context) -> None:
     """Data versioning for Git and DVC: datasets of rows and assets, pinned by commits.
 
     DATASET is a manifest folder such as data/raw. DATASET@VERSION is that dataset at a Git revision (@v1), N versions
     back (@~1), or by the first digits of its digest (@3fa9c1d2).
     """
-    if folder is not None:
-        try:
-            os.chdir(folder)
-        except OSError as error:
-            raise errors.Usage(f"--cd {folder}: {error.strerror}") from None
+    if context.invoked_subcommand is None:
+        # The text on stdout as Git prints it, the code as uv ends: a script that lost its verb must not go on.
+        click.echo(context.get_help())
+        context.exit(errors.EXIT_USAGE)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; without `arguments`, which a program gives, end the process."""
     forget_current_folder()
     words = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in words
-    try:
-        code = _run(words)
-        if sys.stdout:
-            sys.stdout.flush()
-    except errors.DatapinError as error:
-        code = _tell(error.kind, error.message, error.hint, error.exit_code, error.details(), as_json=as_json)
-    except click.exceptions.Exit as ended:
-        code = ended.exit_code
-    except click.ClickException as error:
-        verb = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "datapin"
-        code = _tell(
-            "usage",
-            error.format_message(),
-            f"`{verb} --help` lists the options",
-            errors.EXIT_USAGE,
-            {},
-            as_json=as_json,
-        )
-    except (KeyboardInterrupt, EOFError, click.Abort):
-        code = _tell("interrupted", "interrupted", "", errors.EXIT_INTERRUPTED, {}, as_json=as_json)
-    except OSError as error:
-        code = _tell_system(error, as_json=as_json)
-    except Exception:  # noqa: BLE001  # the last door
-        traceback.print_exc()  # ours to mend: whoever reports it needs all of it
-        code = errors.EXIT_BUG
-    code = code if isinstance(code, int) else 0
+    if "_DATAPIN_COMPLETE" in os.environ:
+        importlib.import_module("datapin.cli.shell.completion").answer(root)
+        sys.exit(0)
+    asked = Asked.at_start(words)
+    code = _ended(words, asked)
+    log.step("command", "exit %d", code)
     if arguments is None:
         _leave(code)
     sys.exit(code)
 
 
-def _run(words: list[str]) -> Any:
-    # Not click's own main: it ends with code 1, and without a word, whichever pipe broke.
-    if "_DATAPIN_COMPLETE" in os.environ:
-        return root.main(args=words, prog_name="datapin", standalone_mode=False)
+def _ended(words: list[str], asked: Asked) -> int:
     try:
-        with root.make_context("datapin", words) as context:
+        code = _run(words, asked)
+        if sys.stdout:
+            sys.stdout.flush()
+    except errors.DatapinError as error:
+        code = _tell(asked, error.kind, error.message, error.hint, error.exit_code, error.details())
+        log.detail("command", "%s", _traced(error))
+    except click.exceptions.Exit as ended:
+        code = ended.exit_code
+    except click.ClickException as error:
+        verb = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "datapin"
+        advice = f"`{verb} --help` lists the options"
+        code = _tell(asked, "usage", error.format_message(), advice, errors.EXIT_USAGE)
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        code = _tell(asked, "interrupted", "interrupted", "", errors.EXIT_INTERRUPTED)
+    except OSError as error:
+        code = _tell_system(asked, error)
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is told, and its code is not that of a check
+        code = _tell_bug(asked, error)
+    return code if isinstance(code, int) else 0
+
+
+def _run(words: list[str], asked: Asked) -> Any:
+    # Not click's own main: it ends with code 1, and without a word, whichever pipe broke.
+    try:
+        with root.make_context("datapin", words.copy(), obj=asked, color=asked.colour) as context:
             return root.invoke(context)
     except (KeyboardInterrupt, EOFError):
         with suppress(OSError):
@@ -149,25 +171,35 @@ def _run(words: list[str]) -> Any:
         raise
 
 
-def _tell_system(error: OSError, *, as_json: bool) -> int:
+def _tell_system(asked: Asked, error: OSError) -> int:
     if not _is_of_output(error):
         path = str(error.filename) if error.filename is not None else "a file"
         failed = errors.StorageFailed(action="use", path=path, problem=error.strerror or str(error))
-        return _tell(failed.kind, failed.message, failed.hint, failed.exit_code, failed.details(), as_json=as_json)
+        log.step("command", "%s", _traced(error))
+        return _tell(asked, failed.kind, failed.message, failed.hint, failed.exit_code, failed.details())
     # A reader that went away (`datapin ls … | head`) is no error of ours.
     code = 0
     if not isinstance(error, BrokenPipeError):
         lost = errors.OutputLost(problem=error.strerror or str(error))
-        code = _tell(lost.kind, lost.message, lost.hint, lost.exit_code, {}, as_json=False)
+        asked.as_json = False
+        code = _tell(asked, lost.kind, lost.message, lost.hint, lost.exit_code)
     _give_up_output()
     return code
+
+
+def _tell_bug(asked: Asked, error: Exception) -> int:
+    with suppress(OSError):
+        click.echo(log.redacted(_traced(error)), nl=False, err=True)
+    what = f"{type(error).__name__}: {error}".strip().removesuffix(":")
+    advice = "this is a bug in datapin: report it with the lines above and those of DATAPIN_LOG=FILE"
+    return _tell(asked, "bug", log.redacted(what), advice, errors.EXIT_BUG)
 
 
 def _is_of_output(error: OSError) -> bool:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_code in (main.__code__, click.echo.__code__)
+    return trace is not None and trace.tb_frame.f_code in (_ended.__code__, click.echo.__code__)
 
 
 def _leave(code: int) -> None:
@@ -184,18 +216,27 @@ def _leave(code: int) -> None:
     os._exit(code)
 
 
-def _tell(kind: str, message: str, hint: str, code: int, details: dict[str, Any], *, as_json: bool) -> int:
+def _tell(
+    asked: Asked, kind: str, message: str, hint: str, code: int, details: Mapping[str, Any] = MappingProxyType({})
+) -> int:
+    before_end = asked.words[: asked.words.index("--")] if "--" in asked.words else asked.words
     try:
-        if as_json:
+        if asked.as_json or "--json" in before_end:  # words that were not read, for one before them was wrong
             document = {"error": {**details, "kind": kind, "message": message, "hint": hint}}
             click.echo(json.dumps(document, default=str, ensure_ascii=False))
         else:
-            click.echo(f"error: {_printable(message)}", err=True)
-            if hint:
-                click.echo(f"hint:  {_printable(hint)}", err=True)
+            for word, text in (("error: ", message), ("hint:  ", hint)):
+                if text:
+                    click.echo(f"{severity(word)}{_printable(text)}", err=True, color=asked.colour)
     except OSError:
         _give_up_output()  # the code says it
     return code
+
+
+def _traced(error: BaseException) -> str:
+    import traceback  # 4 ms that only an error costs
+
+    return "".join(traceback.format_exception(error))
 
 
 def _give_up_output() -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from datapin.cli.shell.colour import severity
+
 _LINES_AT_ONCE = 1000
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -70,6 +72,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 def findings(items: Iterable[Any]) -> None:
     """Print findings, one line each and their hints below."""
     for finding in items:
-        click.echo(f"{finding.severity}: {printable(finding.where)}: {printable(finding.message)}")
+        word = severity(f"{finding.severity}:")
+        click.echo(f"{word} {printable(finding.where)}: {printable(finding.message)}")
         if finding.hint:
-            click.echo(f"  hint: {printable(finding.hint)}")
+            click.echo(f"  {severity('hint:')} {printable(finding.hint)}")

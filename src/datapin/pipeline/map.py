@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from datapin.base import failpoints
+from datapin.base import failpoints, log
 from datapin.base.errors import AssetsMissing, DamagedAsset
 from datapin.base.id_columns import IdMatrix
 from datapin.base.ids import RAW_ID_BYTES
@@ -224,6 +224,8 @@ class _Run:
         place[wanted] = len(known) + np.arange(len(wanted))
         self._check_present(rows, first[wanted])
         self._bar.advance(len(rows) - len(wanted))
+        title = self._plan.title
+        log.step("run", "%s: %d rows, %d remembered, %d to compute", title, len(rows), len(known), len(wanted))
         return _Chunk(rows, first, number, remembered, place, int(is_wanted[number].sum())), wanted
 
     def _gone(self, remembered: pa.Table) -> npt.NDArray[np.bool_]:

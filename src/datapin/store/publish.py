@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from datapin.base import failpoints
+from datapin.base import failpoints, log
 from datapin.base.errors import BadAssetId, DamagedPack
 from datapin.base.files import fsync_directory, lock, publish_bytes, temporary_name
 from datapin.base.ids import parse_asset_id
 from datapin.pack.format import SUFFIX
 from datapin.pack.table import records_from_bytes
+from datapin.pack.writer import SealedPack
 from datapin.store.copies import hash_of_file
 from datapin.store.filling import Filled
 from datapin.store.index import Entries, entries_of_loose, entries_of_table, join_entries
@@ -46,9 +47,17 @@ def publish(root: str, filled: Filled) -> None:
     with publish_lock(root):
         place(root, moves)
         publish_index(root, join_entries(parts))
+        for pack in filled.packs:
+            log.step("store", "wrote pack %s: %d bytes, %d assets", pack.pack_id, pack.size_bytes, _count_of(pack))
+        for loose in filled.loose:
+            log.step("store", "wrote asset %s by itself: %d bytes", loose.raw_id.hex(), loose.size_bytes)
         merge_index(root)
         healed = [(pack.pack_id, b"") for pack in filled.packs] + [(LOOSE, loose.raw_id) for loose in filled.loose]
         forget_damage(root, healed)
+
+
+def _count_of(pack: SealedPack) -> int:
+    return len(records_from_bytes(pack.table))
 
 
 def publish_index(root: str, entries: Entries) -> str:

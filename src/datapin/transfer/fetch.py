@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from datapin.base import failpoints
+from datapin.base import failpoints, log
 from datapin.base.errors import (
     AssetsMissing,
     Damage,
@@ -62,6 +62,10 @@ def fetch_assets(
     index = remote.index_with(ids)
     plan = plan_transfer(ids, index, store.index)
     lost = [ids[plan.absent]] if len(plan.absent) else []
+    log.step(
+        "fetch", "%d assets to bring: %d whole packs, %d assets out of others; %d are here already, not fetched",
+        plan.assets, len(plan.whole), len(plan.pieces) + len(plan.loose), plan.present,
+    )  # fmt: skip
     if lost and (dry_run or not plan.assets):
         raise _missing(lost[0], remote)
     if dry_run:

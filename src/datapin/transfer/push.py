@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from datapin.base import failpoints
+from datapin.base import failpoints, log
 from datapin.base.errors import DamagedPack, PushOvertaken
 from datapin.base.progress import SILENT, Progress
 from datapin.store.index import Index, join_entries
@@ -113,6 +113,7 @@ class _Push:
         there = survey.reliable(self._remote.index(survey.index))
         wanted = Wanted(here, there)
         needs = [wanted.add(one.ids()) for one in todo]
+        log.step("push", "%d versions to send; %d assets are there already, not sent", len(todo), wanted.present)
         return _Work(here, wanted, needs, plan_transfer(wanted.ids, here, there, never_whole=survey.condemned.packs))
 
     def send(self, survey: Survey, work: _Work) -> list[Objects]:

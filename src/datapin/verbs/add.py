@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.base import log
 from datapin.base.errors import Refused, SourcesRefused, Usage, listed
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix, ids_to_hex
@@ -58,6 +59,7 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
         cache_path = stat_cache_path(workspace, dataset, names)
         cache = StatCache.load(cache_path)
         trusted, known_ids = cache.trusted(found)
+        log.step("add", "%d files, %d unchanged since the last add and not read again", len(found), trusted.sum())
         if previous is not None and _nothing_to_do(workspace, dataset, previous, cache, found, trusted, names, rules):
             rows = previous.rows
             return AddReport(dataset, 0, 0, 0, rows, rows, 0, 0, previous.digest)

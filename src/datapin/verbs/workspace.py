@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from datapin.base import log
 from datapin.base.errors import BadSettings, NoRepository, Refused, UnknownDataset, Usage
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
@@ -48,6 +49,7 @@ class Workspace:
         settings = read_settings(root)
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workspace = cls(root=root, cwd=cwd, settings=settings, progress=progress, jobs=jobs or settings.jobs or cores)
+        log.detail("workspace", "%s, %d jobs, %s", root, workspace.jobs, settings)
         if must_be_ready:
             workspace.finish_rollback()
         return workspace

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from datapin.base import log
 from datapin.base.errors import DatapinError, Locked, Refused, StorageFailed
 from datapin.base.files import fsync_directory, fsync_path, sweep_leftovers
 from datapin.base.processes import guarded_git
@@ -43,6 +44,7 @@ def track(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: fl
 
 def track_by_dvc(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: float = 60.0) -> str:
     """As `track`, always by DVC's own code."""
+    log.step("dvc", "dvc add %s", dataset)
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ import click
 from datapin.base.errors import EXIT_CHECK_FAILED
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import counted, emit_json, emit_lines, printable
+from datapin.cli.shell.colour import shows_colour
+from datapin.cli.shell.pager import start_pager
 from datapin.manifest.row_changes import RowChange
 from datapin.verbs.diff import DiffReport, diff
 
@@ -55,6 +56,7 @@ def command(
     if as_json:
         emit_json(report)
     elif not quiet:
+        start_pager()
         _print(report)
         if html is not None:
             click.echo(f"page  {printable(html)}")
@@ -65,13 +67,12 @@ def command(
 def _print(report: DiffReport) -> None:
     place = "" if "@" in report.b else " (work tree)"
     counts = f"{report.added} added, {report.removed} removed, {report.changed} changed"
-    click.echo(
-        f"{printable(report.a)} → {printable(report.b)}{place}: {counts if report.differs else 'no differences'}"
-    )
+    versions = click.style(f"{printable(report.a)} → {printable(report.b)}{place}:", bold=True)
+    click.echo(f"{versions} {counts if report.differs else 'no differences'}")
     if report.columns:
         click.echo("columns: " + ", ".join(f"{printable(name)} {count}" for name, count in report.columns.items()))
-    is_terminal = sys.stdout.isatty()
-    emit_lines(_line(row, in_colour=is_terminal) for row in report.rows)
+    in_colour = shows_colour()
+    emit_lines(_line(row, in_colour=in_colour) for row in report.rows)
     more = report.added + report.removed + report.changed - len(report.rows)
     if more:
         click.echo(f"… and {counted(more, 'more row')} (--limit N lists more)")

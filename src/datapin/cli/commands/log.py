@@ -10,12 +10,15 @@ import click
 
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, printable, size
+from datapin.cli.shell.colour import shows_colour
+from datapin.cli.shell.pager import start_pager
 from datapin.verbs.log import LogEntry, log
 from datapin.verbs.row_log import RowLogEntry, row_log
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_CELL = 60
 _SIGNS = {"added": "+", "removed": "-", "changed": "~"}
+_COLOURS = {"added": "green", "removed": "red", "changed": "yellow"}
 
 
 @click.command("log")
@@ -35,12 +38,14 @@ def command(selector: str, limit: int | None, key: str | None, as_json: bool, qu
         if as_json:
             emit_json(changes)
         else:
+            start_pager()
             _show_changes(changes)
         return
     versions = log(workspace, selector, limit=limit)
     if as_json:
         emit_json(versions)
     elif versions:
+        start_pager()
         _show_versions(versions)
     elif not quiet:
         click.echo("no version is committed yet; `git commit` makes one")
@@ -67,11 +72,14 @@ def _show_versions(versions: Sequence[LogEntry]) -> None:
     cells = [[printable(cell) for cell in line] for line in (titles, *lines)]
     widths = [max(len(line[place]) for line in cells) for place in range(len(titles))]
     names = [""] + [_dataset_note(versions, number) for number in range(len(versions))]
+    in_colour = shows_colour()
     for number, line in enumerate(cells):
         aligned = [
             cell.rjust(width) if place in rights else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
+        if in_colour and number:
+            aligned[1] = click.style(aligned[1], fg="yellow")  # the commit, as in `git log`
         last = "subject" if not number else _subject(versions[number - 1], names[number])
         click.echo("  ".join([*aligned, last]).rstrip())
         if number and (note := versions[number - 1].note):
@@ -92,15 +100,16 @@ def _dataset_note(versions: Sequence[LogEntry], number: int) -> str:
 
 def _show_changes(changes: Sequence[RowLogEntry]) -> None:
     for one in changes:
-        head = f"{one.commit[:9]}  {one.date[:10]}  {one.author}  {one.change or '?'}  {one.subject}"
-        click.echo(printable(head))
+        head = printable(f"  {one.date[:10]}  {one.author}  {one.change or '?'}  {one.subject}")
+        click.echo(f"{click.style(one.commit[:9], fg='yellow')}{head}")
         if one.note:
             click.echo(f"    note: {printable(one.note)}")
         before, after = one.before or {}, one.after or {}
         for name in dict.fromkeys([*after, *before]):
             old, new = (_cell(row.get(name)) for row in (before, after))
             value = f"{old} → {new}" if one.change == "changed" else new if one.after else old
-            click.echo(f"    {_SIGNS.get(one.change or '', '?')} {printable(name)}: {value}")
+            sign = f"{_SIGNS.get(one.change or '', '?')} {printable(name)}:"
+            click.echo(f"    {click.style(sign, fg=_COLOURS.get(one.change or ''))} {value}")
 
 
 def _count(number: int | None, sign: str = "") -> str:

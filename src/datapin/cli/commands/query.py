@@ -6,6 +6,7 @@ import click
 
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, table
+from datapin.cli.shell.pager import start_pager
 from datapin.verbs.read import query
 
 
@@ -22,4 +23,5 @@ def command(sql: str, as_json: bool, quiet: bool) -> None:
     if as_json:
         emit_json(rows.to_pylist())
     else:
+        start_pager()
         table(rows.column_names, zip(*(column.to_pylist() for column in rows.columns), strict=True))

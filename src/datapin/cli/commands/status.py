@@ -8,8 +8,11 @@ from datapin.base.errors import EXIT_CHECK_FAILED
 from datapin.cli.early_walk import take_walk
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import counted, emit_json, printable
+from datapin.cli.shell.colour import severity
 from datapin.verbs.reports import DatasetStatus, Problem
 from datapin.verbs.status import status
+
+_NOT_PUSHED = click.style("not pushed:", fg="yellow")
 
 
 @click.command("status")
@@ -39,7 +42,7 @@ def _print(one: DatasetStatus, *, was_asked: bool) -> None:
     if one.problem is not None:
         _print_problem(one.problem)
         return
-    click.echo(f"{printable(one.dataset)}  {one.digest}")
+    click.echo(f"{click.style(printable(one.dataset), bold=True)}  {one.digest}")
     new = "new, " if one.is_new else ""
     for title, changes, advice, is_shown in (
         ("not added", one.tree, "datapin add", False),
@@ -47,23 +50,24 @@ def _print(one: DatasetStatus, *, was_asked: bool) -> None:
     ):
         if changes and (changes.any or is_shown):
             counts = f"{changes.added} added, {changes.changed} changed, {changes.removed} removed"
-            click.echo(f"  {title}: {new if is_shown else ''}{counts}  ({advice})")
+            colour = "green" if title == "not committed" else "red"  # as in `git status`
+            click.echo(f"  {click.style(f'{title}:', fg=colour)} {new if is_shown else ''}{counts}  ({advice})")
     if one.missing_local:
-        click.echo(f"  not here: {counted(one.missing_local, 'asset')}  (datapin fetch)")
+        click.echo(f"  {click.style('not here:', fg='yellow')} {counted(one.missing_local, 'asset')}  (datapin fetch)")
     if one.not_pushed:
-        click.echo(f"  not pushed: {counted(one.not_pushed, 'asset')}  (datapin push)")
+        click.echo(f"  {_NOT_PUSHED} {counted(one.not_pushed, 'asset')}  (datapin push)")
     elif one.pushed is False:
         known = "" if was_asked else ", as far as is known here"
-        click.echo(f"  not pushed: these rows{known}  (datapin push)")
+        click.echo(f"  {_NOT_PUSHED} these rows{known}  (datapin push)")
     for note in one.notes:
-        click.echo(f"  note: {printable(note)}")
+        click.echo(f"  {severity('note:')} {printable(note)}")
 
 
 def _print_problem(problem: Problem) -> None:
     message = problem.message.removeprefix(f"{problem.where}: ")
-    click.echo(f"{printable(problem.where)}  error: {printable(message)}")
+    click.echo(f"{click.style(printable(problem.where), bold=True)}  {severity('error:')} {printable(message)}")
     if problem.hint:
-        click.echo(f"  hint: {printable(problem.hint)}")
+        click.echo(f"  {severity('hint:')} {printable(problem.hint)}")
 
 
 def _ask_remote(datasets: tuple[str, ...], *, quiet: bool) -> None:

@@ -11,6 +11,7 @@ from datapin.base.files import make_directory, publish_bytes
 from datapin.checks.register import CHECKS
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, table
+from datapin.cli.shell.colour import with_severities
 from datapin.cli.verify_formats import FORMATS, render
 from datapin.store.layout import storage_failures
 from datapin.verbs.verify import verify
@@ -79,7 +80,7 @@ def command(
         _write(file, render(report, name))
     is_dull = form == "text" and not any(finding.severity != "note" for finding in report.findings)
     if output is None and not (quiet and is_dull):
-        click.echo(text)
+        click.echo(with_severities(text) if form == "text" else text)
     if not report.ok:
         click.get_current_context().exit(EXIT_CHECK_FAILED)
 

@@ -6,7 +6,7 @@ import os
 import sys
 from multiprocessing.connection import Connection
 
-from datapin.base import failpoints
+from datapin.base import failpoints, log
 from datapin.base.errors import DatapinError
 
 ENDED_WITH_PARENT = 3
@@ -32,6 +32,7 @@ def serve(connection: Connection) -> None:
 
 def main() -> None:
     """Serve the parent at the other end of the socket whose number is the first argument."""
+    log.start_from_environment()
     try:
         serve(Connection(int(sys.argv[1])))
     except ConnectionError:

@@ -6,6 +6,7 @@ import importlib
 import json
 import struct
 import sys
+import traceback
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from datapin.base import log
 from datapin.base.errors import OperatorRefused
 from datapin.pipeline.operators.operator import Float32, Vectors
 
@@ -40,6 +42,7 @@ _USER_ERRORS = (
     struct.error,
     zlib.error,
 )
+_told: set[tuple[str, ...]] = set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class UserFunction:
                 values.append(self.call([data])[0].tobytes())
                 problems.append(None)
             except _USER_ERRORS as error:
+                _tell(self.use, error)
                 values.append(None)
                 problems.append(f"{self.use} raised {type(error).__name__}: {_first_line(error)}")
         return Vectors(values, problems)
@@ -131,6 +135,7 @@ def load(root: str, module: str, function: str) -> Extract:
             importlib.invalidate_caches()
             loaded = importlib.import_module(module)
     except _USER_ERRORS as error:
+        _tell(use, error)
         raise OperatorRefused(use, f"cannot be loaded: {type(error).__name__}: {_first_line(error)}") from None
     origin = getattr(loaded, "__file__", None)
     if origin is None or not Path(origin).resolve().is_relative_to(Path(root).resolve()):
@@ -141,6 +146,15 @@ def load(root: str, module: str, function: str) -> Extract:
     if not callable(found):
         raise OperatorRefused(use, f"{function!r} is {type(found).__name__}, expected a function")
     return found  # type: ignore[no-any-return]  # checked to be callable
+
+
+def _tell(use: str, error: BaseException) -> None:
+    """The whole story in the log, once for each line that raised: ten thousand assets may fail in the same way."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = (use, type(error).__name__, *((frames[-1].filename, str(frames[-1].lineno)) if frames else ()))
+    if place not in _told:
+        _told.add(place)
+        log.step("operator", "%s raised\n%s", use, "".join(traceback.format_exception(error)))
 
 
 def _first_line(error: BaseException) -> str:
