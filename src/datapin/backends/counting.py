@@ -60,7 +60,7 @@ class CountingBackend:
 
     def delete(self, key: str) -> None:
         """See Backend."""
-        self._count()
+        self._count("delete", key)
         self._backend.delete(key)
 
     def get_tagged(self, key: str) -> tuple[bytes, str]:

@@ -181,7 +181,6 @@ def _tell_system(asked: Asked, error: OSError) -> int:
     code = 0
     if not isinstance(error, BrokenPipeError):
         lost = errors.OutputLost(problem=error.strerror or str(error))
-        asked.as_json = False
         code = _tell(asked, lost.kind, lost.message, lost.hint, lost.exit_code)
     _give_up_output()
     return code
@@ -219,9 +218,8 @@ def _leave(code: int) -> None:
 def _tell(
     asked: Asked, kind: str, message: str, hint: str, code: int, details: Mapping[str, Any] = MappingProxyType({})
 ) -> int:
-    before_end = asked.words[: asked.words.index("--")] if "--" in asked.words else asked.words
     try:
-        if asked.as_json or "--json" in before_end:  # words that were not read, for one before them was wrong
+        if asked.wants_json(kind):
             document = {"error": {**details, "kind": kind, "message": message, "hint": hint}}
             click.echo(json.dumps(document, default=str, ensure_ascii=False))
         else:

@@ -39,6 +39,11 @@ class Asked:
             asked.listen()
         return asked
 
+    def wants_json(self, kind: str) -> bool:
+        """Whether an error of this kind is a JSON document: also if `--json` was not read, for a word before it."""
+        words = self.words[: self.words.index("--")] if "--" in self.words else self.words
+        return kind != "output-lost" and (self.as_json or "--json" in words)
+
     def listen(self) -> None:
         """Begin to tell what happens."""
         problem = log.start(self.verbose)
@@ -62,7 +67,7 @@ def asked_here() -> Asked:
 def _is_asked(context: click.Context, option: click.Parameter, value: Any) -> None:
     asked = context.ensure_object(Asked)
     if value and option.name is not None:
-        setattr(asked, option.name, True)
+        setattr(asked, option.name.removeprefix("asked_"), True)
 
 
 def _without_pager(context: click.Context, option: click.Parameter, value: bool) -> None:
@@ -93,28 +98,31 @@ def _in_colour(context: click.Context, option: click.Parameter, value: str | Non
         context.color = context.find_root().color = colour
 
 
+# Names that no verb gives to an option of its own.
 _OPTIONS = (
     click.option(
-        "--json", "as_json", is_flag=True, expose_value=False, callback=_is_asked,
+        "--json", "asked_as_json", is_flag=True, expose_value=False, callback=_is_asked,
         help="Print one JSON document and nothing else.",
     ),
     click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, callback=_is_asked, help="No progress and no notes."
+        "-q", "--quiet", "asked_quiet", is_flag=True, expose_value=False, callback=_is_asked,
+        help="No progress and no notes."
     ),
     click.option(
-        "-v", "--verbose", count=True, expose_value=False, callback=_more,
+        "-v", "--verbose", "asked_verbose", count=True, expose_value=False, callback=_more,
         help="Say what happens, and more with -vv; DATAPIN_LOG=FILE keeps it.",
     ),
     click.option(
-        "--cd", "folder", metavar="DIR", type=click.Path(file_okay=False), expose_value=False, is_eager=True,
+        "--cd", "asked_folder", metavar="DIR", type=click.Path(file_okay=False), expose_value=False, is_eager=True,
         callback=_in_folder, help="Run as if started in DIR.",
     ),
     click.option(
-        "--color", "colour", type=click.Choice(list(COLOURS)), expose_value=False, callback=_in_colour,
+        "--color", "asked_colour", type=click.Choice(list(COLOURS)), expose_value=False, callback=_in_colour,
         help="Colours (default: auto, on a terminal).",
     ),
     click.option(
-        "--no-pager", is_flag=True, expose_value=False, callback=_without_pager, help="No pager for long lists."
+        "--no-pager", "asked_no_pager", is_flag=True, expose_value=False, callback=_without_pager,
+        help="No pager for long lists."
     ),
 )  # fmt: skip
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import click
 
+from datapin.base.errors import ToolFailed
+from datapin.base.processes import git_words
 from datapin.cli.shell.asked import asked_here
 from datapin.cli.shell.colour import shows_colour
 
@@ -42,11 +46,28 @@ def start_pager() -> None:
 
 
 def _pager() -> str:
+    """The command of the pager; empty for none. Unlike Git, settings of the repository itself are passed over.
+
+    Whoever packs up a clone could have a program run by them.
+    """
+    wanted = os.environ.get("GIT_PAGER")
+    if wanted is None:
+        wanted = _of_settings()
+    if wanted is None:
+        wanted = os.environ.get("PAGER", "less")
+    first = wanted.split(maxsplit=1)[:1]
+    is_plain = bool(first) and first[0].replace("/", "").replace("-", "").replace("_", "").isalnum()
+    return "" if is_plain and shutil.which(first[0]) is None else wanted.strip()
+
+
+def _of_settings() -> str | None:
     try:
-        said = subprocess.run(["git", "var", "GIT_PAGER"], capture_output=True, check=False, text=True)
-    except OSError:
-        return ""
-    return said.stdout.strip() if said.returncode == 0 else ""
+        words = git_words(Path.cwd(), "config", "--get-all", "--show-scope", "core.pager")
+        said = subprocess.run(words, capture_output=True, check=False, text=True).stdout
+    except (OSError, ToolFailed):
+        return None
+    scopes = [line.partition("\t") for line in said.splitlines()]
+    return next((value for scope, _, value in reversed(scopes) if scope not in ("local", "worktree")), None)
 
 
 def _finish(pager: subprocess.Popen[bytes], terminal: int) -> None:
