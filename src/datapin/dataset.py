@@ -18,6 +18,7 @@ from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.progress import SILENT
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
+from datapin.manifest.values import python_rows
 from datapin.pipeline.recipe import RECIPE, apply_recipe
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
@@ -51,7 +52,7 @@ class Sample:
     @property
     def row(self) -> dict[str, Any]:
         """All columns of the row as Python values."""
-        return {name: self._dataset.table[name][self.index].as_py() for name in self._dataset.table.column_names}
+        return python_rows(self._dataset.table.slice(self.index, 1))[0]
 
     def read(self, *, verify: bool = True) -> bytes:
         """The asset's bytes, fetched if they are not here. Raises AssetsMissing or DamagedAsset."""

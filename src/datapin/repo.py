@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from datapin.base.progress import SILENT, Progress
 from datapin.dataset import Dataset, Fetch, open_dataset
+from datapin.intake.table_rules import TableRules
 from datapin.manifest.merge import Side
 from datapin.pipeline.context import StageReport
 from datapin.store.store import RebuildReport
@@ -90,9 +91,19 @@ class Repo:
         metadata: str | None = None,
         mirror: bool = False,
         strict: bool = False,
+        csv_delimiter: str | None = None,
+        csv_encoding: str | None = None,
+        key_column: str | None = None,
+        types: Mapping[str, str] | None = None,
+        renames: Mapping[str, str] | None = None,
     ) -> AddReport:
-        """Files and folders become assets and rows of the dataset `to`; all or nothing."""
-        rules = add.AddRules(label=label, split=split, metadata=metadata, mirror=mirror, strict=strict)
+        """Files and folders become assets and rows of the dataset `to`; all or nothing.
+
+        `csv_delimiter` and the options below it say how `metadata` is read: `types` of columns (`{"label": "double"}`)
+        and `renames` (`{"Group": "group"}`).
+        """
+        table = TableRules(csv_delimiter, csv_encoding, key_column, types or {}, renames or {})
+        rules = add.AddRules(label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, table=table)
         return add.add(self._workspace, sources, to, rules)
 
     def update(self, dataset: str, assignments: Sequence[str], *, where: str | None = None) -> UpdateReport:

@@ -1,9 +1,9 @@
-"""Metadata tables: columns of the user's for files, from CSV, JSON Lines or Parquet, joined by key."""
+"""Metadata tables: columns of the user's for files, from CSV, JSON or Parquet, joined by the files' names."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,13 +12,26 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from datapin.base.errors import BadRows, StorageFailed, Usage, listed
+from datapin.intake.column_kinds import Before, ColumnTypes, stored
+from datapin.intake.column_names import KEY_COLUMNS, check_names, key_name, renamed
+from datapin.intake.csv_tables import delimiter_named, read_csv
+from datapin.intake.file_names import keys_of_names, spelled_plainly
+from datapin.intake.json_tables import read_json
+from datapin.intake.table_rules import TableRules
+from datapin.intake.text_files import read_utf8
+from datapin.manifest.columns import one_array
 
-KEY_COLUMNS = ("key", "file_name")
-OURS = ("asset_id", "size", "media_type", "parent", "parent_id", "operator")
-TEXT_COLUMNS = ("key", "file_name", "label", "split", "group")
-
-_CSV_SUFFIXES = {".csv": ",", ".tsv": "\t"}
+_CSV_SUFFIXES = (".csv", ".tsv")
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_AS_WRITTEN = TableRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """A metadata file, its column of names called `key` and first; `notes` tell what was left out or kept as text."""
+
+    table: pa.Table
+    notes: tuple[str, ...] = ()
 
 
 class Joined(NamedTuple):
@@ -29,124 +42,108 @@ class Joined(NamedTuple):
     files_without_row: list[str]
 
 
-def read_metadata(path: Path) -> pa.Table:
-    """The table in `path` (CSV, TSV, JSON Lines or Parquet), its key column named `key` and first.
+def read_metadata(path: Path, rules: TableRules = _AS_WRITTEN, before: Before | None = None) -> Metadata:
+    """The table in `path` (CSV, TSV, JSON or Parquet) with the types that a manifest stores.
 
-    Columns named key, label, split or group are read as text from CSV, so that `0042` stays `0042`; others get the
-    type that all their values allow. Raises Usage for a file that is not there or of another kind, BadRows for one that
-    does not parse, lacks a key, repeats one, or sets a column that datapin computes.
+    Text of a CSV becomes another type only where nothing is lost (`typed_text`), names, labels, groups and splits
+    never; the types of `before`, the dataset that the rows go to, come first. Raises Usage for a file that is not there
+    or of another kind, BadRows for one that does not parse, lacks a name, repeats one, or has a column that cannot be
+    kept, or not without a question.
     """
     suffix = path.suffix.lower()
     if not path.is_file():
         raise Usage(f"metadata file {path}: no such file", "check the path given to --metadata")
+    notes: list[str] = []
     try:
         if suffix in _CSV_SUFFIXES:
-            table = _read_csv(path, _CSV_SUFFIXES[suffix])
+            table = _from_csv(path, rules, notes)
         elif suffix in _JSON_SUFFIXES:
-            table = _read_json(path)
+            table = _from_json(path, rules)
         elif suffix == ".parquet":
-            # ParquetFile reads this one file; `read_table` would look for partitions in the names of its folders.
-            with pq.ParquetFile(path) as file:
-                table = file.read()
+            table = _from_parquet(path, rules)
         else:
-            raise Usage(f"metadata file {path}: unknown kind {suffix!r}", "use .csv, .tsv, .jsonl or .parquet")
+            raise Usage(f"metadata file {path}: unknown kind {suffix!r}", "use .csv, .tsv, .json, .jsonl or .parquet")
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise BadRows(str(path), f"cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}") from None
     except OSError as error:
         raise StorageFailed("read", str(path), error.strerror or str(error)) from None
-    return _with_key(table, path)
+    table = _with_key(table, rules, path)
+    types = ColumnTypes(str(path), rules.kinds, before, is_csv=suffix in _CSV_SUFFIXES, notes=notes)
+    types.check_asked(table.column_names[1:])
+    columns = {name: types.typed(name, one_array(table[name])) for name in table.column_names}
+    return Metadata(pa.table(columns), tuple(notes))
 
 
 def join_metadata(
-    keys: pa.StringArray, table: pa.Table, *, base: Path | None = None, roots: Sequence[str] = ()
+    keys: pa.StringArray, table: pa.Table, *, folders: Sequence[Path] = (), roots: Sequence[str] = ()
 ) -> Joined:
     """`table` (from `read_metadata`) in the order of `keys`.
 
-    Its names are keys, or paths relative to the folder `base` of the metadata file, which `roots` (the walked source
-    folders) turn into keys. The reading that matches more files counts for the whole table: mixing the two could join
-    a row to the wrong file.
+    Its names are keys, or paths relative to one of `folders`, or absolute ones, which `roots` (the walked source
+    folders) turn into keys. Raises BadRows if two rows mean one file.
     """
-    names = table["key"].combine_chunks()
-    readings = [names]
-    if base is not None and roots:
-        readings.append(_keys_of_paths(names, os.path.abspath(base), [os.path.abspath(root) for root in roots]))
-    best = max(readings, key=lambda reading: pc.sum(pc.is_in(reading, value_set=keys)).as_py() or 0)
-    position = pc.index_in(keys, value_set=best)
-    columns = {name: table[name].combine_chunks().take(position) for name in table.column_names if name != "key"}
+    names = one_array(table["key"])
+    found = keys_of_names(names, keys, folders=folders, roots=roots)
+    _check_once(found.drop_null(), "the metadata file")
+    position = pc.index_in(keys, value_set=found)
+    columns = {name: one_array(table[name]).take(position) for name in table.column_names if name != "key"}
     return Joined(
         table=pa.table(columns),
-        rows_without_file=names.filter(pc.invert(pc.is_in(best, value_set=keys))).to_pylist(),
+        rows_without_file=names.filter(pc.is_null(found)).to_pylist(),
         files_without_row=keys.filter(pc.is_null(position)).to_pylist(),
     )
 
 
-def _read_csv(path: Path, delimiter: str) -> pa.Table:
-    from pyarrow import csv
-
-    parsing = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    with csv.open_csv(path, parse_options=parsing) as first:
-        names = first.schema.names
-    if len(set(names)) != len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise BadRows(str(path), f"column {listed(twice)} appears more than once")
-    return csv.read_csv(
-        path,
-        parse_options=parsing,
-        convert_options=csv.ConvertOptions(
-            column_types={name: pa.string() for name in names if name in TEXT_COLUMNS},
-            strings_can_be_null=True,
-            null_values=[""],
-            quoted_strings_can_be_null=False,
-        ),
-    )
-
-
-def _read_json(path: Path) -> pa.Table:
-    from pyarrow import json
-
-    table = json.read_json(path)
-    for number, name in enumerate(table.column_names):
-        # Arrow takes text that looks like a time for one; a key or a label stays what was written.
-        if name in TEXT_COLUMNS and pa.types.is_timestamp(table.schema.field(number).type):
-            schema = pa.schema([pa.field(name, pa.string())])
-            parsing = json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
-            table = table.set_column(number, name, json.read_json(path, parse_options=parsing)[name])
+def _from_csv(path: Path, rules: TableRules, notes: list[str]) -> pa.Table:
+    delimiter = None if rules.delimiter is None else delimiter_named(rules.delimiter)
+    key_names = {*KEY_COLUMNS} if rules.key_column is None else {rules.key_column}
+    key_names |= {old for old, new in rules.renames.items() if new in key_names}
+    table, left_out = read_csv(path, read_utf8(path, rules.encoding), delimiter, key_names)
+    notes.extend(left_out)
     return table
 
 
-def _with_key(table: pa.Table, path: Path) -> pa.Table:
-    here = [name for name in KEY_COLUMNS if name in table.column_names]
-    if len(here) != 1:
-        seen = "both key and file_name" if here else f"columns {listed(table.column_names)}"
-        raise BadRows(str(path), f"needs one column named key or file_name, has {seen}")
-    ours = [name for name in table.column_names if name in OURS]
-    if ours:
-        raise BadRows(str(path), f"column {listed(ours)} is computed by datapin and cannot be set; rename or drop it")
-    keys = table[here[0]]
-    if not (pa.types.is_string(keys.type) or pa.types.is_large_string(keys.type)):
-        raise BadRows(str(path), f"column {here[0]} is {keys.type}, expected text")
-    if keys.null_count:
-        raise BadRows(str(path), f"column {here[0]} is empty in {keys.null_count} row(s)")
-    plain = pc.replace_substring_regex(keys.cast(pa.string()), pattern=r"^(\./)+", replacement="")
-    counts = pc.value_counts(plain)
+def _from_json(path: Path, rules: TableRules) -> pa.Table:
+    if rules.delimiter is not None:
+        raise Usage(f"--csv-delimiter: {path} is JSON, which has none", "leave --csv-delimiter out")
+    as_text = {name for name, kind in rules.kinds.items() if kind == pa.string()}
+    as_text |= {old for old, new in rules.renames.items() if new in as_text}
+    return read_json(path, read_utf8(path, rules.encoding), as_text)
+
+
+def _from_parquet(path: Path, rules: TableRules) -> pa.Table:
+    for option, given in (("--csv-delimiter", rules.delimiter), ("--csv-encoding", rules.encoding)):
+        if given is not None:
+            raise Usage(f"{option}: {path} is Parquet, which has none", f"leave {option} out")
+    # ParquetFile reads this one file; `read_table` would look for partitions in the names of its folders.
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def _with_key(table: pa.Table, rules: TableRules, path: Path) -> pa.Table:
+    where = str(path)
+    if len(set(table.column_names)) < len(table.column_names):
+        raise BadRows(where, "several of its columns have the same name", f"name the columns of {path} differently")
+    table = table.rename_columns(renamed(table.column_names, rules.renames, where))
+    key_column = rules.key_column if rules.key_column is None else rules.renames.get(rules.key_column, rules.key_column)
+    key = key_name(table.column_names, key_column, where)
+    check_names(table.column_names, key, rules.renames, where)
+    rest = table.drop_columns(key)
+    names = stored(one_array(table[key]), key, where)
+    if pa.types.is_null(names.type):
+        names = names.cast(pa.string())
+    if not pa.types.is_string(names.type):
+        raise BadRows(where, f"column {key} is {names.type}, expected text", f"write the names in {path} as text")
+    if names.null_count:
+        raise BadRows(where, f"column {key} is empty in {names.null_count} row(s)", f"complete these rows of {path}")
+    names = spelled_plainly(names)
+    _check_once(names, where)
+    return rest.add_column(0, "key", names)
+
+
+def _check_once(names: pa.StringArray, where: str) -> None:
+    counts = pc.value_counts(names)
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
     if twice:
-        raise BadRows(str(path), f"{len(twice)} name(s) appear in more than one row: {listed(twice, 5)}")
-    rest = table.drop_columns(here[0])
-    return rest.add_column(0, "key", plain)
-
-
-def _keys_of_paths(names: pa.StringArray, base: str, roots: list[str]) -> pa.StringArray:
-    """`names` as keys, if they are paths relative to the folder `base`."""
-    keys = names
-    for root in roots:
-        below = os.path.relpath(base, root)
-        if below == ".":
-            continue
-        if not below.startswith(".."):  # the metadata file lies in a folder of the source
-            return pc.binary_join_element_wise(below, names, "/")
-        above = os.path.relpath(root, base)
-        if not above.startswith(".."):  # the source lies below the metadata file
-            inside = pc.starts_with(names, f"{above}/")
-            keys = pc.if_else(inside, pc.utf8_slice_codeunits(names, len(above) + 1), keys)
-    return keys
+        problem = f"{len(twice)} name(s) appear in more than one row: {listed(twice, 5)}"
+        raise BadRows(where, problem, "keep one row for each file")

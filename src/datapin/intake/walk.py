@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +103,16 @@ def walk(sources: Sequence[Path], *, exclude: Sequence[Path] = (), started: Star
         settled_before_ns=started_ns - clock_margin_ns(frozenset().union(*(part.devices for part in parts))),
     )
     return _without_twins(found) if len(parts) > 1 else found
+
+
+def leave_out(found: FoundFiles, keys: Collection[str]) -> FoundFiles:
+    """The files without those of `keys` that lie in a source folder; a file that was named as a source stays."""
+    if not keys:
+        return found
+    is_meant = pc.is_in(found.keys, value_set=pa.array(sorted(keys), pa.string())).to_numpy(zero_copy_only=False)
+    in_folder = np.array([bool(root) for root in found.roots], np.bool_)[found.root_numbers]
+    keep = ~(is_meant & in_folder)
+    return found if keep.all() else _kept(found, np.flatnonzero(keep), found.problems)
 
 
 def _part(source: Path, skip: frozenset[tuple[int, int]], early: Mapping[bytes, list[RawHarvest]]) -> _Part:
@@ -265,8 +275,12 @@ def _without_twins(found: FoundFiles) -> FoundFiles:
         if not _same_bytes(paths[row - 1], paths[row]):
             a, b = (shown_path(os.fsencode(path)) for path in (paths[row - 1], paths[row]))
             problems.append(f"{a} and {b} differ, but would both be row {found.keys[row].as_py()}")
-    keep = np.flatnonzero(~same_as_before)
-    new_row = {int(old): new for new, old in enumerate(keep)}
+    return _kept(found, np.flatnonzero(~same_as_before), problems)
+
+
+def _kept(found: FoundFiles, keep: npt.NDArray[np.int64], problems: list[str]) -> FoundFiles:
+    """The rows `keep` (ascending) of the files."""
+    new_row = {int(old): new for new, old in enumerate(keep)} if found.elsewhere else {}
     return FoundFiles(
         keys=found.keys.take(pa.array(keep)),
         stats=found.stats[keep],

@@ -37,12 +37,14 @@ _REPLACED: dict[pa.DataType, pa.DataType] = {
     pa.time32("s"): pa.time32("ms"),
 }
 
+_LISTS = (types.is_list, types.is_large_list, types.is_list_view, types.is_large_list_view)
+
 
 def storable_type(kind: pa.DataType) -> pa.DataType | None:
     """The type a shard stores for a column of type `kind`; None if it cannot hold such a column.
 
     Views and large forms become the plain form, dictionaries their values, seconds milliseconds, narrow decimals
-    decimal128. Extension types, unions, intervals, run ends, list views and structs without fields are not stored.
+    decimal128. Extension types, unions, intervals, run ends and structs without fields are not stored.
     """
     if isinstance(kind, pa.BaseExtensionType):
         return None
@@ -74,7 +76,7 @@ def _storable_nested(kind: pa.DataType) -> pa.DataType | None:
     if types.is_fixed_size_list(kind):
         value = storable_type(kind.value_type)
         return None if value is None or kind.list_size == 0 else pa.list_(value, kind.list_size)
-    if types.is_list(kind) or types.is_large_list(kind):
+    if any(matches(kind) for matches in _LISTS):
         value = storable_type(kind.value_type)
         return None if value is None else pa.list_(value)
     return None

@@ -23,6 +23,7 @@ from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import merged_schema
 from datapin.manifest.select import rows_of
+from datapin.manifest.values import python_values
 
 # These say one thing together: which bytes a row names. They are taken from one side, never mixed.
 ASSET_COLUMNS = ("asset_id", "size", "media_type")
@@ -206,7 +207,7 @@ class _Merge:
             key = self._keys[number].as_py()
             choice = self._choices.get((key, names[0]))
             if choice is None:
-                values = (side.column(names[0])[number].as_py() for side in self._sides)
+                values = (_value(side, names[0], number) for side in self._sides)
                 self.conflicts.append(Conflict(key, names[0], *values))
             else:
                 take[number] = choice is Side.THEIRS
@@ -241,7 +242,12 @@ class _Merge:
     def _row(self, version: _Version, number: int) -> dict[str, object] | None:
         if not version.present[number]:
             return None
-        return {name: version.column(name)[number].as_py() for name in self._schema.names if name != "key"}
+        return {name: _value(version, name, number) for name in self._schema.names if name != "key"}
+
+
+def _value(version: _Version, name: str, number: int) -> object:
+    found: object = python_values(version.column(name).slice(number, 1))[0]
+    return found
 
 
 def _dropped(

@@ -15,6 +15,7 @@ from datapin.manifest.columns import arrow_numbers
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import REQUIRED, STANDARD, canonical_schema
 from datapin.manifest.sql import ROWS, Reads, check_expression, check_query, first_line, wrapped
+from datapin.manifest.sql_columns import for_sql, from_interval, into_type
 
 if TYPE_CHECKING:
     import duckdb
@@ -132,7 +133,7 @@ def _readable(rows: Rows, reads: list[Reads]) -> pa.Table:
         # A name that is no column may be the table's own: then it means whole rows.
         wanted = [n for n in names if n.casefold() in asked] if asked <= held else list(names)
     wanted = wanted or ["key"]
-    return rows.select(wanted) if isinstance(rows, pa.Table) else rows.to_table(wanted)
+    return for_sql(rows.select(wanted) if isinstance(rows, pa.Table) else rows.to_table(wanted))
 
 
 def _numbered(rows: Rows, reads: list[Reads]) -> pa.Table:
@@ -160,7 +161,7 @@ def _typed(column: pa.ChunkedArray, name: str, schema: pa.Schema, expression: st
         kind = plain.field(0).type
     text = kind.value_type if pa.types.is_dictionary(kind) else kind
     try:
-        column = column.cast(text)
+        column = into_type(column, text)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise BadQuery(expression, f"gives {column.type}, which does not fit column {name!r} of type {kind}") from None
     return column.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else column
@@ -176,6 +177,8 @@ def _plain(relation: duckdb.DuckDBPyRelation) -> pa.Table:
                 table = table.set_column(number, name, column.cast(pa.decimal128(38, 0)).cast(pa.int64()))
             except pa.ArrowInvalid:
                 continue
+        elif pa.types.is_interval(column.type):
+            table = table.set_column(number, name, from_interval(column))
         elif isinstance(column.type, pa.BaseExtensionType):
             table = table.set_column(number, name, column.cast(column.type.storage_type))
     return table

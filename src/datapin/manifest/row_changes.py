@@ -19,6 +19,7 @@ from datapin.manifest.diff import Comparison, cells_differ, compare_manifests
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of
+from datapin.manifest.values import python_rows, python_values
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 
@@ -85,7 +86,7 @@ def _iter_changes(
 def _whole_rows(manifest: Manifest | None, keys: pa.Array) -> Iterator[tuple[str, dict[str, Any]]]:
     if manifest is not None and len(keys):
         names = [field.name for field in manifest.schema if not pa.types.is_fixed_size_list(field.type)]
-        for row in rows_of(manifest, keys, manifest.schema, names).to_pylist():
+        for row in python_rows(rows_of(manifest, keys, manifest.schema, names)):
             yield row.pop("key"), row
 
 
@@ -107,8 +108,7 @@ def _changed_rows(
 def _shown(cells: pa.Array) -> list[Any]:
     if pa.types.is_fixed_size_list(cells.type):
         return [str(cells.type) if is_there else None for is_there in flags(pc.is_valid(cells)).tolist()]
-    values: list[Any] = cells.to_pylist()
-    return values
+    return python_values(cells)
 
 
 def _differing(before: Manifest | None, after: Manifest | None, keys: pa.Array, name: str) -> Mask:

@@ -14,6 +14,7 @@ from datapin.base.errors import BadRows, listed
 from datapin.manifest.column_types import storable_type
 from datapin.manifest.columns import first_descent, is_ascending, one_array, shown, text_at, text_bytes
 from datapin.manifest.keys import check_keys
+from datapin.manifest.list_views import has_list_views, without_list_views
 
 REQUIRED = ("key", "asset_id", "size")
 MEDIA_TYPE = pa.dictionary(pa.int32(), pa.string())
@@ -116,7 +117,7 @@ def normalise(table: pa.Table, *, where: str, required: Sequence[str] = REQUIRED
     for field in schema:
         column = table.column(field.name)
         try:
-            columns.append(_as_stored(column, field.type))
+            columns.append(as_stored(column, field.type))
         except pa.ArrowException as error:
             raise BadRows(where, f"column {shown(field.name)}: {_first_line(error)}") from None
     try:
@@ -128,9 +129,12 @@ def normalise(table: pa.Table, *, where: str, required: Sequence[str] = REQUIRED
     return result
 
 
-def _as_stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+def as_stored(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """The column in the stored type `kind`. Raises ArrowInvalid where a value does not fit."""
     if column.type == kind:
         return column
+    if has_list_views(column.type):
+        column = pa.chunked_array([without_list_views(one_array(column))])
     if types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if types.is_dictionary(kind):
@@ -234,7 +238,7 @@ def merged_schema(first: pa.Schema, others: Iterable[pa.Schema], *, where: str) 
             known = fields.get(field.name)
             if known is None or types.is_null(known.type):
                 fields[field.name] = field
-            elif not types.is_null(field.type) and not _fits(field.type, known.type):
+            elif not types.is_null(field.type) and not fits(field.type, known.type):
                 raise BadRows(where, f"column {shown(field.name)}: seen type {field.type}, expected {known.type}")
             elif field.metadata and not known.metadata:
                 fields[field.name] = known.with_metadata(field.metadata)
@@ -242,7 +246,7 @@ def merged_schema(first: pa.Schema, others: Iterable[pa.Schema], *, where: str) 
     return pa.schema(sorted(fields.values(), key=lambda field: _place(field.name)))
 
 
-def _fits(seen: pa.DataType, known: pa.DataType) -> bool:
+def fits(seen: pa.DataType, known: pa.DataType) -> bool:
     """Whether values of type `seen` go into a column of type `known`; each value is then cast safely."""
     if seen == known:
         return True
@@ -264,7 +268,7 @@ def aligned(table: pa.Table, schema: pa.Schema, *, where: str) -> pa.Table:
             columns.append(pa.chunked_array([pa.nulls(table.num_rows, field.type)]))
             continue
         try:
-            columns.append(_as_stored(table.column(field.name), field.type))
+            columns.append(as_stored(table.column(field.name), field.type))
         except pa.ArrowException as error:
             raise BadRows(where, f"column {shown(field.name)}: {_first_line(error)}") from None
     return pa.Table.from_arrays(columns, schema=schema)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,17 @@ from datapin.base import log
 from datapin.base.errors import Refused, SourcesRefused, Usage, listed
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix, ids_to_hex
+from datapin.intake.column_kinds import Before
 from datapin.intake.media import label_from_parent, media_types, split_from_first_folder
-from datapin.intake.metadata import join_metadata, read_metadata
 from datapin.intake.statcache import StatCache
+from datapin.intake.table_rules import TableRules
 from datapin.intake.walk import FoundFiles, walk
 from datapin.manifest.edit import EditReport, edit_manifest
 from datapin.manifest.keys import case_collisions, check_keys
 from datapin.manifest.manifest import Manifest
 from datapin.store.store import FileBatch
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
+from datapin.verbs.described import described, without_metadata
 from datapin.verbs.new_datasets import dataset_to_write
 from datapin.verbs.reports import AddReport
 from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
@@ -34,13 +36,17 @@ from datapin.versions.pointer import read_dataset_pointer
 
 @dataclass(frozen=True, slots=True)
 class AddRules:
-    """How rows are made from files: `label` parent|none, `split` first-folder|none, a metadata file to join."""
+    """How rows are made from files: `label` parent|none, `split` first-folder|none, a metadata file to join.
+
+    `table` says how to read that file; a type for `label` in it is also that of the folders' names.
+    """
 
     label: str = "none"
     split: str = "none"
     metadata: str | None = None
     mirror: bool = False
     strict: bool = False
+    table: TableRules = field(default_factory=TableRules)
 
 
 def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) -> AddReport:
@@ -55,6 +61,9 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
     with workspace.edit_lock(dataset):
         previous = previous_manifest(workspace, dataset)
         found = _find(workspace, sources, dataset)
+        found, properties = without_metadata(workspace, found, rules.metadata, previous)
+        if not len(found):
+            raise Refused(f"no files in {listed([*sources])} but the metadata file", "name the folder of the files")
         names = source_names(workspace, sources)
         cache_path = stat_cache_path(workspace, dataset, names)
         cache = StatCache.load(cache_path)
@@ -66,15 +75,18 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
         keys = found.keys
         check_keys(keys, where=", ".join(sources))
         findings = _case_findings(keys, dataset, rules)
-        described, metadata_findings = _described(found, rules)
+        before = None if previous is None else Before(dataset, previous.schema)
+        joined, metadata_findings = described(
+            workspace, found, rules.metadata, rules.table, before, is_strict=rules.strict
+        )
         findings += metadata_findings
         ids, stats, new_assets, new_bytes = _stored(workspace, found, trusted, known_ids)
-        table = _rows(keys, ids, stats[:, 0], rules, described, previous)
+        table = _rows(keys, ids, stats[:, 0], rules, joined, previous)
         removed = _gone(previous, keys) if rules.mirror and previous is not None else None
         report = commit_rows(
             workspace,
             dataset,
-            lambda staged: edit_manifest(previous, staged, upserts=table, removed=removed),
+            lambda staged: edit_manifest(previous, staged, upserts=table, removed=removed, properties=properties),
             sources=_recorded_sources(workspace, dataset, names, rules),
         )
         save_stat_cache(cache_path, found, stats, ids, stamp=_stamp(report.manifest.digest, rules))
@@ -129,7 +141,9 @@ def _nothing_to_do(
 
 
 def _stamp(digest: str, rules: AddRules) -> str:
-    return f"{digest} label={rules.label} split={rules.split} mirror={rules.mirror} strict={rules.strict}"
+    return f"{digest} label={rules.label} split={rules.split} mirror={rules.mirror} strict={rules.strict}" + (
+        f" types={sorted(rules.table.types.items())}" if rules.table.types else ""
+    )
 
 
 def _case_findings(keys: pa.Array, dataset: str, rules: AddRules) -> list[Finding]:
@@ -149,27 +163,6 @@ def _case_findings(keys: pa.Array, dataset: str, rules: AddRules) -> list[Findin
         )
         for a, b in pairs[:20]
     ]
-
-
-def _described(found: FoundFiles, rules: AddRules) -> tuple[pa.Table | None, list[Finding]]:
-    """The metadata file's columns, aligned to the files, and what did not match."""
-    if rules.metadata is None:
-        return None, []
-    path = Path(rules.metadata)
-    table, without_file, without_row = join_metadata(
-        found.keys, read_metadata(path), base=path.parent, roots=found.roots
-    )
-    findings = []
-    for names, problem in ((without_file, "row(s) without a file"), (without_row, "file(s) without a row")):
-        if names:
-            message = f"{len(names)} {problem}: {listed(names, 5)}"
-            findings.append(Finding("warning", "metadata", rules.metadata, message, "use --strict to refuse this"))
-    if findings and rules.strict:
-        raise Refused(
-            f"{rules.metadata}: " + "; ".join(finding.message for finding in findings),
-            "correct the metadata file or the folder, or leave out --strict",
-        )
-    return table, findings
 
 
 def _stored(
@@ -198,7 +191,7 @@ def _rows(
     ids: IdMatrix,
     sizes: npt.NDArray[np.int64],
     rules: AddRules,
-    described: pa.Table | None,
+    joined: pa.Table | None,
     previous: Manifest | None,
 ) -> pa.Table:
     columns: dict[str, pa.Array | pa.ChunkedArray] = {
@@ -212,26 +205,34 @@ def _rows(
         ("split", split_from_first_folder(keys) if rules.split == "first-folder" else None),
     ):
         if values is not None:
-            columns[name] = _kept_or(values, name, keys, previous)
-    if described is not None:
-        for name in described.column_names:
-            columns[name] = described[name] if name not in columns else pc.coalesce(described[name], columns[name])
+            kind = (
+                rules.table.kinds.get(name) if joined is None or name not in joined.column_names else joined[name].type
+            )
+            columns[name] = _kept_or(values, name, keys, previous, kind)
+    if joined is not None:
+        for name in joined.column_names:
+            columns[name] = joined[name] if name not in columns else pc.coalesce(joined[name], columns[name])
     return pa.table(columns)
 
 
-def _kept_or(values: pa.Array, name: str, keys: pa.Array, previous: Manifest | None) -> pa.Array:
+def _kept_or(
+    values: pa.Array, name: str, keys: pa.Array, previous: Manifest | None, kind: pa.DataType | None
+) -> pa.Array:
     """What a folder says about a row counts only where the row says nothing: a corrected label stays corrected."""
-    if previous is None or name not in previous.schema.names:
-        return values
-    before = previous.to_table(columns=["key", name])
-    position = pc.index_in(keys, value_set=before["key"])
-    kept: pa.Array = before[name].combine_chunks().take(position)
-    if not pa.types.is_string(kept.type):
-        raise Refused(
-            f"column {name} holds {kept.type}, the folder names are text",
-            f"repeat without --{name}, or remove the column",
-        )
-    return pc.coalesce(kept, values)
+    kept = None
+    if previous is not None and name in previous.schema.names:
+        before = previous.to_table(columns=["key", name])
+        kept = before[name].combine_chunks().take(pc.index_in(keys, value_set=before["key"]))
+        kind = kept.type
+    if kind is not None and not (pa.types.is_string(kind) or pa.types.is_null(kind)):
+        try:
+            values = values.cast(kind)
+        except pa.ArrowInvalid:
+            raise Refused(
+                f"column {name} holds {kind}, not all folder names are such",
+                f"repeat without --{name}, or make the column text: --types {name}=text",
+            ) from None
+    return values if kept is None else pc.coalesce(kept, values)
 
 
 def _gone(previous: Manifest, keys: pa.Array) -> pa.Array:

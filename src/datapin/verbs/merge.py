@@ -24,10 +24,12 @@ from datapin.base.errors import (
     NoRepository,
     Refused,
     Usage,
+    listed,
 )
 from datapin.base.files import make_directory
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER
+from datapin.manifest.columns import one_array
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.merge import WHOLE_ROW, Conflict, MergePlan, Side, plan_merge, write_merge
@@ -208,21 +210,24 @@ def _rows_to_set(manifest: Manifest, values: Mapping[Cell, str]) -> pa.Table:
     table = rows_of(manifest, keys, schema)
     places = {key: number for number, key in enumerate(table["key"].to_pylist())}
     for name in dict.fromkeys(column for _, column in values):
-        column = table[name].to_pylist()
-        for (key, of), text in values.items():
-            if of == name and key in places:
-                column[places[key]] = typed_value(schema, name, text)
-        table = table.set_column(table.column_names.index(name), name, pa.array(column, schema.field(name).type))
+        given = {key: text for (key, of), text in values.items() if of == name and key in places}
+        order = list(range(table.num_rows))
+        for number, key in enumerate(given):
+            order[places[key]] = table.num_rows + number
+        both = pa.concat_arrays([one_array(table[name]), typed_values(schema, name, list(given.values()))])
+        table = table.set_column(table.column_names.index(name), schema.field(name), both.take(pa.array(order)))
     return table
 
 
-def typed_value(schema: pa.Schema, name: str, text: str) -> object:
-    """The value that `text` stands for in the column `name`, None for no text. Raises Usage if it is none."""
+def typed_values(schema: pa.Schema, name: str, texts: Sequence[str]) -> pa.Array:
+    """The values that `texts` stand for in the column `name`, null for no text. Raises Usage if one is none."""
     kind = _plain(schema.field(name).type)
     try:
-        return pa.array([text or None], pa.string()).cast(kind)[0].as_py()
+        return pa.array([text or None for text in texts], pa.string()).cast(kind)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise Usage(f"--set {name}={text}: column {name} holds {kind}", "or take --ours or --theirs") from None
+        raise Usage(
+            f"--set {name}={listed([*texts])}: column {name} holds {kind}", "or take --ours or --theirs"
+        ) from None
 
 
 def plain_schema(schema: pa.Schema) -> pa.Schema:

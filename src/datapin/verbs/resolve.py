@@ -18,7 +18,7 @@ from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of
 from datapin.verbs.conflicts import Cell, Decisions, forget_report, load_decisions, save_report
 from datapin.verbs.follow import follow, is_saved
-from datapin.verbs.merge import MergedPointer, PlannedMerge, plan_pointer_merge, typed_value, write_rows
+from datapin.verbs.merge import MergedPointer, PlannedMerge, plan_pointer_merge, typed_values, write_rows
 from datapin.verbs.placing import replace_manifest
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
@@ -134,7 +134,7 @@ def _decide(planned: PlannedMerge, choice: Choice, decisions: Decisions) -> int:
             seen = ", ".join(sorted(columns - {WHOLE_ROW, *ASSET_COLUMNS})) or "none"
             raise Usage(f"--set {name}={text}: no conflict in that column; columns in conflict: {seen}")
         assert planned.rows is not None
-        typed_value(planned.rows.upserts.schema, name, text)
+        typed_values(planned.rows.upserts.schema, name, [text])
     settled = 0
     for one in matching:
         cell: Cell = (one.key, one.column)

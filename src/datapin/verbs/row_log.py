@@ -7,7 +7,6 @@ import posixpath
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 from datapin.base.errors import DatapinError, UnknownKey
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
+from datapin.manifest.values import python_rows
 from datapin.verbs.log import bring_missing, history_of, why_unknown
 from datapin.verbs.reports import Row
 from datapin.verbs.selector import counts_of
@@ -139,7 +139,7 @@ class _RowReader:
             return None
         if holder.digest not in self._rows:
             table = rows_of(manifest, pa.array([self._key], pa.string()), manifest.schema)
-            rows: list[dict[str, Any]] = table.to_pylist()
+            rows = python_rows(table)
             # A column that a version lacks is null there: neither makes a difference.
             self._rows[holder.digest] = {k: v for k, v in rows[0].items() if v is not None} if rows else None
         return self._rows[holder.digest]

@@ -29,10 +29,11 @@ from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
 from datapin.intake.early import StartedWalk
 from datapin.intake.hashing import hash_files
 from datapin.intake.statcache import StatCache
-from datapin.intake.walk import FoundFiles, walk
+from datapin.intake.walk import FoundFiles, leave_out, walk
 from datapin.manifest.diff import count_changes
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import asset_columns
+from datapin.verbs.described import metadata_keys
 from datapin.verbs.follow import is_saved
 from datapin.verbs.known_remote import is_pushed, known_state, not_pushed
 from datapin.verbs.problems import dataset_problem
@@ -209,6 +210,7 @@ def _tree(
     if not paths or not all(os.path.lexists(path) for path in paths):
         return None
     found = walks.walk(paths, [workspace.dataset_path(dataset), workspace.store_directory])
+    found = leave_out(found, metadata_keys(manifest))
     cache_path = stat_cache_path(workspace, dataset, sources)
     cache = StatCache.load(cache_path)
     trusted, ids = cache.trusted(found)

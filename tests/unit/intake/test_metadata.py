@@ -18,7 +18,7 @@ KEYS = pa.array(["a/1.png", "a/2.png", "b/3.png"], pa.string())
 def table_of(tmp_path: Path, text: str, name: str = "m.csv") -> pa.Table:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return read_metadata(path)
+    return read_metadata(path).table
 
 
 def test_a_csv_keeps_text_where_numbers_would_lose_it(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_json_lines_and_parquet_say_the_same(tmp_path: Path) -> None:
     rows = [{"file_name": "a/1.png", "label": "x", "w": 1.5}, {"file_name": "b/3.png", "label": "y", "w": None}]
     from_json = table_of(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl")
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "m.parquet")
-    assert from_json.to_pydict() == read_metadata(tmp_path / "m.parquet").to_pydict()
+    assert from_json.to_pydict() == read_metadata(tmp_path / "m.parquet").table.to_pydict()
     assert from_json.column_names == ["key", "label", "w"]
 
 
@@ -102,20 +102,20 @@ def test_rows_are_put_in_the_order_of_keys_and_what_is_left_over_is_named(tmp_pa
 
 def test_names_may_be_paths_from_the_metadata_file_above_the_source(tmp_path: Path) -> None:
     table = table_of(tmp_path, "file_name,label\nimg/a/1.png,one\nimg/b/3.png,three\nother/x.png,no\n")
-    joined = join_metadata(KEYS, table, base=tmp_path, roots=[f"{tmp_path}/img/"])
+    joined = join_metadata(KEYS, table, folders=[tmp_path], roots=[f"{tmp_path}/img/"])
     assert joined.table["label"].to_pylist() == ["one", None, "three"]
     assert joined.rows_without_file == ["other/x.png"]
 
 
 def test_names_may_be_relative_to_a_metadata_file_inside_the_source(tmp_path: Path) -> None:
     table = table_of(tmp_path, "file_name,label\n1.png,one\n2.png,two\n")
-    joined = join_metadata(KEYS, table, base=tmp_path / "img" / "a", roots=[str(tmp_path / "img")])
+    joined = join_metadata(KEYS, table, folders=[tmp_path / "img" / "a"], roots=[str(tmp_path / "img")])
     assert joined.table["label"].to_pylist() == ["one", "two", None]
 
 
 def test_names_that_are_keys_win_where_they_match_more(tmp_path: Path) -> None:
     table = table_of(tmp_path, "key,label\na/1.png,one\na/2.png,two\n")
-    joined = join_metadata(KEYS, table, base=tmp_path, roots=[f"{tmp_path}/img/"])
+    joined = join_metadata(KEYS, table, folders=[tmp_path], roots=[f"{tmp_path}/img/"])
     assert joined.table["label"].to_pylist() == ["one", "two", None]
 
 

@@ -160,6 +160,7 @@ class BadRows(YourError):
 
     where: str
     problem: str
+    advice: str = ""
 
     @property
     def message(self) -> str:
@@ -167,7 +168,7 @@ class BadRows(YourError):
 
     @property
     def hint(self) -> str:
-        return "see docs/format.md#manifests for the columns and their types"
+        return self.advice or "see docs/format.md#manifests for the columns and their types"
 
 
 @dataclass

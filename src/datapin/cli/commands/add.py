@@ -8,6 +8,7 @@ import click
 
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import counted, emit_json, findings, size
+from datapin.intake.table_rules import TableRules, pairs
 from datapin.verbs.add import AddRules, add
 
 
@@ -23,8 +24,19 @@ from datapin.verbs.add import AddRules, add
     help="first-folder: trees like train/cat/1.png; the first folder is the split.",
 )  # fmt: skip
 @click.option(
-    "--metadata", metavar="FILE", help="CSV, JSONL or Parquet with a column key (or file_name) and more columns."
+    "--metadata", metavar="FILE", help="CSV, JSON or Parquet with a column key (or file_name) and more columns."
 )
+@click.option(
+    "--csv-delimiter", metavar="CHAR", help="What separates its cells (default: , ; tab or |, as its header shows)."
+)
+@click.option(
+    "--csv-encoding", metavar="NAME", help="Its encoding, for example cp1252 (default: UTF-8, or as its mark says)."
+)
+@click.option("--key-column", metavar="COL", help="Its column of names, if that is not key or file_name.")
+@click.option(
+    "--types", multiple=True, metavar="COL=TYPE", help="The type of a column: text, int, double, bool, date, …"
+)
+@click.option("--rename", "renames", multiple=True, metavar="OLD=NEW", help="Another name for a column.")
 @click.option("--mirror", is_flag=True, help="Also drop rows whose file is gone.")
 @click.option("--strict", is_flag=True, help="Refuse what would otherwise be a warning.")
 @jobs_option
@@ -35,6 +47,11 @@ def command(
     label: str,
     split: str,
     metadata: str | None,
+    csv_delimiter: str | None,
+    csv_encoding: str | None,
+    key_column: str | None,
+    types: tuple[str, ...],
+    renames: tuple[str, ...],
     mirror: bool,
     strict: bool,
     jobs: int | None,
@@ -45,7 +62,8 @@ def command(
 
     A row's key is its file's path below SRC. Rows with the same key are updated; nothing changes if anything fails.
     """
-    rules = AddRules(label=label, split=split, metadata=metadata, mirror=mirror, strict=strict)
+    table = TableRules(csv_delimiter, csv_encoding, key_column, pairs("--types", types), pairs("--rename", renames))
+    rules = AddRules(label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, table=table)
     report = add(open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), sources, dataset, rules)
     if as_json:
         emit_json(report)

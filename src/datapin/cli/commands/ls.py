@@ -7,6 +7,7 @@ import click
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, table
 from datapin.cli.shell.pager import start_pager
+from datapin.manifest.values import python_rows, python_values
 from datapin.verbs.read import list_rows
 
 
@@ -23,7 +24,7 @@ def command(
     wanted = [name.strip() for name in columns.split(",")] if columns else None
     rows = list_rows(open_workspace(as_json=as_json, quiet=quiet), selector, where=where, columns=wanted, limit=limit)
     if as_json:
-        emit_json(rows.to_pylist())
+        emit_json(python_rows(rows))
     else:
         start_pager()
-        table(rows.column_names, zip(*(column.to_pylist() for column in rows.columns), strict=True))
+        table(rows.column_names, zip(*map(python_values, rows.columns), strict=True))

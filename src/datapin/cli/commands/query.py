@@ -7,6 +7,7 @@ import click
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, table
 from datapin.cli.shell.pager import start_pager
+from datapin.manifest.values import python_rows, python_values
 from datapin.verbs.read import query
 
 
@@ -21,7 +22,7 @@ def command(sql: str, as_json: bool, quiet: bool) -> None:
     """
     rows = query(open_workspace(as_json=as_json, quiet=quiet), sql)
     if as_json:
-        emit_json(rows.to_pylist())
+        emit_json(python_rows(rows))
     else:
         start_pager()
-        table(rows.column_names, zip(*(column.to_pylist() for column in rows.columns), strict=True))
+        table(rows.column_names, zip(*map(python_values, rows.columns), strict=True))
