@@ -114,7 +114,7 @@ def _versions_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) ->
 def _history_journey(bench: Bench, tool: Tool, place: Place, run: RunRecord) -> None:
     root = place.root / HISTORY
     place.call("cp", "-r", str(bench.work / f"source-{HISTORY}-{bench.size.name}"), str(root))
-    shutil.rmtree(root / ".datapin" / "cache", ignore_errors=True)  # the first log knows nothing
+    shutil.rmtree(root / ".git" / "datapin" / "cache", ignore_errors=True)  # the first log knows nothing
     there = Place(root, place.environment)
     _timed([("datapin", "log", DATASET)], there, run, "log, first time")
     for _ in range(3):

@@ -72,7 +72,7 @@ def _table(keys: list[str], rng: random.Random) -> pa.Table:
 def _edited(root: Path, manifest: Manifest, keys: list[str], rng: random.Random, *, is_removal: bool) -> Manifest:
     upserts = None if is_removal else _table(keys, rng)
     removed = pa.array(keys, pa.string()) if is_removal else None
-    staged = root / ".datapin" / "tmp" / "staged"
+    staged = root / ".git" / "datapin" / "tmp" / "staged"
     shutil.rmtree(staged, ignore_errors=True)
     staged.parent.mkdir(parents=True, exist_ok=True)
     edit_manifest(manifest, staged, upserts=upserts, removed=removed)

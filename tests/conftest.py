@@ -36,7 +36,7 @@ def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone.path.mkdir()
     clone.git("init", "-q", "-b", "main")
     clone.dvc("init", "-q")
-    clone.datapin("init")
+    clone.datapin("init", "--no-hooks")
     clone.commit("init")
     return clone.path
 

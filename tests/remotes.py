@@ -117,7 +117,7 @@ class Worker:
 
     @property
     def store(self) -> Store:
-        return Store.open(self.path / ".datapin" / "store", StoreSettings())
+        return Store.open(self.path / ".git" / "datapin" / "store", StoreSettings())
 
     def ids(self, dataset: str) -> IdMatrix:
         """The assets that the work tree's manifest names."""
@@ -127,7 +127,7 @@ class Worker:
 
     def check_store(self) -> None:
         """Nothing here is damaged or half-published; there may be nothing."""
-        if not (self.path / ".datapin" / "store").exists():
+        if not (self.path / ".git" / "datapin" / "store").exists():
             return
         findings = [found for found in self.store.check() if found.severity == "error"]
         assert not findings, findings

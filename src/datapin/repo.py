@@ -24,6 +24,7 @@ from datapin.verbs import (
     log,
     move,
     read,
+    recover,
     resolve,
     rollback,
     row_log,
@@ -33,6 +34,7 @@ from datapin.verbs import (
 )
 from datapin.verbs.diff import DiffReport
 from datapin.verbs.log import LogEntry
+from datapin.verbs.recover import RecoverReport
 from datapin.verbs.reports import (
     AddReport,
     FindingsReport,
@@ -203,6 +205,14 @@ class Repo:
         return rollback.rollback(
             self._workspace, datasets, to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy
         )
+
+    def restore(self, datasets: Sequence[str] = (), *, dry_run: bool = False, lazy: bool = False) -> RollbackReport:
+        """Bring rows to what the pointers in the work tree pin; a copy of edits that nothing keeps is made first."""
+        return rollback.restore(self._workspace, datasets, dry_run=dry_run, lazy=lazy)
+
+    def recover(self) -> RecoverReport:
+        """Finish or undo what a command that was cut off has left."""
+        return recover.recover(self._workspace)
 
     def verify(
         self,

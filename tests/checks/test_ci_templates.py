@@ -192,7 +192,7 @@ def test_the_github_job_runs_in_a_clean_clone_and_shows_the_rows_of_a_pull_reque
     summary = (tmp_path / "summary.md").read_text()
     assert "| <code>data/raw</code> | 6 | 0 | 0 |" in summary
     assert ElementTree.parse(clone / "datapin-verify.xml").getroot().attrib["failures"] == "0"
-    assert not list((clone / ".datapin" / "store").glob("packs/*/*")), "no asset was fetched"
+    assert not list((clone / ".git" / "datapin" / "store").glob("packs/*/*")), "no asset was fetched"
 
 
 def test_the_gitlab_job_runs_in_a_clean_clone(project: Path, tmp_path: Path) -> None:

@@ -77,14 +77,14 @@ def test_a_healthy_store_has_no_findings(repo: Clone) -> None:
 
 
 def test_what_is_not_here_is_brought_first(repo: Clone) -> None:
-    shutil.rmtree(repo.path / ".datapin/store")
+    shutil.rmtree(repo.path / ".git/datapin/store")
     assert deep(repo, rev="HEAD") == []
-    assert pack_of(repo.path / ".datapin/store").is_file()
+    assert pack_of(repo.path / ".git/datapin/store").is_file()
 
 
 @pytest.mark.planted("deep.assets", "a bit of an asset in a pack is flipped")
 def test_a_flipped_bit_in_a_pack_is_found_by_the_name_of_its_row(repo: Clone, planted: Planted) -> None:
-    flip(pack_of(repo.path / ".datapin/store"), offset_of(repo, "b/03.bin") + 7)
+    flip(pack_of(repo.path / ".git/datapin/store"), offset_of(repo, "b/03.bin") + 7)
     (found,) = planted.seen(deep(repo))
     assert found.where == "data/raw:b/03.bin"
     assert "damaged" in found.message
@@ -93,7 +93,7 @@ def test_a_flipped_bit_in_a_pack_is_found_by_the_name_of_its_row(repo: Clone, pl
 
 @pytest.mark.planted("deep.assets", "a bit of a large asset is flipped")
 def test_a_flipped_bit_in_a_large_asset_is_found(repo: Clone, planted: Planted) -> None:
-    (loose,) = (repo.path / ".datapin/store/assets").glob("*/*")
+    (loose,) = (repo.path / ".git/datapin/store/assets").glob("*/*")
     flip(loose, 4 << 20)
     (found,) = planted.seen(deep(repo))
     assert found.where == "data/raw:large.bin"
@@ -102,7 +102,7 @@ def test_a_flipped_bit_in_a_large_asset_is_found(repo: Clone, planted: Planted) 
 @pytest.mark.planted("deep.assets", "assets are lost, here and on the remote")
 @pytest.mark.parametrize("lost", ["packs", "index"], ids=["the index names them", "no index names them"])
 def test_lost_assets_are_found(repo: Clone, planted: Planted, lost: str) -> None:
-    shutil.rmtree(repo.path / ".datapin/store")
+    shutil.rmtree(repo.path / ".git/datapin/store")
     shutil.rmtree(lab_of(repo) / lost)
     found = planted.seen(deep(repo, rev="HEAD"))
     assert {one.where for one in found} >= {f"data/raw:{label}/{n:02}.bin" for label in "ab" for n in range(6)}
@@ -116,7 +116,7 @@ def test_a_lost_asset_hides_no_other_that_can_be_brought(repo: Clone, planted: P
     ids[0] = "0" * 64
     write_manifest(table.set_column(1, table.schema.field(1), pa.array(ids)), repo.path / "data/other")
     repo.dvc("add", "-q", "data/other")
-    shutil.rmtree(repo.path / ".datapin/store")
+    shutil.rmtree(repo.path / ".git/datapin/store")
     (found,) = planted.seen(deep(repo))
     assert found.where == f"data/other:{table['key'][0]}"
 
@@ -141,7 +141,7 @@ def test_an_asset_of_another_column_is_looked_at(repo: Clone, planted: Planted) 
     rows = table.slice(0, 2).append_column(field, masks.slice(0, 2))
     write_manifest(rows, repo.path / "data/masked")
     repo.dvc("add", "-q", "data/masked")
-    flip(pack_of(repo.path / ".datapin/store"), offset_of(repo, table["key"][3].as_py()))
+    flip(pack_of(repo.path / ".git/datapin/store"), offset_of(repo, table["key"][3].as_py()))
     wheres = {one.where for one in planted.seen(deep(repo))}
     assert wheres == {f"data/raw:{table['key'][3]}", f"data/masked:{table['key'][1]}"}
 

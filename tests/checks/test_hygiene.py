@@ -577,7 +577,7 @@ def test_a_previous_version_that_is_nowhere_is_told_and_no_error(repo: Clone) ->
     before = repo.git("show", f"HEAD:{EXTRA}.dvc")
     md5 = next(line.split()[-1] for line in before.splitlines() if "md5:" in line)
     shutil.rmtree(repo.path / ".dvc/cache/files/md5" / md5[:2])
-    shutil.rmtree(repo.path / ".datapin/cache", ignore_errors=True)
+    shutil.rmtree(repo.path / ".git/datapin/cache", ignore_errors=True)
     found = look(repo)
     assert {one.severity for one in found} == {"warning"}
     assert {one.where for one in found} == {EXTRA}

@@ -178,7 +178,7 @@ def test_images_that_do_not_decode_are_told_by_both_checks(repo: Clone) -> None:
 
 
 def test_assets_that_are_nowhere_are_told(repo: Clone) -> None:
-    shutil.rmtree(repo.path / ".datapin/store")
+    shutil.rmtree(repo.path / ".git/datapin/store")
     checked = report(repo)
     assert not checked.ok
     assert [len(one.findings) for one in checked.checks if one.name in CHECKS] == [1, 1]
@@ -198,8 +198,8 @@ def test_rows_that_are_no_images_are_noted(repo: Clone) -> None:
 
 def test_looks_are_remembered_by_asset(repo: Clone) -> None:
     assert look(repo) == []
-    store = repo.path / ".datapin/store"
-    memory = sorted((repo.path / ".datapin/cache/looks").rglob("*.parquet"))
+    store = repo.path / ".git/datapin/store"
+    memory = sorted((repo.path / ".git/datapin/cache/looks").rglob("*.parquet"))
     assert memory
     before = {path: path.stat().st_mtime_ns for path in memory}
     forge(repo.path / PICTURES, lambda rows: rows["val/01.png"].update(split="train"))

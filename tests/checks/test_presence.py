@@ -54,7 +54,7 @@ class Pushed(Worker):
 
     def forget(self) -> None:
         """As on a machine that never spoke to the remote."""
-        shutil.rmtree(self.path / ".datapin" / "cache", ignore_errors=True)
+        shutil.rmtree(self.path / ".git" / "datapin" / "cache", ignore_errors=True)
 
     def says_dvc(self) -> str:
         return Clone(self.path).dvc("status", "-c", "data/raw.dvc", "model.bin.dvc").stdout
@@ -131,7 +131,7 @@ def test_a_clone_that_has_nothing_but_git_says_the_same_and_fetches_no_asset(onc
     shutil.copytree(once.lab, tmp_path / "lab")
     reader = Pushed(tmp_path / "repo")
     assert reader.findings() == []
-    assert not list((reader.path / ".datapin" / "store").glob("packs/*/*"))
+    assert not list((reader.path / ".git" / "datapin" / "store").glob("packs/*/*"))
 
 
 @pytest.mark.planted("presence.manifests", "a shard is lost on the remote; `dvc status -c` says in sync")

@@ -120,7 +120,7 @@ def test_two_runs_in_other_surroundings_give_the_same_lock(once: Path, tmp_path:
     """Other than those of the first: workers, hash seed, time zone, locale, threads, and the folder's name."""
     shutil.copytree(once, tmp_path / "another name", symlinks=True)
     clone = Clone(tmp_path / "another name")
-    shutil.rmtree(clone.path / ".datapin/memo")
+    shutil.rmtree(clone.path / ".git/datapin/memo")
     write(clone, {".datapin/config.local.toml": "jobs = 3\n"})
     others = {"PYTHONHASHSEED": "77", "TZ": "NPT-5:45", "LC_ALL": "C", "OMP_NUM_THREADS": "2"}
     clone.run(BIN / "dvc", "repro", "-q", "--force", "--no-run-cache", **others)

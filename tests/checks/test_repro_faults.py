@@ -132,7 +132,9 @@ def test_a_healthy_pipeline_has_no_findings_and_nothing_of_it_is_touched(
 ) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    places = [small.path / name for name in (".dvc", ".datapin/store", ".datapin/memo", ".git/refs", ".git/worktrees")]
+    places = [
+        small.path / name for name in (".dvc", ".git/datapin/store", ".git/datapin/memo", ".git/refs", ".git/worktrees")
+    ]
     before = [state(place) for place in places]
     report = repro(small, "HEAD", "repro.outputs")
     assert report.findings == []

@@ -20,7 +20,7 @@ from clones import BIN, ENVIRONMENT, Clone, write_images
 
 def unchanged(clone: Clone, before: dict[str, bytes]) -> None:
     assert clone.files("data") == before
-    assert not [name for name in os.listdir(clone.path / ".datapin" / "tmp") if name.startswith(".tmp-")]
+    assert not [name for name in os.listdir(clone.path / ".git" / "datapin" / "tmp") if name.startswith(".tmp-")]
 
 
 def test_usage_errors_exit_2(filled: Clone) -> None:
@@ -84,7 +84,7 @@ def test_names_that_differ_in_case_are_a_warning_and_strictly_an_error(filled: C
 
 
 def pack_of(clone: Clone) -> Path:
-    (pack,) = (clone.path / ".datapin" / "store" / "packs").rglob("*.pack")
+    (pack,) = (clone.path / ".git" / "datapin" / "store" / "packs").rglob("*.pack")
     pack.chmod(pack.stat().st_mode | stat.S_IWUSR)
     return pack
 
@@ -192,7 +192,7 @@ def test_ctrl_c_ends_the_command_with_130(filled: Clone, tmp_path: Path) -> None
     )  # fmt: skip
     while "add.staged" not in points.read_text().split() and process.poll() is None:
         time.sleep(0.05)
-    scratch = filled.path / ".datapin" / "tmp"
+    scratch = filled.path / ".git" / "datapin" / "tmp"
     assert any(scratch.glob(".tmp-*/part-*"))
     process.send_signal(signal.SIGINT)
     _, said = process.communicate()

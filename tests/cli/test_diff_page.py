@@ -153,10 +153,10 @@ def test_pictures_that_are_not_here_are_fetched_or_said_to_be_missing(reviewed: 
     whole = page_of(top, tmp_path / "whole.html")
     Clone(top).dvc("remote", "add", "-q", "-d", "lab", tmp_path / "lab")
     datapin.Repo.find(top).push()
-    shutil.rmtree(top / ".datapin" / "store")
+    shutil.rmtree(top / ".git" / "datapin" / "store")
     fetched = page_of(top, tmp_path / "fetched.html")
     assert fetched.source == whole.source
-    shutil.rmtree(top / ".datapin" / "store")
+    shutil.rmtree(top / ".git" / "datapin" / "store")
     shutil.rmtree(tmp_path / "lab")
     lost = page_of(top, tmp_path / "lost.html")
     assert lost.images == []

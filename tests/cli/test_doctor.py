@@ -60,7 +60,7 @@ def test_a_server_with_conditional_writes_is_fine(filled: Clone, s3_server: S3Se
 
 
 def test_a_damaged_pack_and_a_dataset_that_was_changed_by_hand_are_errors(filled: Clone) -> None:
-    (pack,) = (filled.path / ".datapin" / "store" / "packs").rglob("*.pack")
+    (pack,) = (filled.path / ".git" / "datapin" / "store" / "packs").rglob("*.pack")
     pack.chmod(0o644)
     pack.write_bytes(pack.read_bytes()[:-3])
     shard = filled.path / "data" / "raw" / "part-00000.parquet"

@@ -43,7 +43,7 @@ class World:
         return self.clone.commit(label)
 
     def lose_assets(self) -> None:
-        shutil.rmtree(self.clone.path / ".datapin" / "store")
+        shutil.rmtree(self.clone.path / ".git" / "datapin" / "store")
         self.clone.datapin("init", "-q")
 
 
@@ -184,12 +184,14 @@ def test_dvcs_hook_runs_after_ours_and_only_if_ours_agrees(world: World) -> None
     clone.dvc("add", "-q", "model.bin")
     clone.commit("model")
     objects = world.lab / "files" / "md5"
-    saved = shutil.copytree(clone.path / ".datapin" / "store", clone.path / ".datapin" / "tmp" / "saved")
+    saved = shutil.copytree(
+        clone.path / ".git" / "datapin" / "store", clone.path / ".git" / "datapin" / "tmp" / "saved"
+    )
     world.lose_assets()
     world.push("main", code=1)
     assert not list(objects.rglob("*"))
-    shutil.rmtree(clone.path / ".datapin" / "store")
-    saved.rename(clone.path / ".datapin" / "store")
+    shutil.rmtree(clone.path / ".git" / "datapin" / "store")
+    saved.rename(clone.path / ".git" / "datapin" / "store")
     world.push("main")
     assert any(path.read_bytes() == b"weights" for path in objects.rglob("*") if path.is_file())
     assert world.roots() == 1

@@ -83,7 +83,7 @@ def read_in_batches(dataset: Dataset, size: int) -> dict[str, bytes]:
 
 
 def packed_bytes(clone: Clone) -> int:
-    return sum(len(data) for data in clone.files(".datapin", "store", "packs").values())
+    return sum(len(data) for data in clone.files(".git", "datapin", "store", "packs").values())
 
 
 def test_a_read_brings_what_it_touches(source: Clone, clone: Clone) -> None:

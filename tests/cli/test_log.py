@@ -303,7 +303,7 @@ def test_row_history_follows_the_side_that_a_merge_took_the_row_from(line: Clone
 def drop_manifests(clone: Clone) -> None:
     """Throw away what DVC's cache holds, and all that was remembered of it; the work tree's manifest stays."""
     shutil.rmtree(clone.path / ".dvc" / "cache")
-    shutil.rmtree(clone.path / ".datapin" / "cache")
+    shutil.rmtree(clone.path / ".git" / "datapin" / "cache")
 
 
 def test_entries_say_so_where_a_manifest_is_not_here(line: Clone) -> None:
@@ -344,7 +344,7 @@ def test_manifests_are_fetched_from_the_remote(line: Clone, tmp_path: Path) -> N
 
 def test_what_is_remembered_is_used_and_may_be_damaged(line: Clone) -> None:
     expected = ask(line, "log", "data/raw")
-    (kept,) = (line.path / ".datapin" / "cache" / "log").iterdir()
+    (kept,) = (line.path / ".git" / "datapin" / "cache" / "log").iterdir()
     document = json.loads(kept.read_text())
     shutil.rmtree(line.path / ".dvc" / "cache")
     assert ask(line, "log", "data/raw") == expected, "nothing but what is remembered is needed"

@@ -88,7 +88,7 @@ def test_cells_that_both_changed_differently_are_conflicts_that_resolve_settles(
     document = bob.json("resolve", "data/raw")
     expected = [{"key": f"a/0{n}.bin", "column": "label", "base": "a", "ours": "y", "theirs": "x"} for n in range(3)]
     assert document["conflicts"] == expected
-    noted = json.loads((bob.path / ".datapin" / "tmp" / "conflicts" / "data" / "raw.json").read_text())
+    noted = json.loads((bob.path / ".git" / "datapin" / "tmp" / "conflicts" / "data" / "raw.json").read_text())
     assert noted["conflicts"] == expected
     some = bob.json("resolve", "data/raw", "--theirs", "--where", "key = 'a/00.bin'")
     assert [one["key"] for one in some["conflicts"]] == ["a/01.bin", "a/02.bin"]
@@ -276,7 +276,7 @@ def test_common_versions_that_contradict_each_other_are_nobodys_conflict(team: T
     assert bob.merge("two").stderr == ""
     rows = bob.rows()
     assert (rows["a/00.bin"]["label"], rows["b/00.bin"]["label"]) == ("one", "later")
-    assert not (bob.path / ".datapin" / "tmp" / "conflicts" / "data" / "raw.json").exists()
+    assert not (bob.path / ".git" / "datapin" / "tmp" / "conflicts" / "data" / "raw.json").exists()
     assert bob.is_clean()
 
 

@@ -99,6 +99,6 @@ def test_after_one_changed_image_only_that_one_is_computed(digits: Clone) -> Non
 def test_one_worker_and_two_give_the_same_bytes(digits: Clone) -> None:
     before = digits.files("data", "augmented")
     for jobs in ("1", "2"):
-        digits.run("rm", "-rf", ".datapin/memo")
+        digits.run("rm", "-rf", ".git/datapin/memo")
         digits.run(BIN / "datapin", "run", "augment", "-j", jobs, "-q")
         assert digits.files("data", "augmented") == before

@@ -111,7 +111,7 @@ def test_a_rollback_brings_the_rows_back_and_leaves_everything_else(versions: Cl
     laid_out = versions.files("data", "raw")
     versions.dvc("checkout", "--force", "data/raw.dvc")
     assert versions.files("data", "raw") == laid_out
-    assert not list((versions.path / ".datapin" / "tmp").glob(".tmp-*"))
+    assert not list((versions.path / ".git" / "datapin" / "tmp").glob(".tmp-*"))
 
 
 def test_a_rollback_can_be_rolled_back(versions: Clone) -> None:
@@ -192,7 +192,7 @@ def test_a_version_that_no_commit_pins_is_refused_by_name(versions: Clone) -> No
 
 
 def test_assets_that_are_nowhere_stop_it_before_anything_changes(versions: Clone) -> None:
-    shutil.rmtree(versions.path / ".datapin" / "store")
+    shutil.rmtree(versions.path / ".git" / "datapin" / "store")
     before = state(versions)
     message, _ = versions.refusal("rollback", "data/raw", "--to", "v1", code=20)
     assert "a/00.bin" in message
@@ -214,7 +214,7 @@ def test_a_dry_run_with_force_names_the_edits_of_which_a_copy_would_be_kept(vers
     for line in told["unsaved"]:
         assert f"a copy of unsaved edits would be kept: {line}\n" in said
     assert state(versions) == before
-    assert not (versions.path / ".datapin" / "kept").exists()
+    assert not (versions.path / ".git" / "datapin" / "kept").exists()
     done = versions.json(*asked[:-1])
     assert (done["unsaved"], len(done["kept"])) == (told["unsaved"], 2)
     assert "would be kept" not in versions.datapin("rollback", "data/raw", "--to", "v2", "--dry-run").stdout
@@ -225,7 +225,7 @@ def elsewhere(versions: Clone, tmp_path: Path) -> Clone:
     """The two versions on a remote, and nothing of them here but the work tree's manifest."""
     versions.dvc("remote", "add", "--local", "--default", "lab", str(tmp_path / "remote"))
     versions.datapin("push", "--all-versions", "-q")
-    for place in (".datapin/store", ".dvc/cache/files"):
+    for place in (".git/datapin/store", ".dvc/cache/files"):
         shutil.rmtree(versions.path / place)
     return versions
 
@@ -245,7 +245,7 @@ def test_what_is_not_here_is_fetched_first(elsewhere: Clone) -> None:
 
 def test_a_version_that_came_from_the_remote_is_known_to_be_there(elsewhere: Clone) -> None:
     """A colleague's clone, which never saw the old version."""
-    shutil.rmtree(elsewhere.path / ".datapin" / "cache")
+    shutil.rmtree(elsewhere.path / ".git" / "datapin" / "cache")
     elsewhere.datapin("fetch", "-q")
     elsewhere.datapin("rollback", "data/raw", "--to", "v1", "-q")
     (one,) = elsewhere.json("status", "data/raw")["datasets"]
@@ -273,7 +273,7 @@ def test_if_the_remote_lacks_one_asset_nothing_changes(elsewhere: Clone) -> None
         assert "asset(s) are not in" in elsewhere.datapin("rollback", "data/raw", "--to", "v2", code=20).stderr
         assert state(elsewhere) == before
         aside.rename(pack)
-        shutil.rmtree(elsewhere.path / ".datapin" / "store", ignore_errors=True)
+        shutil.rmtree(elsewhere.path / ".git" / "datapin" / "store", ignore_errors=True)
     elsewhere.datapin("rollback", "data/raw", "--to", "v2")
 
 
@@ -288,7 +288,7 @@ def test_without_the_old_manifest_nothing_changes(versions: Clone) -> None:
 def test_an_old_manifest_that_is_damaged_is_not_laid_out(versions: Clone) -> None:
     before = state(versions)
     versions.json("show", "data/raw@v1")
-    for path in (versions.path / ".datapin" / "cache" / "versions").rglob("*.parquet"):
+    for path in (versions.path / ".git" / "datapin" / "cache" / "versions").rglob("*.parquet"):
         if path.resolve().read_bytes() != before["data/raw/part-00000.parquet"]:
             data = bytearray(path.resolve().read_bytes())
             data[40] ^= 1
@@ -471,7 +471,7 @@ def test_a_pointer_that_git_restored_alone_leaves_no_unsaved_edits(versions: Clo
 def test_a_linked_worktree_takes_old_manifests_from_the_other(versions: Clone) -> None:
     other = Clone(versions.path.parent / "other")
     versions.git("worktree", "add", "-q", str(other.path), "v2")
-    shutil.copytree(versions.path / ".datapin" / "store", other.path / ".datapin" / "store")
+    shutil.copytree(versions.path / ".git" / "datapin" / "store", other.path / ".git" / "datapin" / "store")
     other.datapin("rollback", "data/raw", "--to", "v1")
     assert labels(other, "data/raw") == labels(versions, "data/raw@v1")
     assert other.git("status", "--porcelain") == " M data/raw.dvc\n"

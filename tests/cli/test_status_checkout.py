@@ -26,7 +26,7 @@ def test_status_compares_tree_manifest_and_head(filled: Clone) -> None:
 
 
 def test_status_says_what_is_not_here(filled: Clone) -> None:
-    shutil.rmtree(filled.path / ".datapin" / "store")
+    shutil.rmtree(filled.path / ".git" / "datapin" / "store")
     assert filled.json("status")["datasets"][0]["missing_local"] == 12
     shutil.rmtree(filled.path / "data" / "raw")
     one = filled.json("status")["datasets"][0]
@@ -92,8 +92,8 @@ def test_a_push_that_finds_everything_there_is_known_to_status(filled: Clone) ->
     assert filled.json("push")["assets"] == 0
     one = filled.json("status")["datasets"][0]
     assert (one["not_pushed"], one["pushed"]) == (0, True)
-    shutil.rmtree(other.path / ".datapin" / "store")
-    shutil.rmtree(other.path / ".datapin" / "cache")
+    shutil.rmtree(other.path / ".git" / "datapin" / "store")
+    shutil.rmtree(other.path / ".git" / "datapin" / "cache")
     shutil.rmtree(other.path / ".dvc" / "cache")
     shutil.rmtree(other.path / "data" / "raw")
     other.datapin("fetch")
@@ -249,7 +249,7 @@ def test_the_early_walk_of_a_large_tree_is_only_a_shortcut(repo: Clone) -> None:
         (folder / f"{number:04d}.bin").write_bytes(b"%d" % number)
     (repo.path / ".gitignore").write_text("/img\n")
     repo.datapin("add", "img", "--to", "data/raw")
-    note = repo.path / ".datapin" / "cache" / "status-walk.json"
+    note = repo.path / ".git" / "datapin" / "cache" / "status-walk.json"
     assert repo.json("status")["datasets"][0]["tree"] == NOTHING
     assert str(repo.path / "img") in note.read_text()
     (folder / "0007.bin").write_bytes(b"edited")

@@ -101,7 +101,7 @@ def finished(clone: Clone) -> dict[str, bytes]:
 
 
 def no_leftovers(clone: Clone) -> None:
-    scratch = clone.path / ".datapin" / "tmp"
+    scratch = clone.path / ".git" / "datapin" / "tmp"
     assert not list((scratch / "journal").glob("*"))
     assert not list((scratch / "rollback").glob("*"))
     Manifest.open(clone.path / "data" / "raw").verify()
@@ -135,7 +135,9 @@ def test_a_full_disk_before_the_journal_changes_nothing(victims: Callable[[], Cl
         old = seen(clone)
         assert run(clone, *ROLLBACK, armed=f"{name}:1:oserror=28") == 30, name
         assert seen(clone) == old
-        assert not list((clone.path / ".datapin" / "tmp").glob(".tmp-*")), f"{name}: what was staged stays behind"
+        assert not list((clone.path / ".git" / "datapin" / "tmp").glob(".tmp-*")), (
+            f"{name}: what was staged stays behind"
+        )
         assert run(clone, *ROLLBACK) == 0
 
 

@@ -1,4 +1,4 @@
-"""Durable files: write a temporary one, fsync, rename, fsync the directory; locks; swapping whole directories.
+"""Durable files: write a temporary one, fsync, rename, fsync the directory; locks.
 
 Durable means: the data and the name survive power loss (protocols.md I4). A failed fsync is final: the kernel may
 have dropped the dirty pages, so the file is discarded and never fsynced again (Rebello et al., ATC 2020).
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import re
 import shutil
@@ -135,6 +134,12 @@ def sweep_leftovers(directory: Path) -> int:
     return removed
 
 
+def is_left_over(name: str) -> bool:
+    """Whether a temporary name of ours, or what stepped aside for it, is that of a process that has died."""
+    named = _OUR_NAMES.match(name.removesuffix(".old"))
+    return named is not None and not _lives(int(named[1]))
+
+
 def _lives(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -206,44 +211,3 @@ def _is_named(number: int, path: Path) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(number), named)
-
-
-def swap_directory(staged: Path, target: Path, journal: Path) -> None:
-    """Put the directory `staged` in the place of `target`: afterwards `target` is the new one, whatever crashes.
-
-    Everything in `staged` must be durable, and lie on the file system of `target`. Renaming a directory over a
-    full one is not possible, so the old one steps aside first; `journal` says so, and `finish_swap` completes it.
-    """
-    aside = staged.parent / f"{staged.name}.old"
-    plan = {"staged": str(staged), "target": str(target), "aside": str(aside)}
-    make_directory(journal.parent)
-    publish_bytes(journal, json.dumps(plan).encode(), failpoint="files.swap.journal")
-    finish_swap(journal)
-
-
-def finish_swap(journal: Path) -> bool:
-    """Complete a swap that a crash cut off; True if there was one. Safe to call again after a crash in here."""
-    try:
-        plan = json.loads(journal.read_bytes())
-    except FileNotFoundError:
-        return False
-    staged, target, aside = Path(plan["staged"]), Path(plan["target"]), Path(plan["aside"])
-    if staged.is_dir():
-        if target.is_dir():
-            shutil.rmtree(aside, ignore_errors=True)
-            os.rename(target, aside)
-            failpoints.hit("files.swap.aside")
-        make_directory(target.parent)
-        os.rename(staged, target)
-        failpoints.hit("files.swap.placed")
-        fsync_directory(target.parent)
-        fsync_directory(staged.parent)
-    elif aside.is_dir() and not target.is_dir():
-        # Somebody took the staged directory away between the two renames: the old one comes back.
-        os.rename(aside, target)
-        fsync_directory(target.parent)
-    journal.unlink()
-    fsync_directory(journal.parent)
-    failpoints.hit("files.swap.done")
-    shutil.rmtree(aside, ignore_errors=True)
-    return True

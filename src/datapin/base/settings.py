@@ -27,13 +27,13 @@ _RULES = {"extra": "forbid", "strict": True}
 class StoreSettings:
     """Where the local store lies and how it packs.
 
-    `dir` is relative to the repository, or absolute. From `large_asset` bytes on an asset is kept loose; a pack is
-    sealed when it reaches `pack_size` bytes.
+    `dir` is relative to the repository, or absolute; None is Git's own folder. From `large_asset` bytes on an asset is
+    kept loose; a pack is sealed when it reaches `pack_size` bytes.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
 
-    dir: Annotated[str, MinLen(1)] = ".datapin/store"
+    dir: Annotated[str, MinLen(1)] | None = None
     large_asset: Annotated[int, Ge(4096)] = 4 * MEBIBYTE
     pack_size: Annotated[int, Ge(4096)] = 64 * MEBIBYTE
 

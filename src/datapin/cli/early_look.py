@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from datapin.base.state import state_of
 from datapin.versions.checkout_early import StartedLook, start_look
 from datapin.versions.checkout_places import registered_trees
 
 _HOME = ".datapin"
-_STATE = Path("cache") / "checkout"
 
 _started: list[StartedLook] = []
 
@@ -24,7 +24,7 @@ def begin(start: str | None, words: Sequence[str]) -> None:
     names = {os.path.basename(os.path.normpath(word)) for word in words}
     for folder in (here := Path(os.path.abspath(start or "")), *here.parents):
         if (folder / _HOME).is_dir():
-            state = folder / _HOME / _STATE
+            state = state_of(folder).cache / "checkout"
             for tree in registered_trees(state):
                 if "--all" in words or os.path.basename(tree.dataset) in names:
                     look = start_look(state, tree.target)

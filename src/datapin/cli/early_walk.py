@@ -11,9 +11,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from datapin.base.state import state_of
 from datapin.intake.early import StartedWalk, start_walk
 
-NOTE = Path(".datapin") / "cache" / "status-walk.json"
+_HOME, _NOTE = ".datapin", "status-walk.json"
 
 _started: list[StartedWalk] = []
 
@@ -21,12 +22,12 @@ _started: list[StartedWalk] = []
 def begin(start: str | None, words: Sequence[str]) -> None:
     """Start the walk that the last status of this repository noted, if there was one; `start` is the user's folder."""
     for folder in (here := Path(os.path.abspath(start or "")), *here.parents):
+        if not (folder / _HOME).is_dir():
+            continue
         try:
-            noted = json.loads((folder / NOTE).read_bytes())
+            noted = json.loads((state_of(folder).cache / _NOTE).read_bytes())
             sources = [Path(source) for source in noted["sources"]]
             exclude = [Path(place) for place in noted["exclude"]]
-        except (FileNotFoundError, NotADirectoryError):
-            continue
         except (OSError, ValueError, TypeError, KeyError):
             return
         _started.append(start_walk(sources, exclude=exclude))

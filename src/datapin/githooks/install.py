@@ -16,6 +16,7 @@ from pathlib import Path
 
 from datapin.base.files import fsync_path, make_directory, publish_file, temporary_name
 from datapin.base.findings import Finding
+from datapin.base.state import git_folders
 from datapin.githooks.block import (
     FOLLOWING,
     HOOKS,
@@ -27,7 +28,13 @@ from datapin.githooks.block import (
     without_block,
 )
 from datapin.versions.git import hooks_directory
+from datapin.versions.git_settings import local_settings, set_locally, unset_locally
 
+WITHOUT_HOOKS = (
+    "this clone has no hooks of datapin: rows do not follow `git checkout` and `git pull`, and `git push` does not see "
+    "to the data; run `datapin init` (or `datapin init --no-hooks` to do without)"
+)
+_WANTED = "datapin.hooks"
 _INSTALL = "run `datapin init --hooks`"
 _WITHOUT_PUSH = "no hook sees to it that pushed commits have their data on the remote"
 _WITHOUT_FOLLOWING = "no hook makes manifests follow `git checkout`, `merge`, `pull`, `rebase` and `reset`"
@@ -89,6 +96,26 @@ def remove_hooks(root: Path) -> HookChanges:
     return changes
 
 
+def hooks_are_refused(root: Path) -> bool:
+    """Whether `datapin init --no-hooks` has said so in this repository's settings."""
+    return local_settings(root).get(_WANTED) == "false"
+
+
+def note_wish(root: Path, *, wanted: bool) -> None:
+    """Remember for the next `init` whether this repository is to have our hooks."""
+    if hooks_are_refused(root) == wanted:
+        unset_locally(root, _WANTED) if wanted else set_locally(root, _WANTED, "false")
+
+
+def lacks_hooks(root: Path) -> bool:
+    """Whether our hooks are missing here, and nobody wanted it so; quick where they lie in their usual place."""
+    found = git_folders(root)
+    texts = [] if found is None else [_text(found[2] / "hooks" / hook) for hook in HOOKS]
+    if texts and all(text is not None and has_block(text) for text in texts):
+        return False
+    return not hooks_are_refused(root) and bool(hooks_state(root))
+
+
 def hooks_state(root: Path) -> list[Finding]:
     """What is wrong with our hooks; a note if there are none. What is true of several is said of the first one."""
     findings: dict[tuple[str, str], Finding] = {}
@@ -119,7 +146,13 @@ def _state_of(root: Path, folders: Sequence[Path], hook: str) -> Finding | None:
             return Finding("warning", "hooks", where, message, _INSTALL)
     if _runs_under_pre_commit(root, text or "", hook):
         return None
-    return Finding("note", "hooks", where, _WITHOUT_FOLLOWING if hook in FOLLOWING else _WITHOUT_PUSH, _INSTALL)
+    return Finding(
+        "note" if hooks_are_refused(root) else "warning",
+        "hooks",
+        where,
+        _WITHOUT_FOLLOWING if hook in FOLLOWING else _WITHOUT_PUSH,
+        _INSTALL,
+    )
 
 
 def _folders(root: Path) -> list[Path]:

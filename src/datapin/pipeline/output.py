@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from datapin.base import failpoints
 from datapin.base.errors import DatapinError, StageRefused, StorageFailed
-from datapin.base.files import finish_swap, lock, make_directory, swap_directory, sweep_temporaries, temporary_name
-from datapin.base.settings import FOLDER
+from datapin.base.files import lock, make_directory, sweep_temporaries, temporary_name
+from datapin.base.journals import Anchors, finish_swap, swap_directory
+from datapin.base.state import folder_to_stage, state_of
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
 from datapin.pipeline.context import StageContext
@@ -64,7 +65,8 @@ class OutputPlace:
 
     def __init__(self, context: StageContext, dataset: str) -> None:
         self._target = context.root / dataset
-        self._scratch = context.root / FOLDER / "tmp"
+        self._scratch = state_of(context.root).scratch
+        self._anchors = Anchors(context.root, self._scratch)
         name = hashlib.sha256(dataset.encode()).hexdigest()[:16]
         self.lock_path = self._scratch / f"stage-{name}.lock"
         self._journal = self._scratch / f"swap-{name}.json"
@@ -72,18 +74,18 @@ class OutputPlace:
     def recover(self) -> None:
         """Finish what a crash left, and sweep up."""
         make_directory(self._scratch)
-        finish_swap(self._journal)
+        finish_swap(self._journal, self._anchors)
         sweep_temporaries(self._scratch)
 
     def write(
         self, tables: pa.Table | Iterable[pa.Table], properties: Mapping[str, str], previous: Manifest | None
     ) -> Manifest:
         """Write the rows aside, then put them in the place of the old output; the manifest as it lies there."""
-        staged = self._scratch / temporary_name()
+        staged = folder_to_stage(self._scratch, self._target) / temporary_name()
         try:
             write_manifest(tables, staged, properties=properties, previous=previous)
             failpoints.hit("stage.output.staged")
-            swap_directory(staged, self._target, self._journal)
+            swap_directory(staged, self._target, self._journal, self._anchors)
         finally:
             if not self._journal.exists():
                 shutil.rmtree(staged, ignore_errors=True)

@@ -33,6 +33,8 @@ def bring(workspace: Workspace, pointers: Sequence[Pointer]) -> None:
     Raises ManifestMissing, which says why one cannot be had; the others are here then.
     """
     cache = DvcCache(workspace.root)
+    for pointer in pointers:
+        cache.give_back(pointer.md5)
     lacking = {pointer.md5: pointer for pointer in pointers if not cache.is_whole(pointer.md5)}
     absence = _bring(workspace, list(lacking), bring_manifests)
     if absence.md5s:

@@ -5,7 +5,6 @@ If the pointer cannot be written, the manifest is the old one again.
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from datapin.base import failpoints
 from datapin.base.errors import Refused
 from datapin.manifest.edit import EditReport
 from datapin.manifest.manifest import Manifest
+from datapin.verbs.edit_base import note_pinned, start_from_pinned_rows
 from datapin.verbs.new_datasets import refuse_odd_place
 from datapin.verbs.undoing import all_or_nothing
 from datapin.verbs.workspace import Workspace
@@ -25,20 +25,18 @@ def previous_manifest(workspace: Workspace, dataset: str) -> Manifest | None:
     """The work tree's manifest to edit, None for a new dataset. Refuses what is no source dataset."""
     directory = workspace.dataset_path(dataset)
     refuse_odd_place(workspace, dataset)
+    pointer = read_dataset_pointer(workspace.root, dataset)
     if is_stage_output(workspace.root, dataset):
         raise Refused(
             f"{dataset} is the output of a stage; `dvc repro` would overwrite the edit",
             "edit the source dataset and run `dvc repro`",
         )
-    if directory.is_dir() and any(directory.iterdir()):
-        return Manifest.open(directory, name=dataset)
     if directory.exists() and not directory.is_dir():
         raise Refused(f"{dataset} is a file, a dataset is a folder of manifest shards", "choose another name with --to")
-    if read_dataset_pointer(workspace.root, dataset) is not None:
-        raise Refused(
-            f"{dataset} is pinned by {dataset}.dvc, but its manifest is not here",
-            f"run `dvc checkout {shlex.quote(f'{dataset}.dvc')}`",
-        )
+    if pointer is not None:
+        start_from_pinned_rows(workspace, dataset, pointer)
+    if directory.is_dir() and any(directory.iterdir()):
+        return Manifest.open(directory, name=dataset)
     return None
 
 
@@ -68,7 +66,7 @@ def commit_rows(
             if changed or pointer is None or pointer.digest != report.manifest.digest or wanted != recorded:
                 manifest = report.manifest
                 summary = {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes, "source": wanted}
-                track(workspace.root, dataset, summary)
+                note_pinned(workspace, dataset, track(workspace.root, dataset, summary))
                 failpoints.hit("add.tracked")
     finally:
         if not workspace.is_placing(dataset):  # a swap that has begun needs it, and will be finished

@@ -19,6 +19,7 @@ from datapin.pipeline.environment_file import environment_of, environment_path, 
 from datapin.pipeline.record import RECORD, read_record
 from datapin.verbs.place import remote_name, remote_place
 from datapin.verbs.problems import dataset_problem
+from datapin.verbs.recover import set_aside_findings
 from datapin.verbs.reports import FindingsReport
 from datapin.verbs.selector import work_tree_manifest
 from datapin.verbs.workspace import Workspace
@@ -35,6 +36,7 @@ _LOW_SPACE_BYTES = 1 << 30
 def doctor(workspace: Workspace) -> FindingsReport:
     """All findings about tools, settings, store and datasets; an error means that some command will fail."""
     findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace)]
+    findings += set_aside_findings(workspace)
     findings += [*hooks_state(workspace.root), *drivers_state(workspace.root)]
     pinned = workspace.find_outputs()
     for dataset in pinned.names:

@@ -16,7 +16,7 @@ from pathlib import Path
 from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, listed
 from datapin.base.files import fsync_directory, make_directory
-from datapin.base.settings import FOLDER
+from datapin.base.state import state_of
 from datapin.verbs.placing import edit_lock, replace_manifest, staging
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.held_manifests import NO_MANIFEST, HeldManifests
@@ -42,12 +42,14 @@ def follow(root: Path, *, since: str | None = None) -> FollowReport:
     `since` names the commit that was checked out before: the manifest of a dataset that came to an end since goes.
     Raises Locked if somebody edits a dataset meanwhile.
     """
-    notes = root / FOLDER / "cache" / "follow"
+    notes = state_of(root).cache / "follow"
     held = HeldManifests(root, notes / "held.json")
     pins = tracked_pins(root, notes / "pins.json")
     cache = DvcCache(root)
     report = FollowReport()
     for pin in pins:
+        if pin.is_ours:
+            cache.keep(pin.md5)
         if not _is_stale(held, cache, pin):
             continue
         with edit_lock(root, pin.dataset, timeout_s=_WAIT_S):
@@ -94,6 +96,7 @@ def _follow_one(root: Path, held: HeldManifests, cache: DvcCache, pin: TrackedPi
     if not is_here:
         report.missing.append(pin.pointer)
         return
+    cache.give_back(pin.md5)
     replace_manifest(root, pin.dataset, cache.shards(pin.pointer))
     held.is_at(pin.dataset, pin.md5)
     report.changed.append(pin.dataset)
@@ -117,7 +120,7 @@ def tell_once(root: Path, report: FollowReport, *, is_first: bool) -> bool:
 
     `is_first` for a hook that others may follow.
     """
-    note = root / FOLDER / "cache" / "follow" / "told.json"
+    note = state_of(root).cache / "follow" / "told.json"
     left = json.dumps([report.edited, [[pointer.dataset, pointer.md5] for pointer in report.missing]])
     told = ""
     with suppress(OSError):

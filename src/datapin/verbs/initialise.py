@@ -10,7 +10,7 @@ from datapin.base.errors import BadSettings, Refused
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
 from datapin.githooks.drivers import install_drivers
-from datapin.githooks.install import install_hooks, remove_hooks
+from datapin.githooks.install import hooks_are_refused, install_hooks, note_wish, remove_hooks
 from datapin.verbs.initialise_ci import Server, write_ci
 from datapin.verbs.place import remote_name
 from datapin.verbs.reports import InitReport
@@ -24,7 +24,7 @@ _CONFIG_TEXT = """\
 # jobs = 2                      # worker processes; default: one per core
 
 [store]
-# dir = ".datapin/store"        # may be an absolute path on a disk that several clones share
+# dir = "/disk/store"           # a disk that several clones share; default: datapin/store in Git's own folder
 # large_asset = 4194304         # bytes; larger assets are files of their own
 # pack_size = 67108864          # bytes
 
@@ -46,7 +46,8 @@ def initialise(
     """Write `.datapin/config.toml`, `.datapin/.gitignore` and, if asked, a template's files that do not exist yet.
 
     Git is told how to show and merge pointers: in `.gitattributes`, and in this clone's settings.
-    `hooks` puts our part into Git's hooks (True) or takes it out (False); `ci` writes a job for that server. Raises
+    `hooks` puts our part into Git's hooks (True) or takes it out (False); None puts it in unless it was taken out
+    earlier, and leaves hooks that are not ours to edit. `ci` writes a job for that server. Raises
     BadSettings if `remote` is no DVC remote, Refused for a hook or a job that is not ours to edit; everything else is
     done then.
     """
@@ -84,14 +85,24 @@ def initialise(
     drivers = install_drivers(workspace.root)
     created += drivers.created
     changed += drivers.changed
-    if hooks is not None:
-        changes = install_hooks(workspace.root) if hooks else remove_hooks(workspace.root)
+    notes = _hooks(workspace.root, hooks, created, changed)
+    notes += [] if ci is None else _write_ci(workspace, ci, remote, created)
+    return InitReport(created=created, changed=changed, notes=notes)
+
+
+def _hooks(root: Path, hooks: bool | None, created: list[str], changed: list[str]) -> list[str]:
+    """Put our part into the hooks unless that was refused, now or earlier; what was left to do by hand."""
+    if hooks is None and hooks_are_refused(root):
+        return []
+    wanted = hooks is not False
+    note_wish(root, wanted=wanted)
+    changes = install_hooks(root) if wanted else remove_hooks(root)
+    created += changes.created
+    changed += changes.changed
+    if hooks:  # asked for by name
         for left in changes.left:
             raise Refused(f"{left.file} was left as it is: {left.reason}", left.advice)
-        created += changes.created
-        changed += changes.changed
-    notes = [] if ci is None else _write_ci(workspace, ci, remote, created)
-    return InitReport(created=created, changed=changed, notes=notes)
+    return [f"{left.file}: {left.reason}; {left.advice}" for left in changes.left]
 
 
 def _write_ci(workspace: Workspace, ci: Server, remote: str | None, created: list[str]) -> list[str]:

@@ -15,6 +15,7 @@ import numpy as np
 from datapin.base.errors import ManifestMissing, Refused, UnknownDataset, who_must_push
 from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.manifest.schema import asset_columns
@@ -89,19 +90,12 @@ def fetch(
     an error if it was named: `dvc repro` makes it again. Raises ManifestMissing, AssetsMissing, BadQuery,
     RemoteUnreachable.
     """
+    _tell_of_hooks(workspace)
     place = remote_place(workspace, remote)
-    wanted = [_named(workspace, text) for text in selectors] or [
-        _Wanted(pointer, True, False) for pointer in find_pointers(workspace.root)
-    ]
-    if all_versions:
-        seen = {(one.pointer.dataset, one.pointer.md5) for one in wanted}
-        datasets = {one.pointer.dataset for one in wanted}
-        wanted += [
-            _Wanted(pointer, False, False)
-            for pointer in pinned_versions(workspace.root)
-            if (pointer.dataset, pointer.md5) not in seen and (not selectors or pointer.dataset in datasets)
-        ]
+    wanted = _wanted(workspace, selectors, all_versions=all_versions)
     cache = DvcCache(workspace.root)
+    for one in wanted:
+        cache.give_back(one.pointer.md5)
     not_here = {one.pointer.md5 for one in wanted if not cache.is_whole(one.pointer.md5)}
     absent = set(bring_manifests(workspace.root, place.root, sorted(not_here)))
     if not dry_run:
@@ -119,6 +113,7 @@ def fetch(
             rows = rows[is_there]
         ids.append(rows)
         found.append(one)
+        cache.keep(one.pointer.md5)
     report = fetch_assets(
         workspace.store,
         place.store,
@@ -131,6 +126,26 @@ def fetch(
         remember(workspace, place.name, there.entries.ids)
         remember_versions(workspace, place.name, not_here - absent)
     return _report(report, place, dry_run, [one.pointer for one in found])
+
+
+def _wanted(workspace: Workspace, selectors: Sequence[str], *, all_versions: bool) -> list[_Wanted]:
+    wanted = [_named(workspace, text) for text in selectors] or [
+        _Wanted(pointer, True, False) for pointer in find_pointers(workspace.root)
+    ]
+    if all_versions:
+        seen = {(one.pointer.dataset, one.pointer.md5) for one in wanted}
+        datasets = {one.pointer.dataset for one in wanted}
+        wanted += [
+            _Wanted(pointer, False, False)
+            for pointer in pinned_versions(workspace.root)
+            if (pointer.dataset, pointer.md5) not in seen and (not selectors or pointer.dataset in datasets)
+        ]
+    return wanted
+
+
+def _tell_of_hooks(workspace: Workspace) -> None:
+    if lacks_hooks(workspace.root):
+        workspace.progress.note(WITHOUT_HOOKS)
 
 
 def _push(
@@ -157,6 +172,8 @@ def _push(
         again=again,
     )
     md5s = {pointer.md5 for pointer, _ in pinned}
+    for md5 in md5s:
+        DvcCache(workspace.root).keep(md5)
     if not dry_run:
         if report.assets or not is_known(workspace, place.name) or not knows_versions(workspace, place.name, md5s):
             remember(workspace, place.name, place.store.index().entries.ids)

@@ -9,21 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from datapin.base import failpoints
-from datapin.base.files import finish_swap, lock, make_directory, swap_directory, sweep_temporaries, temporary_name
-from datapin.base.settings import FOLDER
+from datapin.base.files import lock, make_directory, sweep_temporaries, temporary_name
+from datapin.base.journals import Anchors, finish_swap, swap_directory
+from datapin.base.state import folder_to_stage, state_of
 from datapin.versions.laying_out import stage_shards, tell_dvc
 
 
 def scratch_of(root: Path) -> Path:
-    """Git-ignored place for staged directories, locks and journals."""
-    return root / FOLDER / "tmp"
+    """The work tree's own place for staged directories, locks and journals."""
+    return state_of(root).scratch
 
 
 @contextmanager
 def edit_lock(root: Path, dataset: str, *, timeout_s: float = 600.0) -> Iterator[None]:
     """Nobody else edits `dataset` meanwhile; a swap that a crash cut off is finished first. Raises Locked."""
     with lock(scratch_of(root) / "locks" / _slug(dataset), what=f"dataset {dataset}", timeout_s=timeout_s):
-        finish_swap(_journal(root, dataset))
+        finish_swap(_journal(root, dataset), Anchors(root, scratch_of(root)))
         yield
 
 
@@ -32,15 +33,12 @@ def staging(root: Path, dataset: str) -> Path:
     scratch = scratch_of(root)
     make_directory(scratch)
     sweep_temporaries(scratch)
-    target = root / dataset
-    parent = next(p for p in (target.parent, *target.parents) if p.is_dir())
-    home = scratch if parent.stat().st_dev == scratch.stat().st_dev else parent
-    return home / temporary_name()
+    return folder_to_stage(scratch, root / dataset) / temporary_name()
 
 
 def place(root: Path, staged: Path, dataset: str) -> None:
     """Swap the staged manifest into the place of the dataset, whatever crashes."""
-    swap_directory(staged, root / dataset, _journal(root, dataset))
+    swap_directory(staged, root / dataset, _journal(root, dataset), Anchors(root, scratch_of(root)))
 
 
 def replace_manifest(root: Path, dataset: str, shards: Sequence[tuple[str, Path]]) -> None:

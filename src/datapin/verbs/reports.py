@@ -120,10 +120,14 @@ class DatasetStatus:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """All datasets that were asked for; `unreadable` are `dvc.lock` files, which may pin more of them."""
+    """All datasets that were asked for; `unreadable` are `dvc.lock` files, which may pin more of them.
+
+    `notes` are about the clone, not about one dataset.
+    """
 
     datasets: list[DatasetStatus]
     unreadable: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def differs(self) -> bool:

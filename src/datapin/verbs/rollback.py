@@ -19,7 +19,7 @@ from datapin.manifest.diff import Changes
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_bring import bring_goals
-from datapin.verbs.rollback_goals import Goals, OutGoal, goals_of_all, named_goals
+from datapin.verbs.rollback_goals import Goals, OutGoal, goals_of_all, named_goals, restored_goals
 from datapin.verbs.rollback_rows import ReadyDataset, absent_assets, counted_beside, make_sure_of_assets, ready
 from datapin.verbs.rollback_unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
 from datapin.verbs.workspace import Workspace
@@ -114,6 +114,20 @@ def rollback(
         return _Rollback(workspace, find(), how).run()
 
 
+def restore(workspace: Workspace, names: Sequence[str], *, dry_run: bool = False, lazy: bool = False) -> RollbackReport:
+    """Bring the named datasets, or all, to the rows that their pointers in the work tree pin; pointers stay.
+
+    Edits that nothing keeps are copied first, and the report says where. Raises as `rollback`.
+    """
+    how = _How("", force=True, dry_run=dry_run, lazy=lazy, started={})
+    if dry_run:
+        return _Rollback(workspace, restored_goals(workspace, names), how).run()
+    with ExitStack() as locks:
+        for dataset in sorted({one.dataset for one in restored_goals(workspace, names).datasets}):
+            locks.enter_context(workspace.edit_lock(dataset))
+        return _Rollback(workspace, restored_goals(workspace, names), how).run()
+
+
 @dataclass(frozen=True, slots=True)
 class _How:
     """What the user asked for, beside the goals."""
@@ -194,7 +208,12 @@ class _Rollback:
             goal = one.goal
             if not one.is_there:
                 unsaved = unsaved_rows(
-                    self._workspace, goal.dataset, goal.current, is_pinned=one.is_pinned, dry_run=self._how.dry_run
+                    self._workspace,
+                    goal.dataset,
+                    goal.current,
+                    is_pinned=one.is_pinned,
+                    stays=goal.current is not None and goal.current.md5 == goal.wanted.md5,
+                    dry_run=self._how.dry_run,
                 )
                 found.append(unsaved)
         found += [unsaved_output(self._root, out.wanted, out.current) for out in outs]

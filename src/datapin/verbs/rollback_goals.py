@@ -77,6 +77,17 @@ def named_goals(workspace: Workspace, names: Sequence[str], version: str, *, pin
     return goals
 
 
+def restored_goals(workspace: Workspace, names: Sequence[str]) -> Goals:
+    """What `restore NAMES` is to reach: what the pointers of the work tree say. Raises UnknownDataset, Refused."""
+    goals = Goals()
+    for dataset in [workspace.dataset_name(name) for name in names] or workspace.datasets():
+        pointer = read_dataset_pointer(workspace.root, dataset)
+        if pointer is None:
+            raise Refused(f"{dataset} is not pinned by any pointer", f"run `dvc add {shlex.quote(dataset)}`")
+        goals.add_dataset(DatasetGoal(dataset, pointer, pointer))
+    return goals
+
+
 def goals_of_all(workspace: Workspace, rev: str) -> Goals:
     """What `rollback --all --to REV` is to reach: all that DVC pins there, and parameters. Raises UnknownVersion."""
     root = workspace.root

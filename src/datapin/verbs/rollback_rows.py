@@ -72,6 +72,7 @@ def ready(workspace: Workspace, goal: DatasetGoal) -> ReadyDataset:
     Raises ManifestMissing, DamagedManifest.
     """
     cache = DvcCache(workspace.root)
+    cache.give_back(goal.wanted.md5)
     after = pinned_manifest(workspace, goal.wanted)
     entries = dict(cache.entries(goal.wanted.md5) or ())
     files = cache.shards(goal.wanted)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.errors import BadKeys, BadRows, DamagedManifest, ManifestMissing, UnknownVersion, UnsavedRows, listed
-from datapin.base.files import fsync_directory, fsync_path, make_directory, publish_bytes
-from datapin.base.settings import FOLDER
+from datapin.base.files import fsync_directory, fsync_path, make_directory
 from datapin.manifest.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.follow import is_saved
@@ -23,8 +22,6 @@ from datapin.versions.history import PointerChange, iter_pointer_changes
 from datapin.versions.pointer import Pointer, materialise_pointer, read_dataset_pointer
 from datapin.versions.rollback_outs import PinnedOut, differs
 from datapin.versions.tracking_objects import cache_files
-
-KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +35,13 @@ class Unsaved:
 
 
 def refuse_or_keep(workspace: Workspace, unsaved: Sequence[Unsaved], *, force: bool) -> list[str]:
-    """Copies of all that is unsaved, durable; where they are, below the root. Raises UnsavedRows unless `force`."""
+    """Copies of all that is unsaved, durable; where they are. Raises UnsavedRows unless `force`."""
     if not unsaved:
         return []
     if not force:
         raise UnsavedRows(tuple(f"{one.where}: {one.problem}" for one in unsaved))
-    folder = workspace.root / FOLDER / KEPT
+    folder = workspace.state.kept
     make_directory(folder)
-    if not (folder / ".gitignore").exists():
-        publish_bytes(folder / ".gitignore", b"*\n")
     place = _new_folder(folder)
     kept = []
     for one in unsaved:
@@ -55,17 +50,17 @@ def refuse_or_keep(workspace: Workspace, unsaved: Sequence[Unsaved], *, force: b
         )
         for name in one.paths or ("",):
             _copy(one.top / name if name else one.top, target / name if name else target)
-        kept.append(target.relative_to(workspace.root).as_posix())
+        kept.append(_shown(target, workspace.root))
     return kept
 
 
 def unsaved_rows(
-    workspace: Workspace, dataset: str, pointer: Pointer | None, *, is_pinned: bool, dry_run: bool
+    workspace: Workspace, dataset: str, pointer: Pointer | None, *, is_pinned: bool, stays: bool, dry_run: bool
 ) -> Unsaved | None:
     """The work tree's rows, if its pointer does not pin them, or no commit that version; None if they are safe.
 
-    `is_pinned` says that the shards are, byte for byte, those that the pointer pins. A version that only the work tree
-    holds (DVC's cache was emptied) is put into the cache, unless `dry_run`.
+    `is_pinned` says that the shards are, byte for byte, those that the pointer pins, `stays` that it goes on to do so.
+    A version that only the work tree holds (DVC's cache was emptied) is put into the cache, unless `dry_run`.
     """
     directory = workspace.dataset_path(dataset)
     if not directory.is_dir() or not any(directory.iterdir()):
@@ -78,7 +73,7 @@ def unsaved_rows(
             return Unsaved(dataset, _edits(workspace, dataset, pointer), directory)
         if not dry_run and _cached(cache, directory) != pointer.md5:
             return Unsaved(dataset, f"{pointer.file} pins other rows than lie there", directory)
-    if pointer.stage is None and not is_committed(workspace.root, dataset, pointer.md5):
+    if pointer.stage is None and not stays and not is_committed(workspace.root, dataset, pointer.md5):
         return Unsaved(dataset, f"no commit pins its version{_since_head(workspace, pointer)}", directory)
     return None
 
@@ -192,6 +187,10 @@ def _new_folder(folder: Path) -> Path:
 
 def _is_below(path: Path, root: Path) -> bool:
     return path.is_relative_to(root)
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if _is_below(path, root) else str(path)
 
 
 def _copy(source: Path, target: Path) -> None:

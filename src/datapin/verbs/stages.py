@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
-from datapin.base.errors import AssetsMissing, ManifestMissing, UnknownDataset, UnknownVersion, Usage
+from datapin.base.errors import AssetsMissing, ManifestMissing, Refused, UnknownDataset, UnknownVersion, Usage
 from datapin.base.files import make_directory
 from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.manifest import Manifest
@@ -14,10 +15,15 @@ from datapin.pipeline.memo import Memo
 from datapin.pipeline.params import read_params
 from datapin.pipeline.stage_params import AugmentParams, FeaturizeParams, PrepareParams
 from datapin.pipeline.stages import augment, featurize, prepare, train
+from datapin.verbs.edit_base import held_manifests, refuse_turned_back
 from datapin.verbs.presence import ensure_here
+from datapin.verbs.rollback_unsaved import is_committed
 from datapin.verbs.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace import Workspace
+from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import commit_state
+from datapin.versions.held_manifests import NO_MANIFEST
+from datapin.versions.pointer import read_dataset_pointer
 
 STAGES = ("prepare", "augment", "featurize", "train")
 
@@ -29,10 +35,12 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
     """
     params = Path(os.path.normpath(workspace.cwd / params_file))
     make_directory(workspace.scratch)
+    for pointer in workspace.find_outputs().datasets:
+        DvcCache(workspace.root).keep(pointer.md5)  # what DVC has cached since the last stage ran
     context = StageContext(
         root=workspace.root,
         store=workspace.store,
-        memo=Memo(workspace.root / ".datapin" / "memo"),
+        memo=Memo(workspace.state.memo),
         jobs=workspace.jobs,
         progress=workspace.progress,
         previous_output=lambda dataset: _committed(workspace, dataset),
@@ -61,12 +69,27 @@ def _bring_input(workspace: Workspace, stage: str, dataset: str) -> None:
     """Fetch what the stage may read and is not here: in a fresh clone, everything."""
     if not workspace.dataset_path(dataset).is_dir():
         return  # the stage says so
+    _refuse_other_rows(workspace, dataset)
     ids = ids_from_hex(work_tree_manifest(workspace, dataset).to_table(columns=["asset_id"])["asset_id"])
     try:
         ensure_here(workspace, ids, what=f"{stage} of {dataset}")
     except AssetsMissing as error:
         # Not an error yet: the stage reads only what no earlier run has remembered, and names the rows it lacks.
         workspace.progress.note(error.message)
+
+
+def _refuse_other_rows(workspace: Workspace, dataset: str) -> None:
+    """A stage reads the rows that a pointer pins; DVC has noted by now what it depends on, too late to bring any."""
+    pointer = read_dataset_pointer(workspace.root, dataset)
+    if pointer is None or pointer.stage is not None:
+        return
+    refuse_turned_back(workspace, pointer)
+    here = held_manifests(workspace).find(dataset)
+    if here not in (None, NO_MANIFEST, pointer.md5) and is_committed(workspace.root, dataset, here):
+        raise Refused(
+            f"{dataset} holds the rows of an older version ({here[:8]}), {pointer.file} pins {pointer.md5[:8]}",
+            f"run `datapin restore {shlex.quote(dataset)}`",
+        )
 
 
 def _committed(workspace: Workspace, dataset: str) -> Manifest | None:

@@ -26,6 +26,7 @@ from datapin.base.errors import (
 )
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
+from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
 from datapin.intake.early import StartedWalk
 from datapin.intake.hashing import hash_files
 from datapin.intake.statcache import StatCache
@@ -62,7 +63,8 @@ def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk |
         datasets = [workspace.known_name(name) for name in names] if found is None else found.names
         locks = {} if found is None else found.unreadable_locks
         unreadable = [Problem(file, error.kind, error.message, error.hint) for file, error in locks.items()]
-        return StatusReport([_one(workspace, dataset, walks) for dataset in datasets], unreadable)
+        notes = [WITHOUT_HOOKS] if lacks_hooks(workspace.root) else []
+        return StatusReport([_one(workspace, dataset, walks) for dataset in datasets], unreadable, notes)
     finally:
         walks.close()
 
@@ -106,6 +108,8 @@ def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
     pointer: Pointer | None = None
     try:
         pointer = read_dataset_pointer(workspace.root, dataset)
+        if pointer is not None:
+            DvcCache(workspace.root).keep(pointer.md5)
         return _readable(workspace, dataset, pointer, walks)
     except (StoreFormat, DamagedPack):
         raise  # of the store: no dataset's own, and the same for all

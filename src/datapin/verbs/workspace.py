@@ -14,7 +14,9 @@ from datapin.base import log
 from datapin.base.errors import BadSettings, NoRepository, Refused, UnknownDataset, Usage
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
+from datapin.base.state import StatePlaces, state_of
 from datapin.verbs import placing
+from datapin.verbs.old_state import move_old_store
 from datapin.versions.git import find_root
 from datapin.versions.pointer import FoundOutputs, find_outputs, has_own_pointer
 from datapin.versions.rollback_journal import TreeToWrite, finish_rollback, is_rollback_cut_off
@@ -50,6 +52,8 @@ class Workspace:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         workspace = cls(root=root, cwd=cwd, settings=settings, progress=progress, jobs=jobs or settings.jobs or cores)
         log.detail("workspace", "%s, %d jobs, %s", root, workspace.jobs, settings)
+        if settings.store.dir is None and os.path.lexists(root / FOLDER / "store"):
+            move_old_store(root, progress)
         if must_be_ready:
             workspace.finish_rollback()
         return workspace
@@ -63,19 +67,25 @@ class Workspace:
         return Store.create(self.store_directory, self.settings.store)
 
     @property
+    def state(self) -> StatePlaces:
+        """Where local state lies: in Git's own folder."""
+        return state_of(self.root)
+
+    @property
     def store_directory(self) -> Path:
         """Where the local store lies; `store.dir` may move it to a shared disk."""
-        return self.root / self.settings.store.dir
+        place = self.settings.store.dir
+        return self.state.store if place is None else self.root / place
 
     @property
     def scratch(self) -> Path:
-        """Git-ignored place for staged directories, locks and journals."""
-        return placing.scratch_of(self.root)
+        """The work tree's own place for staged directories, locks and journals."""
+        return self.state.scratch
 
     @property
     def cache(self) -> Path:
-        """Git-ignored place for what can always be computed again."""
-        return self.root / FOLDER / "cache"
+        """The work tree's own place for what can always be computed again."""
+        return self.state.cache
 
     def dataset_name(self, text: str, *, new: bool = False) -> str:
         """The dataset that the user means by `text`: a path below the repository, written with `/`.

@@ -1,15 +1,25 @@
-"""DVC's cache, read by hash and without DVC's code."""
+"""DVC's cache, read by hash and without DVC's code; and our copy of the manifests in it that are pinned.
+
+DVC's cache lies in the work tree and goes with it: what a commit pins is linked into Git's own folder too, laid out in
+the same way, and found there when the cache has lost it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import posixpath
 import re
+import shutil
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from datapin.base.errors import DamagedManifest, ManifestMissing
+from datapin.base.files import fsync_path, temporary_name
+from datapin.base.state import state_of
 from datapin.versions.dvc_settings import cache_directory
 from datapin.versions.pointer_file import Pointer
 
@@ -25,14 +35,51 @@ class DvcCache:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._places: tuple[Path, ...] | None = None
+        self._ours = state_of(root).objects / "files" / "md5"
 
     def find(self, md5: str) -> Path | None:
-        """The cached object of this hash; DVC 2 kept its objects one level higher, and `dvc` 3 still reads them."""
-        for place in self._folders():
+        """The object of this hash; DVC 2 kept its objects one level higher, and `dvc` 3 still reads them."""
+        for place in (*self._folders(), self._ours):
             path = place / md5[:2] / md5[2:]
             if path.is_file():
                 return path
         return None
+
+    def keep(self, md5: str, *, is_checked: bool = False) -> None:
+        """Link the manifest `md5` into our copy, if DVC's cache holds it whole: it is pinned, so it must stay.
+
+        Its bytes must hash to their names, unless the caller `is_checked` them: nothing wrong becomes ours. What
+        cannot be written is left: it is in the cache, and the next command tries again.
+        """
+        if (self._ours / md5[:2] / md5[2:]).is_file():
+            return
+        with suppress(OSError, DamagedManifest):
+            self._link(md5, self._folders(), self._ours, is_checked=is_checked)
+
+    def give_back(self, md5: str) -> None:
+        """Link what DVC's cache has lost of the manifest `md5` back into it from our copy, if that is whole."""
+        with suppress(OSError, DamagedManifest):
+            self._link(md5, (self._ours,), self._folders()[0], is_checked=False)
+
+    def _link(self, md5: str, sources: Sequence[Path], target: Path, *, is_checked: bool) -> None:
+        entries = self.entries(md5)
+        if entries is None:
+            return
+        # The list comes last: it is never there before all that it names.
+        for name in (*sorted({shard for _, shard in entries}), md5):
+            place = target / name[:2] / name[2:]
+            if place.is_file():
+                continue
+            path = next((one for folder in sources if (one := folder / name[:2] / name[2:]).is_file()), None)
+            if path is None or not (is_checked or _hashes_to(path, name)):
+                return
+            place.parent.mkdir(parents=True, exist_ok=True)
+            staged = place.parent / temporary_name()
+            try:
+                _link_or_copy(path, staged)
+                os.replace(staged, place)
+            finally:
+                staged.unlink(missing_ok=True)
 
     def path_of(self, md5: str) -> Path:
         """Where an object of this hash is to be put."""
@@ -84,6 +131,21 @@ class DvcCache:
         except DamagedManifest:
             return None
         return None if entries is None else [name for name, _ in entries]
+
+
+def _hashes_to(path: Path, md5: str) -> bool:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
+    return digest.hexdigest() == md5.removesuffix(".dir")
+
+
+def _link_or_copy(path: Path, staged: Path) -> None:
+    try:
+        os.link(path, staged)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(path, staged)
+        staged.chmod(0o444)  # as DVC protects what its cache holds
+        fsync_path(staged)
 
 
 def check_list_hash(md5: str) -> str:

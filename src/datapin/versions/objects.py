@@ -86,6 +86,7 @@ def lay_out(root: Path, pointers: Sequence[Pointer]) -> None:
     left = []
     for pointer in pointers:
         try:
+            DvcCache(root).give_back(pointer.md5)
             lay_out_plain(root, pointer.dataset, DvcCache(root).shards(pointer))
         except LeftToDvc:
             left.append(pointer.file if pointer.stage is None else pointer.dataset)

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapin.base import failpoints
@@ -28,6 +28,8 @@ from datapin.base.errors import (
     listed,
 )
 from datapin.base.files import fsync_directory, lock, make_directory, publish_bytes, sweep_temporaries
+from datapin.base.journals import Anchors, ForeignPlace, read_journal, set_aside
+from datapin.versions.checkout_places import registered_trees
 from datapin.versions.dvc_lock import is_in_use, repository_lock
 from datapin.versions.dvc_settings import dvc_settings
 from datapin.versions.tracking_git import stage
@@ -60,7 +62,7 @@ class TreeToWrite:
 
 @dataclass(frozen=True, slots=True)
 class RollbackPlan:
-    """All that a rollback puts in place. Paths are absolute, but for `folders` and `to_stage`.
+    """All that a rollback puts in place. Paths are absolute, but for `folders` and `to_stage`; not in the journal.
 
     `folders` are what DVC's register is told of, `to_stage` what Git's index is.
     """
@@ -96,7 +98,7 @@ def commit_rollback(root: Path, scratch: Path, plan: RollbackPlan, write_tree: W
             make_directory((scratch / _JOURNAL).parent)
             sweep_temporaries((scratch / _JOURNAL).parent, older_than_s=0.0)  # nobody else writes there now
             failpoints.hit("rollback.ready")
-            publish_bytes(scratch / _JOURNAL, json.dumps(asdict(plan)).encode(), failpoint="rollback.journal")
+            publish_bytes(scratch / _JOURNAL, _text_of(plan, Anchors(root, scratch)), failpoint="rollback.journal")
             _place_all(plan)
         problems = _end(root, scratch, plan, write_tree)
     if problems:
@@ -134,9 +136,11 @@ def _folders_of(plan: RollbackPlan) -> Iterator[str]:
 
 def _finish(root: Path, scratch: Path, write_tree: WriteTree) -> list[DatapinError]:
     try:
-        plan = _read(scratch / _JOURNAL)
+        plan = _read(scratch / _JOURNAL, Anchors(root, scratch))
     except FileNotFoundError:
         return []
+    except ForeignPlace as error:
+        return [set_aside(scratch / _JOURNAL, scratch, str(error))]
     if others := _changed_since(plan):
         return [_abandon(scratch, plan, [os.path.relpath(path, root) for path in others])]
     with repository_lock(root, timeout_s=_DVC_WAIT_S):
@@ -150,14 +154,40 @@ def _alone(scratch: Path) -> Iterator[None]:
         yield
 
 
-def _read(journal: Path) -> RollbackPlan:
-    said = json.loads(journal.read_bytes())
-    return RollbackPlan(
-        placements=tuple(Placement(**one) for one in said["placements"]),
-        trees=tuple(TreeToWrite(**one) for one in said["trees"]),
-        folders=tuple(said["folders"]),
-        to_stage=tuple(said["to_stage"]),
-    )
+def _text_of(plan: RollbackPlan, anchors: Anchors) -> bytes:
+    placements = [
+        {"staged": anchors.named(one.staged), "target": anchors.named(one.target), "before": one.before}
+        for one in plan.placements
+    ]
+    trees = [{"target": one.target, "rows": anchors.named(one.rows), "force": one.force} for one in plan.trees]
+    return json.dumps(
+        {"placements": placements, "trees": trees, "folders": plan.folders, "to_stage": plan.to_stage}
+    ).encode()
+
+
+def _read(journal: Path, anchors: Anchors) -> RollbackPlan:
+    """The plan, every place in it checked. Raises ForeignPlace, FileNotFoundError."""
+    said = read_journal(journal)
+    try:
+        placements = []
+        for one in said["placements"]:
+            staged, target = anchors.staged(one["staged"]), anchors.target(one["target"])
+            placements.append(Placement(str(staged), str(target), f"{staged}.old", str(one["before"])))
+        trees = [
+            TreeToWrite(str(one["target"]), str(anchors.staged(one["rows"])), bool(one["force"]))
+            for one in said["trees"]
+        ]
+        names = [str(name) for name in (*said["folders"], *said["to_stage"])]
+        plan = RollbackPlan(tuple(placements), tuple(trees), tuple(said["folders"]), tuple(said["to_stage"]))
+    except (KeyError, TypeError):
+        raise ForeignPlace("it does not say what a rollback's journal says") from None
+    for name in names:
+        anchors.target(f"tree:{name}")
+    # Folders that follow a dataset may lie anywhere: those that this user checked out, and no others.
+    recorded = {tree.target for tree in registered_trees(anchors.scratch.parent / "cache" / "checkout")}
+    if others := [tree.target for tree in trees if tree.target not in recorded]:
+        raise ForeignPlace(f"nothing was checked out into {others[0]!r}")
+    return plan
 
 
 def fingerprint(path: Path, *, by_content: bool) -> str:

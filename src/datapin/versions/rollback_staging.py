@@ -14,6 +14,7 @@ import pyarrow as pa
 from datapin.base import failpoints
 from datapin.base.errors import Refused
 from datapin.base.files import fsync_directory, fsync_path, make_directory, sweep_temporaries, temporary_name, write_all
+from datapin.base.state import folder_to_stage
 from datapin.versions.laying_out import COPIES, lay_out_file, link_kinds
 from datapin.versions.rollback_journal import Placement, discard, fingerprint
 
@@ -99,8 +100,7 @@ class Staging:
 
     def _staged_for(self, target: Path, *, is_text: bool = False) -> Path:
         make_directory(self._scratch)
-        above = next(folder for folder in target.parents if folder.is_dir())
-        place = self._scratch if above.stat().st_dev == self._scratch.stat().st_dev else above
+        place = folder_to_stage(self._scratch, target)
         staged = place / temporary_name()
         aside = place / f"{staged.name}.old"
         before = fingerprint(target, by_content=is_text)

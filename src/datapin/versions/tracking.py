@@ -18,6 +18,7 @@ from datapin.base import log
 from datapin.base.errors import DatapinError, Locked, Refused, StorageFailed
 from datapin.base.files import fsync_directory, fsync_path, sweep_leftovers
 from datapin.base.processes import guarded_git
+from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.dvc_lock import WHAT
 from datapin.versions.dvc_settings import bad_config
 from datapin.versions.pointer_file import SUMMARY
@@ -35,9 +36,12 @@ def track(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: fl
     disk does.
     """
     try:
-        return track_plain(root, dataset, summary, timeout_s=timeout_s)
-    except LeftToDvc:
-        return track_by_dvc(root, dataset, summary, timeout_s=timeout_s)
+        try:
+            md5 = track_plain(root, dataset, summary, timeout_s=timeout_s)
+        except LeftToDvc:
+            md5 = track_by_dvc(root, dataset, summary, timeout_s=timeout_s)
+        DvcCache(root).keep(md5, is_checked=True)
+        return md5
     except OSError as error:
         raise StorageFailed("pin", error.filename or dataset, error.strerror or str(error)) from None
 

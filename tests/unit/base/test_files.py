@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 
 from datapin.base.errors import Locked
-from datapin.base.files import finish_swap, lock, make_directory, publish_bytes, swap_directory, sweep_temporaries
+from datapin.base.files import lock, make_directory, publish_bytes, sweep_temporaries
+from datapin.base.journals import Anchors, finish_swap, swap_directory
 
-SWAP = "import sys, pathlib; from datapin.base.files import swap_directory as s; s(*map(pathlib.Path, sys.argv[1:]))"
+SWAP = """
+import sys, pathlib
+from datapin.base.journals import Anchors, swap_directory
+staged, target, journal, top = map(pathlib.Path, sys.argv[1:])
+swap_directory(staged, target, journal, Anchors(top, top / "tmp"))
+"""
+STAGED = ".tmp-1-0123456789abcdef"
 POINTS = [
     "files.swap.journal.written",
     "files.swap.journal.synced",
@@ -37,27 +44,28 @@ def test_a_failed_publish_leaves_the_old_file_and_no_temporary(tmp_path: Path, m
 
 
 def test_a_swap_puts_the_new_folder_in_place_of_the_old(tmp_path: Path) -> None:
-    staged, target = tmp_path / "tmp" / "staged", tmp_path / "data" / "raw"
+    staged, target = tmp_path / "tmp" / STAGED, tmp_path / "data" / "raw"
+    anchors = Anchors(tmp_path, tmp_path / "tmp")
     for folder, text in ((staged, "new"), (target, "old")):
         make_directory(folder)
         (folder / "part").write_text(text)
-    swap_directory(staged, target, tmp_path / "journal" / "x.json")
+    swap_directory(staged, target, tmp_path / "journal" / "x.json", anchors)
     assert (target / "part").read_text() == "new"
     assert os.listdir(tmp_path / "tmp") == []
-    assert not finish_swap(tmp_path / "journal" / "x.json")
+    assert not finish_swap(tmp_path / "journal" / "x.json", anchors)
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_swap_that_was_killed_leaves_old_or_new_and_can_be_finished(tmp_path: Path, point: str) -> None:
-    staged, target, journal = tmp_path / "tmp" / "staged", tmp_path / "raw", tmp_path / "journal" / "x.json"
+    staged, target, journal = tmp_path / "tmp" / STAGED, tmp_path / "raw", tmp_path / "journal" / "x.json"
     for folder, text in ((staged, "new"), (target, "old")):
         make_directory(folder)
         (folder / "part").write_text(text)
     env = {**os.environ, "DATAPIN_FAILPOINT": f"{point}:1:exit"}
-    ended = subprocess.run([sys.executable, "-c", SWAP, staged, target, journal], env=env, check=False)
+    ended = subprocess.run([sys.executable, "-c", SWAP, staged, target, journal, tmp_path], env=env, check=False)
     assert ended.returncode == 137, "the failpoint was not hit"
     began = journal.exists()
-    finish_swap(journal)
+    finish_swap(journal, Anchors(tmp_path, tmp_path / "tmp"))
     expected = "new" if began or point == "files.swap.done" else "old"
     assert (target / "part").read_text() == expected
     assert not journal.exists()

@@ -15,7 +15,7 @@ def write(root: Path, name: str, text: str) -> None:
 
 def test_without_files_the_defaults_hold(tmp_path: Path) -> None:
     settings = read_settings(tmp_path)
-    assert settings.store.dir == ".datapin/store"
+    assert settings.store.dir is None
     assert settings.store.large_asset == 4 << 20
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import DamagedManifest, ManifestMissing, UnknownVersion
+from datapin.base.state import state_of
 from datapin.versions.pointer import (
     cache_directory,
     find_datasets,
@@ -148,6 +149,7 @@ def test_what_is_not_here_is_named(clone: Clone, pin: Pin) -> None:
     entries = json.loads((cache / md5[:2] / md5[2:]).read_bytes())
     second = entries[1]["md5"]
     (cache / second[:2] / second[2:]).unlink()
+    shutil.rmtree(state_of(clone.path).objects)
     with pytest.raises(ManifestMissing, match=r"part-00001\.parquet"):
         manifest_shards_at(clone.path, "data/raw", "HEAD")
     (cache / md5[:2] / md5[2:]).unlink()

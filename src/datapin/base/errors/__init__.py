@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapin.base.errors.damage import DamagedAsset, DamagedManifest, DamagedModel, DamagedPack
+from datapin.base.errors.damage import DamagedAsset, DamagedJournal, DamagedManifest, DamagedModel, DamagedPack
 from datapin.base.errors.tree import (
     EXIT_BUG,
     EXIT_CHECK_FAILED,
@@ -81,6 +81,7 @@ __all__ = [
     "BadSettings",
     "Damage",
     "DamagedAsset",
+    "DamagedJournal",
     "DamagedManifest",
     "DamagedModel",
     "DamagedPack",

@@ -70,3 +70,19 @@ class DamagedModel(Damage):
     @property
     def hint(self) -> str:
         return "bring it back with `dvc checkout`, or make it again with `dvc repro`"
+
+
+@dataclass
+class DamagedJournal(Damage):
+    """A journal that does not parse, or names what is not ours to move; it was set aside."""
+
+    path: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path} is no journal of a command that was cut off here, and was set aside: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return "run `datapin recover`"

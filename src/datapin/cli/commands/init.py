@@ -21,7 +21,7 @@ from datapin.verbs.workspace import Workspace
 @click.option(
     "--hooks/--no-hooks",
     default=None,
-    help="Put datapin's part into Git's pre-push hook, or take it out: data goes before the commits that pin it.",
+    help="Put datapin's part into Git's hooks (the default), or take it out and never again.",
 )
 @click.option("--ci", type=click.Choice(SERVERS), help="Also write a job that runs `datapin verify` there.")
 @common_options

@@ -57,12 +57,13 @@ def command(
             started=looks,
         )
     if as_json:
-        emit_json(_document(report))
+        emit_json(document_of(report))
     elif not quiet:
-        _show(report, workspace.root)
+        show_rollback(report, workspace.root)
 
 
-def _document(report: RollbackReport) -> dict[str, Any]:
+def document_of(report: RollbackReport) -> dict[str, Any]:
+    """What `--json` prints."""
     return {
         "datasets": [
             {
@@ -89,7 +90,8 @@ def _document(report: RollbackReport) -> dict[str, Any]:
     }
 
 
-def _show(report: RollbackReport, root: Path) -> None:
+def show_rollback(report: RollbackReport, root: Path) -> None:
+    """Say what was brought back."""
     for note in report.notes:
         click.echo(f"note: {printable(note)}")
     for one in report.datasets:

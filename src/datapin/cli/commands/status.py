@@ -34,6 +34,8 @@ def command(datasets: tuple[str, ...], exit_code: bool, remote: bool, as_json: b
             _print(one, was_asked=remote)
         for problem in report.unreadable:
             _print_problem(problem)
+        for note in report.notes:
+            click.echo(f"warning: {note}")
     if exit_code and report.differs:
         click.get_current_context().exit(EXIT_CHECK_FAILED)
 

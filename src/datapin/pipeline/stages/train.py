@@ -28,7 +28,7 @@ from datapin.base.files import (
     write_all,
 )
 from datapin.base.findings import Finding
-from datapin.base.settings import FOLDER
+from datapin.base.state import state_of
 from datapin.pipeline import estimators
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.environment_file import environment_path, read_environments, with_environment
@@ -160,7 +160,7 @@ def _check_places(params: TrainParams, params_name: str) -> None:
 
 
 def _write_outputs(root: Path, outputs: Mapping[str, bytes], record: str, record_data: bytes) -> None:
-    scratch = root / FOLDER / "tmp"
+    scratch = state_of(root).scratch
     with lock(scratch / "stage-train.lock", what="the output of train", timeout_s=_LOCK_TIMEOUT_S):
         sweep_temporaries(scratch)
         _replace_outputs(root, scratch / temporary_name(), outputs, record, record_data)
