@@ -71,7 +71,11 @@ def files_of_rows(manifest: Manifest, where: str | None, layout: str, *, name: s
 def _target(workspace: Workspace, into: str) -> Path:
     """The folder to write into. Raises Usage if it is the repository's own or a dataset's."""
     target = Path(os.path.normpath(workspace.cwd / into))
-    if target == workspace.root or any(part in (".git", ".dvc", ".datapin") for part in target.parts):
+    # Of the path inside the repository only: an experiment's copy lies below the `.dvc` of its origin.
+    is_inside = target.is_relative_to(workspace.root)
+    reserved = (".git", ".dvc", ".datapin") if is_inside else (".git",)
+    parts = target.relative_to(workspace.root).parts if is_inside else target.parts
+    if target == workspace.root or any(part.casefold() in reserved for part in parts):
         raise Usage(f"--into {into}: not a place for files", "name a folder of its own, for example --into out")
     for dataset in workspace.find_outputs().names:
         directory = workspace.dataset_path(dataset)
