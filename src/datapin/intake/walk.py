@@ -1,10 +1,11 @@
 """From source trees to files: what is there, under which key, and everything that cannot be added.
 
 Rules. A key is the path below its source; a source that is a file gives one key, its name. `.git`, `.dvc` and
-`.datapin` folders are not entered, and files that belong to Git, DVC or a desktop rather than to the data
-(walkers.SKIPPED_FILES) are left out; other hidden files are data. A symbolic link counts as the file it points to if
-that file lies below the same source; a link that leads outside, nowhere, in a circle or to a folder is a problem, since
-it would add other people's files, or the same ones twice. Pipes, sockets, devices and unreadable files are problems.
+`.datapin` folders are not entered, and files that belong to Git or DVC (walkers.SKIPPED_FILES) are left out; so is what
+systems, viewers and editors leave beside the data (`tool_names`), which is counted. Other hidden files are data. A
+symbolic link counts as the file it points to if that file lies below the same source; a link that leads outside,
+nowhere, in a circle or to a folder is a problem, since it would add other people's files, or the same ones twice.
+Pipes, sockets, devices and unreadable files are problems.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,7 @@ class FoundFiles:
     elsewhere: dict[int, str]  # row to path, for links and single-file sources
     problems: list[str]
     settled_before_ns: int
+    left_out: Counter[str] = field(default_factory=Counter)  # names of tools' files, and folders (with a slash behind)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -70,6 +73,7 @@ class _Part:
     elsewhere: dict[str, str]
     problems: list[str]
     devices: frozenset[int]
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def walk(sources: Sequence[Path], *, exclude: Sequence[Path] = (), started: StartedWalk | None = None) -> FoundFiles:
@@ -101,6 +105,7 @@ def walk(sources: Sequence[Path], *, exclude: Sequence[Path] = (), started: Star
         elsewhere=elsewhere,
         problems=problems,
         settled_before_ns=started_ns - clock_margin_ns(frozenset().union(*(part.devices for part in parts))),
+        left_out=sum((part.left_out for part in parts), Counter()),
     )
     return _without_twins(found) if len(parts) > 1 else found
 
@@ -161,7 +166,10 @@ def _folder_part(root: bytes, harvests: list[RawHarvest]) -> _Part:
     assert text is not None
     shown_root = os.fsdecode(root).rstrip("/") + "/"
     devices = frozenset().union(*(harvest.devices for harvest in harvests))
-    return _Part(shown_root, text, stats, elsewhere, sorted(problems), devices)
+    left_out: Counter[str] = Counter()
+    for harvest in harvests:
+        left_out.update({shown_path(name): count for name, count in harvest.left_out.items()})
+    return _Part(shown_root, text, stats, elsewhere, sorted(problems), devices, left_out)
 
 
 def _assembled(harvests: list[RawHarvest]) -> tuple[pa.Array, StatMatrix]:
@@ -289,6 +297,7 @@ def _kept(found: FoundFiles, keep: npt.NDArray[np.int64], problems: list[str]) -
         elsewhere={new_row[row]: path for row, path in found.elsewhere.items() if row in new_row},
         problems=problems,
         settled_before_ns=found.settled_before_ns,
+        left_out=found.left_out,
     )
 
 

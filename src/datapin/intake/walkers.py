@@ -12,13 +12,14 @@ import os
 import stat
 import struct
 from array import array
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from datapin.base.files import write_all
 from datapin.base.forks import core_count, fork_quietly, read_all
+from datapin.intake.tool_names import is_tool_folder, tool_file
 
 SKIPPED_FOLDERS = frozenset({b".git", b".dvc", b".datapin"})
 SKIPPED_FILES = frozenset(
@@ -29,9 +30,6 @@ SKIPPED_FILES = frozenset(
         b".gitkeep",
         b".gitmodules",
         b".dvcignore",
-        b".DS_Store",
-        b"Thumbs.db",
-        b"desktop.ini",
     }
 )
 
@@ -41,7 +39,8 @@ _MOST_WALKERS = 4
 _MOST_TOKENS = 4096  # they must fit a pipe's buffer (64 KiB) before anybody reads
 _KIND_MASK = 0o170000
 _TOKEN = struct.Struct("<I")
-_HEADER = struct.Struct("<8Q")
+_COUNT = struct.Struct("<Q")
+_HEADER = struct.Struct("<9Q")
 
 _KIND_NAMES = {
     stat.S_IFIFO: "a named pipe",
@@ -71,6 +70,7 @@ class Harvest:
     links: list[bytes] = field(default_factory=list)  # keys of symbolic links, for the caller to judge
     problems: list[bytes] = field(default_factory=list)
     devices: set[int] = field(default_factory=set)
+    left_out: Counter[bytes] = field(default_factory=Counter)  # names of tools' files and folders; these end in a slash
 
     def encode(self) -> bytes:
         """Everything as bytes, for the pipe to the parent."""
@@ -83,6 +83,7 @@ class Harvest:
             _packed(self.links),
             _packed(self.problems),
             array("Q", sorted(self.devices)).tobytes(),
+            _packed([_COUNT.pack(count) + name for name, count in self.left_out.items()]),
         ]
         return b"".join([_HEADER.pack(*map(len, parts)), *parts])
 
@@ -99,6 +100,7 @@ class RawHarvest:
     links: list[bytes]
     problems: list[bytes]
     devices: frozenset[int]
+    left_out: Mapping[bytes, int]
 
     @staticmethod
     def is_whole(data: bytes) -> bool:
@@ -126,6 +128,7 @@ class RawHarvest:
             links=_unpacked(parts[5]),
             problems=_unpacked(parts[6]),
             devices=frozenset(devices),
+            left_out={item[_COUNT.size :]: _COUNT.unpack_from(item)[0] for item in _unpacked(parts[8])},
         )
 
 
@@ -206,16 +209,23 @@ def _harvest_names(number: int, folder: Folder, names: list[bytes], harvest: Har
         if kind == stat.S_IFREG:
             if name in SKIPPED_FILES:
                 continue
+            if (tool := tool_file(name)) is not None:
+                harvest.left_out[tool] += 1
+                continue
             if checks_reading and not seen.st_mode & stat.S_IROTH and not os.access(name, os.R_OK, dir_fd=number):
                 harvest.problems.append(_problem(folder.root + prefix + name, "cannot be read: Permission denied"))
                 continue
             keys.append(prefix + name)
             stats += (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
         elif kind == stat.S_IFDIR:
-            if name not in SKIPPED_FOLDERS:
+            if is_tool_folder(name):
+                harvest.left_out[name + b"/"] += 1
+            elif name not in SKIPPED_FOLDERS:
                 folders.append(name)
         elif kind == stat.S_IFLNK:
-            if name not in SKIPPED_FILES and name not in SKIPPED_FOLDERS:
+            if is_tool_folder(name) or tool_file(name) is not None:
+                harvest.left_out[name] += 1
+            elif name not in SKIPPED_FILES and name not in SKIPPED_FOLDERS:
                 harvest.links.append(prefix + name)
         else:
             what = _KIND_NAMES.get(kind, "something unknown")

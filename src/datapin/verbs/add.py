@@ -27,6 +27,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.store.store import FileBatch
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.described import described, without_metadata
+from datapin.verbs.left_out import hidden_findings, left_out_findings
 from datapin.verbs.new_datasets import dataset_to_write
 from datapin.verbs.reports import AddReport
 from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
@@ -61,6 +62,7 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
     with workspace.edit_lock(dataset):
         previous = previous_manifest(workspace, dataset)
         found = _find(workspace, sources, dataset)
+        left_out = left_out_findings(found.left_out, dataset)
         found, properties = without_metadata(workspace, found, rules.metadata, previous)
         if not len(found):
             raise Refused(f"no files in {listed([*sources])} but the metadata file", "name the folder of the files")
@@ -71,10 +73,11 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
         log.step("add", "%d files, %d unchanged since the last add and not read again", len(found), trusted.sum())
         if previous is not None and _nothing_to_do(workspace, dataset, previous, cache, found, trusted, names, rules):
             rows = previous.rows
-            return AddReport(dataset, 0, 0, 0, rows, rows, 0, 0, previous.digest)
+            return AddReport(dataset, 0, 0, 0, rows, rows, 0, 0, previous.digest, left_out)
         keys = found.keys
         check_keys(keys, where=", ".join(sources))
-        findings = _case_findings(keys, dataset, rules)
+        findings = left_out + hidden_findings(keys, dataset, strict=rules.strict)
+        findings += _case_findings(keys, dataset, rules)
         before = None if previous is None else Before(dataset, previous.schema)
         joined, metadata_findings = described(
             workspace, found, rules.metadata, rules.table, before, is_strict=rules.strict
@@ -112,9 +115,10 @@ def _find(workspace: Workspace, sources: Sequence[str], dataset: str) -> FoundFi
     if found.problems:
         raise SourcesRefused(tuple(found.problems))
     if not len(found):
+        others = f"; left out: {listed(sorted(found.left_out), 5)}" if found.left_out else ""
         raise Refused(
-            f"no files in {listed([str(s) for s in sources])}",
-            "check the path; hidden Git and DVC folders are left out",
+            f"no files in {listed([str(s) for s in sources])}{others}",
+            "check the path; folders of Git, DVC and tools are left out",
         )
     return found
 
