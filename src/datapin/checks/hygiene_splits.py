@@ -143,7 +143,8 @@ def _edited(subject: Subject, dataset: str) -> Iterator[Finding]:
         return
     off = rows_off_rule(rows.table, rows_of(subject, source).table, params)
     listed = [int(row) for row in off[:MOST_LISTED]]
-    message = "in {}, which is not what prepare's rule gives it (its asset or group, the seed and the shares)"
+    base = "asset" if rows.groups is None else "asset or group"
+    message = f"in {{}}, which is not what prepare's rule gives it (its {base}, the seed and the shares)"
     again = f"run `dvc repro {shlex.quote(origin.stage)}`"
     hint = f"{again}; to place rows by hand give {source} a split and set keep_split: true"
     findings = [Finding("error", EDITED, rows.where(row), message.format(rows.split_of(row)), hint) for row in listed]

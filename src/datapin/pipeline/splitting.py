@@ -42,13 +42,17 @@ def units_of(groups: pa.Array | None, *ids: pa.Array) -> Units:
     encoded = names.dictionary_encode()
     number = encoded.indices.to_numpy().astype(np.int64)
     parents = np.arange(len(encoded.dictionary))
-    bridged = 0
+    joined = 0
     for column in ids:
         for one, other in _shared(column, number):
-            bridged += _join(parents, one, other, encoded.dictionary)
-    if not bridged:
+            joined += _join(parents, one, other, encoded.dictionary)
+    if not joined:
         return Units(number, encoded.dictionary.to_pylist(), 0)
     roots = np.array([_root(parents, unit) for unit in range(len(parents))])
+    # Two files that become one image join units, too; without groups, none is to blame.
+    is_group = pc.starts_with(encoded.dictionary, "group:").to_numpy(zero_copy_only=False)
+    together = np.bincount(roots[is_group])
+    bridged = int(np.maximum(together - 1, 0).sum())
     return Units(roots[number], encoded.dictionary.to_pylist(), bridged)
 
 
