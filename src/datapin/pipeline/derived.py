@@ -29,7 +29,8 @@ class DerivedAssets:
     """What became of each row's asset. Fields of broken rows are zero."""
 
     results: npt.NDArray[Any]  # of dtype RESULT
-    problems: pa.Array  # string, null where all went well
+    problems: pa.Array  # string, null where there is a result
+    notes: pa.Array  # string, what was odd about assets that have a result
     computed: int
     reused: int
 
@@ -62,16 +63,19 @@ def derive_assets(
     """The operator on every row's asset. Raises AssetsMissing, DamagedAsset, StorageFailed, WorkersLost."""
     key = memo_key(operator.fingerprint, operator.environment)
     plan = MapPlan(DeriveAssets(operator, context.store.root), key, makes_assets=True, title=title)
-    results, problems, computed, reused = [], [], 0, 0
+    results, problems, notes = [], [], []
+    computed = reused = 0
     engine = engine or LocalEngine(context.jobs)
     for mapped in map_rows(rows.chunks(CHUNK_ROWS), plan, context, engine, total=len(rows)):
-        results.append(_decoded(mapped.values, operator))
+        results.append(_decoded(mapped.values))
         problems.append(mapped.problems)
+        notes.append(mapped.notes)
         computed += mapped.computed
         reused += mapped.reused
     if not results:
-        return DerivedAssets(decode_results(pa.array([], pa.binary())), pa.array([], pa.string()), 0, 0)
-    return DerivedAssets(np.concatenate(results), pa.concat_arrays(problems), computed, reused)
+        nothing = pa.array([], pa.string())
+        return DerivedAssets(decode_results(pa.array([], pa.binary())), nothing, nothing, 0, 0)
+    return DerivedAssets(np.concatenate(results), pa.concat_arrays(problems), pa.concat_arrays(notes), computed, reused)
 
 
 def with_assets(table: pa.Table, derived: DerivedAssets, *, media_type: str = PNG) -> pa.Table:
@@ -93,7 +97,7 @@ def with_assets(table: pa.Table, derived: DerivedAssets, *, media_type: str = PN
     return table
 
 
-def _decoded(values: pa.Array, operator: AssetOperator) -> npt.NDArray[Any]:
+def _decoded(values: pa.Array) -> npt.NDArray[Any]:
     valid = values.is_valid().to_numpy(zero_copy_only=False)
     decoded = decode_results(values.drop_null())
     if len(decoded) == len(values):

@@ -10,11 +10,13 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from datapin.base import failpoints, log
 from datapin.base.errors import AssetsMissing, DamagedAsset
@@ -38,7 +40,9 @@ FIRST_FLUSH_S = 5.0
 LAST_FLUSH_S = 60.0
 FLUSH_BYTES = 128 << 20
 
-RESULT = np.dtype([("id", "u1", (RAW_ID_BYTES,)), ("size", "<i8"), ("has_pixels", "?"), ("pixels", "u1", (32,))])
+RESULT = np.dtype(
+    [("id", "u1", (RAW_ID_BYTES,)), ("size", "<i8"), ("has_pixels", "?"), ("is_moved", "?"), ("pixels", "u1", (32,))]
+)
 """The memo's value for an operator that makes assets."""
 
 
@@ -67,11 +71,12 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """One chunk of rows with its results. A row has a value or a problem."""
+    """One chunk of rows with its results. A row has a value or a problem; beside a value there may be a note."""
 
     rows: Rows
     values: pa.Array  # binary: a RESULT, or a vector of little-endian float32
     problems: pa.Array  # string
+    notes: pa.Array  # string: what was odd about the asset
     computed: int
     reused: int
 
@@ -160,7 +165,8 @@ class _Run:
         """Take one batch's results: into the store, into the chunk, and to be remembered."""
         picked = chunk.first[wanted]
         if isinstance(result, Vectors):
-            values, problems = list(result.values), list(result.problems)
+            values = list(result.values)
+            problems = [problem or note for problem, note in zip_longest(result.problems, result.notes)]
         else:
             values, problems = self._stored(chunk.rows, picked, result)
         chunk.values.extend(values)
@@ -199,10 +205,13 @@ class _Run:
         )
         whole = pa.concat_tables([chunk.remembered, computed])
         table = whole.take(pa.array(chunk.place[chunk.number])).combine_chunks()
+        values, told = one_array(table["value"]), one_array(table["problem"])
+        has_value = values.is_valid()
         return Mapped(
             chunk.rows,
-            one_array(table["value"]),
-            one_array(table["problem"]),
+            values,
+            pc.if_else(has_value, None, told),
+            pc.if_else(has_value, told, None),
             chunk.computed_rows,
             len(chunk.rows) - chunk.computed_rows,
         )
@@ -254,11 +263,15 @@ class _Run:
             if result.data is not None:
                 record["id"] = np.frombuffer(bytes.fromhex(self._filling.put(result.data)), dtype=np.uint8)
                 record["size"] = len(result.data)
+            record["is_moved"] = result.is_moved
             if result.pixels is not None:
                 record["has_pixels"] = True
                 record["pixels"] = np.frombuffer(result.pixels, dtype=np.uint8)
-        problems = [result if isinstance(result, str) else None for result in results]
-        values = [None if problem else record.tobytes() for problem, record in zip(problems, records, strict=True)]
+        problems = [result if isinstance(result, str) else result.note for result in results]
+        values = [
+            None if isinstance(result, str) else record.tobytes()
+            for result, record in zip(results, records, strict=True)
+        ]
         return values, problems
 
 

@@ -36,7 +36,7 @@ SCHEMA = pa.schema(
     [
         pa.field("asset_id", pa.binary(RAW_ID_BYTES), nullable=False),
         pa.field("copy", pa.int64(), nullable=False),
-        pa.field("problem", pa.string()),  # why there is no result
+        pa.field("problem", pa.string()),  # why there is no result; beside a value, what was odd about the asset
         pa.field("value", pa.binary()),
     ]
 )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from datapin.pipeline.operators.decoding import MOST_PIXELS, USUAL_PIXELS
 from datapin.pipeline.operators.image import Operators, Resampling, Rotate, Shift, Zoom
 from datapin.pipeline.operators.prepare import Fit
 from datapin.pipeline.params import OutputPath, ParamsSection, RepoPath
@@ -54,6 +55,14 @@ Size = Annotated[list[Side], Field(min_length=2, max_length=2), BeforeValidator(
 """Width and height in pixels."""
 
 
+PixelColumns = Annotated[
+    Annotated[Literal["refuse", "keep", "drop"], Tag("all")]
+    | Annotated[dict[str, Literal["keep", "drop"]], Tag("by column")],
+    Discriminator(lambda given: "by column" if isinstance(given, dict) else "all"),
+]
+"""What becomes of columns like bbox where pixels are moved; a column that is not named by its own rule is refused."""
+
+
 class PrepareParams(ParamsSection):
     """Which rows are fit for use, in what form, and which split they are in."""
 
@@ -65,6 +74,10 @@ class PrepareParams(ParamsSection):
     resize: Size | None = Field(default=None, description="pixels: one number, or [width, height]")
     fit: Fit = "stretch"
     mode: Mode | None = None
+    max_pixels: Annotated[int, Field(ge=1, le=MOST_PIXELS)] = Field(
+        default=USUAL_PIXELS, description="of one image; beyond it, it counts as broken"
+    )
+    pixel_columns: PixelColumns = Field(default="refuse", description="bbox, mask, …, where pixels are moved")
     split: dict[SplitName, Fraction] = Field(default={"train": 0.8, "val": 0.1, "test": 0.1})
     keep_split: bool = Field(default=False, description="keep the input's own split column")
     seed: Seed = 0
@@ -105,6 +118,7 @@ class AugmentParams(ParamsSection):
     seed: Seed = 0
     fill: Annotated[int, Field(ge=0, le=255)] = Field(default=0, description="grey level beyond the border")
     resampling: Resampling = "bilinear"
+    pixel_columns: PixelColumns = Field(default="refuse", description="bbox, mask, …, where pixels are moved")
 
 
 class PixelsParams(ParamsSection):

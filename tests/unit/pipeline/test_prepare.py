@@ -222,7 +222,7 @@ def test_a_given_split_is_kept(workspace: Workspace) -> None:
 def test_a_given_split_that_leaks_is_refused_naming_rows(workspace: Workspace) -> None:
     assets = {"0/a.png": picture(1), "0/b.png": picture(1), "1/c.png": picture(2)}
     fill(workspace, assets, split=["train", "test", "train"])
-    with pytest.raises(StageRefused, match=r"1 row\(s\) share an asset or group .*: 0/b\.png"):
+    with pytest.raises(StageRefused, match=r"1 row\(s\) share an asset with .*: 0/b\.png"):
         run(workspace, keep_split=True)
     (workspace.root / "data/raw").rename(workspace.root / "data/old")
     fill(workspace, digits(3), split=["train", "val", "val"], group=["g", "g", "h"])

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from datapin.base.errors import OperatorRefused
 from datapin.pipeline.fingerprint import canonical_json, fingerprint_of
 from datapin.pipeline.operators import images
-from datapin.pipeline.operators.image import Draw, Operators, Resampling, augmented
+from datapin.pipeline.operators.image import Affine, Draw, Geometric, Operators, Resampling, augmented, sampling_map
 from datapin.pipeline.operators.operator import AssetBroken, Derived, UInt8
 
 RECIPE_VERSION = 1
@@ -50,13 +50,22 @@ class AugmentImage(BaseModel):
 
     def augment(self, data: bytes, asset_id: str, copy: int) -> Image.Image:
         """Copy number `copy` of the image, decoded. Raises AssetBroken."""
-        draw = Draw(asset_id, copy, self.seed)
-        return augmented(images.decode_plain(data), self.operators, draw, self.fill, self.resampling)
+        return self._augmented(images.decode_plain(data), Draw(asset_id, copy, self.seed))
 
     def derive(self, data: bytes, asset_id: str, copy: int) -> Derived:
         """Copy number `copy` of the image, as PNG. Raises AssetBroken."""
-        image = self.augment(data, asset_id, copy)
-        return Derived(images.encode_png(image), images.pixels_hash(image))
+        read, draw = images.read_image(data), Draw(asset_id, copy, self.seed)
+        is_moved = read.is_turned or sampling_map(read.image, self.operators, draw) != Affine()
+        image = self._augmented(read.image, draw)
+        return Derived(images.encode_png(image), images.pixels_hash(image), is_moved, read.note)
+
+    @property
+    def moves_pixels(self) -> bool:
+        """Whether an operator in use does that to some copy of an image that is upright."""
+        return any(isinstance(one, Geometric) and one.probability > 0 for one in self.operators.named)
+
+    def _augmented(self, image: Image.Image, draw: Draw) -> Image.Image:
+        return augmented(image, self.operators, draw, self.fill, self.resampling)
 
     def _parts(self) -> dict[str, Any]:
         operators = {

@@ -125,48 +125,69 @@ class Features:
         """Pillow decides the pixels of a decoded image."""
         if all(isinstance(one, UserFunction) for one in self.extractors):
             return {}
-        return {"pillow": images.environment()["pillow"]}
+        return {name: images.environment()[name] for name in ("decoder", "pillow")}
 
     def extract(self, assets: Sequence[bytes]) -> Vectors:
         """Vectors for a batch; an asset that one extractor cannot use has none."""
         problems: list[str | None] = [None] * len(assets)
+        notes: list[str | None] = [None] * len(assets)
         values = [b""] * len(assets)
-        decoded: dict[int, Image.Image] = {}
-        if any(not isinstance(one, UserFunction) for one in self.extractors):
-            for position, data in enumerate(assets):
-                try:
-                    decoded[position] = images.decode_plain(data)
-                except AssetBroken as error:
-                    problems[position] = str(error)
+        gathered = [_Gathered(one, len(assets)) for one in self.extractors if not isinstance(one, UserFunction)]
+        for position, data in enumerate(assets) if gathered else ():
+            try:
+                read = images.read_image(data)
+            except AssetBroken as error:
+                problems[position] = str(error)
+                continue
+            notes[position] = read.note
+            for one in gathered:
+                one.add(position, read.image)
+        vectors_of_images = iter(gathered)
         for extractor in self.extractors:
             usable = [position for position, problem in enumerate(problems) if problem is None]
             if isinstance(extractor, UserFunction):
                 found = extractor.extract([assets[position] for position in usable])
             else:
-                found = _image_vectors(extractor, [decoded[position] for position in usable])
+                vectors = next(vectors_of_images).vectors()
+                found = Vectors([vectors[position] for position in usable], [None] * len(usable))
             for position, value, problem in zip(usable, found.values, found.problems, strict=True):
                 problems[position] = problem
                 values[position] += value or b""
         return Vectors(
-            [value if problem is None else None for value, problem in zip(values, problems, strict=True)], problems
+            [value if problem is None else None for value, problem in zip(values, problems, strict=True)],
+            problems,
+            notes,
         )
 
 
-def _image_vectors(extractor: ImageExtractor, decoded: Sequence[Image.Image]) -> Vectors:
-    values: list[bytes | None] = [None] * len(decoded)
-    waiting: dict[tuple[int, ...], list[tuple[int, UInt8]]] = {}
-    for position, image in enumerate(decoded):
-        array = images.samples(resized(images.in_mode(image, extractor.mode), extractor.size, "stretch"))
-        group = waiting.setdefault(array.shape, [])
+class _Gathered:
+    """Images on their way through one extractor: computed in groups of one shape, none kept larger than it takes them.
+
+    A batch of small files may be gigabytes of pixels.
+    """
+
+    def __init__(self, extractor: ImageExtractor, count: int) -> None:
+        self._extractor = extractor
+        self._vectors: list[bytes | None] = [None] * count
+        self._waiting: dict[tuple[int, ...], list[tuple[int, UInt8]]] = {}
+
+    def add(self, position: int, image: Image.Image) -> None:
+        """Take one image; compute its group if that is large."""
+        size, mode = self._extractor.size, self._extractor.mode
+        array = images.samples(resized(images.in_mode(image, mode), size, "stretch"))
+        group = self._waiting.setdefault(array.shape, [])
         group.append((position, array))
         if len(group) * array.size >= _SAMPLES_AT_ONCE:
-            _compute(extractor, waiting.pop(array.shape), values)
-    for group in waiting.values():
-        _compute(extractor, group, values)
-    return Vectors(values, [None] * len(decoded))
+            self._compute(self._waiting.pop(array.shape))
 
+    def vectors(self) -> list[bytes | None]:
+        """The vector of each image that was taken, by its position."""
+        for group in self._waiting.values():
+            self._compute(group)
+        self._waiting = {}
+        return self._vectors
 
-def _compute(extractor: ImageExtractor, group: list[tuple[int, UInt8]], values: list[bytes | None]) -> None:
-    vectors = np.ascontiguousarray(extractor.vectors(np.stack([array for _, array in group])), dtype="<f4")
-    for (position, _), vector in zip(group, vectors, strict=True):
-        values[position] = vector.tobytes()
+    def _compute(self, group: list[tuple[int, UInt8]]) -> None:
+        vectors = np.ascontiguousarray(self._extractor.vectors(np.stack([array for _, array in group])), dtype="<f4")
+        for (position, _), vector in zip(group, vectors, strict=True):
+            self._vectors[position] = vector.tobytes()

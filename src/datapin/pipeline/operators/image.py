@@ -302,13 +302,18 @@ class Operators(BaseModel):
 Resampling = Literal["nearest", "bilinear", "bicubic"]
 
 
-def augmented(image: Image.Image, operators: Operators, draw: Draw, fill: int, resampling: Resampling) -> Image.Image:
-    """The plain image after all operators: the geometric ones as one resampling, then the pointwise ones."""
+def sampling_map(image: Image.Image, operators: Operators, draw: Draw) -> Affine:
+    """Where all geometric operators together take each pixel of the result from."""
     whole = Affine()
     for operator in operators.named:
         if isinstance(operator, Geometric):
             whole = whole.then(operator.affine(draw, image.width, image.height))
-    image = _resampled(image, whole, fill, resampling)
+    return whole
+
+
+def augmented(image: Image.Image, operators: Operators, draw: Draw, fill: int, resampling: Resampling) -> Image.Image:
+    """The plain image after all operators: the geometric ones as one resampling, then the pointwise ones."""
+    image = _resampled(image, sampling_map(image, operators, draw), fill, resampling)
     for operator in operators.named:
         if isinstance(operator, Pointwise):
             image = operator.apply(image, draw, fill)

@@ -17,12 +17,18 @@ class AssetBroken(Exception):
     """This asset cannot be used: not the operator's fault, not a bug, but a finding about the asset."""
 
 
+class TooManyPixels(AssetBroken):
+    """The image has more pixels than are decoded here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Derived:
     """What an operator made of one asset."""
 
     data: bytes | None  # None: the asset as it is
     pixels: bytes | None = None  # SHA-256 over shape, dtype and raw samples of an image
+    is_moved: bool = False  # its pixels lie elsewhere than in the asset as stored: what names places in it is wrong now
+    note: str | None = None  # what was odd about the asset, though there is a result
 
 
 class AssetOperator(Protocol):
@@ -54,6 +60,7 @@ class Vectors:
 
     values: Sequence[bytes | None]  # little-endian float32; lengths may differ where the assets do
     problems: Sequence[str | None]
+    notes: Sequence[str | None] = ()  # what was odd about assets that have a vector; empty: nothing
 
 
 class FeatureOperator(Protocol):

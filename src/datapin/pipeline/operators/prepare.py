@@ -9,14 +9,18 @@ from PIL import Image, ImageOps
 
 from datapin.pipeline.fingerprint import fingerprint_of
 from datapin.pipeline.operators import images
+from datapin.pipeline.operators.decoding import MOST_PIXELS, Bound, load
 from datapin.pipeline.operators.operator import Derived
 
 Fit = Literal["stretch", "crop", "pad"]
+SETTING = "prepare.max_pixels"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckImage:
     """Decodes the image and leaves it as it is."""
+
+    most_pixels: int = MOST_PIXELS
 
     @property
     def name(self) -> str:
@@ -25,18 +29,18 @@ class CheckImage:
 
     @property
     def fingerprint(self) -> str:
-        """Code only: there are no parameters."""
+        """Code only: which images are refused for their size is no part of what is made of the others."""
         return fingerprint_of({"op": self.name, "code": {"version": "1"}})
 
     @property
     def environment(self) -> dict[str, str]:
-        """Another Pillow may decode what this one does not."""
-        return images.environment()
+        """Another Pillow may decode what this one does not, and another limit may let it."""
+        return {**images.environment(), "most_pixels": str(self.most_pixels)}
 
     def derive(self, data: bytes, asset_id: str, copy: int) -> Derived:
         """The asset as it is. Raises AssetBroken if it does not decode."""
-        images.decode(data)
-        return Derived(None)
+        loaded = load(data, Bound(self.most_pixels, setting=SETTING))
+        return Derived(None, note=loaded.note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class NormaliseImage:
     size: tuple[int, int] | None
     fit: Fit
     mode: str | None
+    most_pixels: int = MOST_PIXELS
 
     @property
     def name(self) -> str:
@@ -60,13 +65,18 @@ class NormaliseImage:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Pillow and zlib decide the bytes of the PNG."""
-        return images.environment()
+        """Pillow and zlib decide the bytes of the PNG, and the limit from which on a photo is decoded at a fraction."""
+        return {**images.environment(), "most_pixels": str(self.most_pixels)}
 
     def derive(self, data: bytes, asset_id: str, copy: int) -> Derived:
         """The normalised image. Raises AssetBroken if the asset is not an image."""
-        image = resized(images.in_mode(images.decode_plain(data), self.mode), self.size, self.fit)
-        return Derived(images.encode_png(image), images.pixels_hash(image))
+        read = images.read_image(data, Bound(self.most_pixels, self.size, SETTING))
+        if read.image.mode == "L":  # the same pixels as the other way round, for a third of the memory
+            image = images.in_mode(resized(read.image, self.size, self.fit), self.mode)
+        else:
+            image = resized(images.in_mode(read.image, self.mode), self.size, self.fit)
+        is_moved = read.is_turned or image.size != read.image.size
+        return Derived(images.encode_png(image), images.pixels_hash(image), is_moved, read.note)
 
 
 def resized(image: Image.Image, size: tuple[int, int] | None, fit: Fit) -> Image.Image:

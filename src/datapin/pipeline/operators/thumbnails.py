@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from datapin.pipeline.operators.images import decode_plain, encode_png
+from datapin.pipeline.operators.decoding import USUAL_PIXELS, Bound
+from datapin.pipeline.operators.images import encode_png, read_image
 
 _EXACT_PIXELS = 64 * 64  # up to here every pixel may matter, and PNG is small
 
@@ -25,9 +26,9 @@ class Thumbnail:
 def thumbnail(data: bytes, side_px: int) -> Thumbnail:
     """The image upright and at most `side_px` wide and high, as PNG or JPEG; small ones keep their size.
 
-    Raises AssetBroken if it is no whole image.
+    Raises AssetBroken if it is no whole image, TooManyPixels if it would take too much memory for a small picture.
     """
-    image = decode_plain(data)
+    image = read_image(data, Bound(USUAL_PIXELS)).image
     width, height = image.size
     if max(width, height) > side_px:
         image.thumbnail((side_px, side_px), Image.Resampling.LANCZOS)

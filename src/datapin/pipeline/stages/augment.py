@@ -16,11 +16,13 @@ from datapin.manifest.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.derived import derive_assets, rows_of, with_assets
+from datapin.pipeline.image_notes import note_findings
 from datapin.pipeline.leaks import refuse_leaks
 from datapin.pipeline.map import name_damaged_row
 from datapin.pipeline.operators.augment import AugmentImage
 from datapin.pipeline.output import OutputPlace, inputs_of, open_input, output_place, previous_of, properties_from
 from datapin.pipeline.params import read_params
+from datapin.pipeline.pixel_columns import settle_pixel_columns
 from datapin.pipeline.recipe import RECIPE, TRAIN
 from datapin.pipeline.split_rule import SOURCE_COLUMNS, rows_off_rule
 from datapin.pipeline.stage_params import AugmentParams, PrepareParams
@@ -100,9 +102,13 @@ def _write_recipe(
     source: Manifest,
     table: pa.Table,
 ) -> StageReport:
+    is_train = pc.fill_null(pc.equal(one_array(table["split"]), TRAIN), False)
+    moved = pc.and_(is_train, pa.scalar(operator.moves_pixels))
+    settled = settle_pixel_columns(table, moved, params.pixel_columns, stage=STAGE, dataset=params.input, is_copy=True)
+    table = settled.table
     properties = {**properties_from(source, params.input), RECIPE: operator.recipe}
     written = place.write(table, properties, previous_of(context, params.output))
-    return StageReport(STAGE, written.rows, 0, 0, 0, (), written.digest)
+    return StageReport(STAGE, written.rows, 0, 0, 0, tuple(settled.findings), written.digest)
 
 
 def _write_copies(
@@ -115,7 +121,7 @@ def _write_copies(
 ) -> StageReport:
     row, copy = _planned(table, params)
     parents = table.take(pa.array(row))
-    findings = () if len(row) else (_nothing_to_do(params),)
+    findings: tuple[Finding, ...] = () if len(row) else (_nothing_to_do(params),)
     computed = reused = 0
     if len(row):
         try:
@@ -123,6 +129,12 @@ def _write_copies(
         except DamagedAsset as error:
             raise name_damaged_row(error, one_array(parents["key"]), one_array(parents["asset_id"])) from None
         _refuse_broken(parents, derived.problems)
+        moved = pa.array(derived.good["is_moved"])
+        settled = settle_pixel_columns(
+            parents, moved, params.pixel_columns, stage=STAGE, dataset=params.input, is_copy=True
+        )
+        parents = settled.table
+        findings = (*note_findings(one_array(parents["key"]), derived.notes, params.input), *settled.findings)
         children = _children(with_assets(parents, derived), parents, copy, operator.fingerprint)
         _refuse_collisions(table, children, params.input)
         table = pa.concat_tables([table, children.cast(_same_types(children, table))], promote_options="default")

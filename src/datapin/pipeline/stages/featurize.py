@@ -26,6 +26,7 @@ from datapin.pipeline.fingerprint import (
     library_versions,
     memo_key,
 )
+from datapin.pipeline.image_notes import note_findings
 from datapin.pipeline.leaks import leak_columns, refuse_leaks
 from datapin.pipeline.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
 from datapin.pipeline.operators.features import ColorHist, Features, Hog, ImageExtractor, Pixels
@@ -73,6 +74,7 @@ def featurize(context: StageContext, params: FeaturizeParams) -> StageReport:
             advice = "set mode: offline in augment's params to have features of augmented images"
             findings.append(Finding("warning", "recipe-not-in-features", params.output, message, advice))
         written = place.write(run.tables(source), properties, previous_of(context, params.output))
+        findings += run.note_findings()
     return StageReport(STAGE, written.rows, run.computed, run.reused, 0, tuple(findings), written.digest)
 
 
@@ -87,6 +89,11 @@ class _Run:
         self._first_key = ""
         self.computed = 0
         self.reused = 0
+        self._noted = pa.table({"key": pa.array([], pa.string()), "note": pa.array([], pa.string())})
+
+    def note_findings(self) -> list[Finding]:
+        """What was odd about the assets of all rows so far."""
+        return note_findings(one_array(self._noted["key"]), one_array(self._noted["note"]), self._params.input)
 
     def tables(self, source: Manifest) -> Iterator[pa.Table]:
         """The rows with their features, in key order."""
@@ -104,6 +111,8 @@ class _Run:
         for mapped in _with_rows_named(mapped_rows, source):
             self.computed += mapped.computed
             self.reused += mapped.reused
+            noted = pa.table({"key": mapped.rows.keys, "note": mapped.notes}).filter(mapped.notes.is_valid())
+            self._noted = pa.concat_tables([self._noted, noted])
             yield waiting.pop(0).append_column(FEATURES, self._column(mapped))
 
     def _column(self, mapped: Mapped) -> pa.Array:

@@ -19,16 +19,18 @@ from datapin.pipeline.classes import CLASSES, check_classes, pinned_classes
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.derived import DerivedAssets, derive_assets, rows_of, with_assets
 from datapin.pipeline.duplicates import settle_duplicates
+from datapin.pipeline.image_notes import note_findings, row_findings
+from datapin.pipeline.image_rows import rows_to_decode
 from datapin.pipeline.map import name_damaged_row
-from datapin.pipeline.operators.images import DECODED_MEDIA_TYPES
-from datapin.pipeline.operators.prepare import CheckImage, NormaliseImage
+from datapin.pipeline.operators.decoding import MOST_PIXELS
+from datapin.pipeline.operators.prepare import SETTING, CheckImage, NormaliseImage
 from datapin.pipeline.output import open_input, output_place, previous_of, properties_from
 from datapin.pipeline.params import read_params
+from datapin.pipeline.pixel_columns import settle_pixel_columns
 from datapin.pipeline.splitting import crossing_rows, keep_given, split_by_hash, units_of
 from datapin.pipeline.stage_params import PrepareParams
 
 STAGE = "prepare"
-MOST_FINDINGS = 100
 
 BoolColumn = npt.NDArray[np.bool_]
 
@@ -103,7 +105,7 @@ class _Work:
     def settle_images(self, context: StageContext) -> tuple[int, int]:
         """Images that do not decode are dropped or refused; the others take the asked form. Rows computed, reused."""
         operator = operator_of(self.params)
-        chosen = self._rows_to_map()
+        chosen = self._rows_to_map(context)
         if not chosen.any():
             return 0, 0
         part = self.table.filter(pa.array(chosen))
@@ -113,10 +115,16 @@ class _Work:
             raise name_damaged_row(error, one_array(part["key"]), one_array(part["asset_id"])) from None
         broken = chosen.copy()
         broken[chosen] = derived.is_broken
+        self.findings += note_findings(one_array(part["key"]), derived.notes, self.params.input)
         if broken.any():
-            self._settle_broken(broken, [problem for problem in derived.problems.to_pylist() if problem is not None])
+            self._settle_broken(broken, derived.problems.drop_null().to_pylist())
         if self.params.makes_images:
             self._replace(derived, operator.fingerprint)
+            moved = pa.array(derived.good["is_moved"])
+            rule, dataset = self.params.pixel_columns, self.params.input
+            settled = settle_pixel_columns(self.table, moved, rule, stage=STAGE, dataset=dataset)
+            self.table = settled.table
+            self.findings += settled.findings
         return derived.computed, derived.reused
 
     def settle_split(self) -> None:
@@ -134,9 +142,10 @@ class _Work:
             crossing = crossing_rows(units, split)
             if len(crossing):
                 keys = one_array(self.table["key"]).take(pa.array(crossing[:20])).to_pylist()
+                shared = "an asset" if groups is None else "an asset or group"
                 raise StageRefused(
                     STAGE,
-                    f"{len(crossing)} row(s) share an asset or group with a row of another split: {listed(keys, 5)}",
+                    f"{len(crossing)} row(s) share {shared} with a row of another split: {listed(keys, 5)}",
                     "correct the split column with `datapin update`, or set keep_split: false in params.yaml",
                 )
         elif self.params.keep_split:
@@ -152,21 +161,18 @@ class _Work:
                 message = f"the split {name!r} has no rows"
                 self.findings.append(Finding("warning", "empty-split", self.params.output, message))
 
-    def _rows_to_map(self) -> BoolColumn:
+    def _rows_to_map(self, context: StageContext) -> BoolColumn:
         if self.params.makes_images:
             return np.ones(self.table.num_rows, dtype=bool)
-        if "media_type" not in self.table.column_names:
-            return np.zeros(self.table.num_rows, dtype=bool)
-        media_type = self.table["media_type"].cast(pa.string())
-        known = pc.is_in(media_type, value_set=pa.array(sorted(DECODED_MEDIA_TYPES)))
-        chosen: BoolColumn = one_array(known).to_numpy(zero_copy_only=False)
-        return chosen
+        return rows_to_decode(self.table, context)
 
     def _settle_broken(self, broken: BoolColumn, problems: Sequence[str]) -> None:
         keys = self._keys(broken)
         if self.params.on_broken == "refuse":
             named = [f"{key} ({problem})" for key, problem in zip(keys, problems, strict=True)]
             advice = "remove them with `datapin remove`, or set on_broken: drop in params.yaml"
+            if any(SETTING in problem for problem in problems):
+                advice += f"; {SETTING} in params.yaml may be raised to {MOST_PIXELS}"
             raise StageRefused(STAGE, f"{len(keys)} broken image(s): {listed(named, 5)}", advice)
         self._report("broken-image", keys, problems)
         self._keep(~broken)
@@ -195,18 +201,13 @@ class _Work:
             self.table = self.table.append_column(name, column)
 
     def _report(self, check: str, keys: Sequence[str], problems: Sequence[str]) -> None:
-        """One finding per dropped row, up to a bound."""
-        for key, problem in list(zip(keys, problems, strict=True))[:MOST_FINDINGS]:
-            where = f"{self.params.input}:{key}"
-            self.findings.append(Finding("warning", check, where, f"{problem}; the row was dropped"))
-        if len(keys) > MOST_FINDINGS:
-            message = f"and {len(keys) - MOST_FINDINGS} more row(s) like these"
-            self.findings.append(Finding("warning", check, self.params.input, message))
+        messages = [f"{problem}; the row was dropped" for problem in problems]
+        self.findings += row_findings(check, keys, messages, self.params.input)
 
 
 def operator_of(params: PrepareParams) -> CheckImage | NormaliseImage:
     """What the stage applies to each image."""
     if not params.makes_images:
-        return CheckImage()
+        return CheckImage(params.max_pixels)
     size = (params.resize[0], params.resize[1]) if params.resize else None
-    return NormaliseImage(size, params.fit, params.mode)
+    return NormaliseImage(size, params.fit, params.mode, params.max_pixels)

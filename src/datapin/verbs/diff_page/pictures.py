@@ -13,7 +13,7 @@ from datapin.base.errors import AssetsMissing, BadSettings, Damage, DamagedAsset
 from datapin.base.id_columns import IdMatrix, ids_from_raw
 from datapin.base.ids import AssetId
 from datapin.pipeline.operators.images import DECODED_MEDIA_TYPES
-from datapin.pipeline.operators.operator import AssetBroken
+from datapin.pipeline.operators.operator import AssetBroken, TooManyPixels
 from datapin.pipeline.operators.thumbnails import thumbnail
 from datapin.transfer.fetch import fetch_assets
 from datapin.verbs.place import remote_place
@@ -61,6 +61,8 @@ class Pictures:
             return Picture(note="not here", is_absent=True)
         try:
             small = thumbnail(self._workspace.store.read(AssetId(asset_id)), _SIDE_PX)
+        except TooManyPixels:
+            return Picture(note="too large for a picture")
         except AssetBroken:
             return Picture(note="broken image", is_absent=True)
         except AssetsMissing:
