@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
 from datapin.base.id_columns import IdMatrix, ids_from_raw
 from datapin.base.ids import RAW_ID_BYTES
-from datapin.base.progress import SILENT, Progress
+from datapin.base.progress import SILENT, Bar, Progress
 from datapin.intake.walkers import shown_path
 
 _CHUNK_BYTES = 1 << 20
@@ -26,27 +28,38 @@ def hash_files(paths: Sequence[str], *, jobs: int, progress: Progress = SILENT) 
     raw: list[bytes] = []
     problems: list[str] = []
     # Threads suffice: hashing and reading let go of the interpreter lock.
-    with progress.bar("hashing", len(paths), "file") as bar, ThreadPoolExecutor(jobs) as pool:
-        for ids, unread in pool.map(_hash_some, tasks):
+    with progress.bar("hashing", None, "B") as bar, ThreadPoolExecutor(jobs) as pool:
+        for ids, unread in pool.map(partial(_hash_some, told=_Told(bar)), tasks):
             raw.append(ids)
             problems += unread
-            bar.advance(len(ids) // RAW_ID_BYTES)
     ids_found: IdMatrix = np.array(ids_from_raw(b"".join(raw)))
     return ids_found, problems
 
 
-def _hash_some(paths: Sequence[str]) -> tuple[bytes, list[str]]:
+class _Told:
+    """Tells a bar what several threads have read."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._lock = threading.Lock()
+
+    def __call__(self, size_bytes: int) -> None:
+        with self._lock:
+            self._bar.advance(size_bytes)
+
+
+def _hash_some(paths: Sequence[str], told: _Told) -> tuple[bytes, list[str]]:
     ids, problems = [], []
     for path in paths:
         try:
-            ids.append(_hash_one(path))
+            ids.append(_hash_one(path, told))
         except OSError as error:
             ids.append(_NO_ID)
             problems.append(f"{shown_path(os.fsencode(path))}: {error.strerror}")
     return b"".join(ids), problems
 
 
-def _hash_one(path: str) -> bytes:
+def _hash_one(path: str, told: _Told) -> bytes:
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(number).st_mode):
@@ -54,6 +67,7 @@ def _hash_one(path: str) -> bytes:
         digest = hashlib.sha256()
         while data := os.read(number, _CHUNK_BYTES):
             digest.update(data)
+            told(len(data))
         return digest.digest()
     finally:
         os.close(number)

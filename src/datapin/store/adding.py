@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,6 +25,7 @@ REPEATED = 2  # another file of this call has the same bytes
 
 BATCH_FILES = 256
 BATCH_BYTES = 4 << 20
+_TOLD_BYTES = 4 << 20
 _NO_ID = bytes(32)
 
 
@@ -63,6 +64,32 @@ class Desk(Protocol):
     def refuse(self, number: int, problem: str) -> None:
         """File `number`, already handed in, cannot be added after all."""
         ...
+
+    def advance(self, size_bytes: int) -> None:
+        """So many bytes of a large file were read."""
+        ...
+
+
+class _Told:
+    """Passes chunks on, and tells a desk from time to time how many bytes they were."""
+
+    def __init__(self, desk: Desk, write: Callable[[memoryview], None] | None) -> None:
+        self._desk = desk
+        self._write = write
+        self._untold = 0
+
+    def __call__(self, chunk: memoryview) -> None:
+        if self._write is not None:
+            self._write(chunk)
+        self._untold += len(chunk)
+        if self._untold >= _TOLD_BYTES:
+            self.end()
+
+    def end(self) -> None:
+        """Tell the rest."""
+        if self._untold:
+            self._desk.advance(self._untold)
+            self._untold = 0
 
 
 class Adder:
@@ -148,7 +175,7 @@ class Adder:
     def _copy_hashed(self, path: str, raw_id: bytes, number: int) -> None:
         """Write a large file that so far was only hashed."""
         try:
-            loose, seen, _ = self._copy_large(path)
+            loose, seen, _ = self._copy_large(path, None)  # told when it was hashed
         except SourceRefused as problem:
             self._desk.refuse(number, str(problem))
             return
@@ -158,20 +185,20 @@ class Adder:
 
     def _take_large(self, batch: Batch, path: str, found: os.stat_result) -> os.stat_result:
         if found.st_size in self._loose_sizes:
-            raw_id, found = _attempted(path)
+            raw_id, found = _attempted(path, self._desk)
             batch.contents.append(path)
         else:
-            loose, raw_id, found = self._copy_large(path)
+            loose, raw_id, found = self._copy_large(path, self._desk)
             batch.contents.append(loose)
         batch.ids.append(raw_id)
         batch.size_bytes += BATCH_BYTES  # a large file ends its batch: its verdict decides over much disk space
         return found
 
-    def _copy_large(self, path: str) -> tuple[LooseWriter, bytes, os.stat_result]:
+    def _copy_large(self, path: str, desk: Desk | None) -> tuple[LooseWriter, bytes, os.stat_result]:
         for attempt in range(ATTEMPTS):
             loose = self._filler.open_loose()
             try:
-                raw_id, found = stream_source(path, loose.write_hashed)
+                raw_id, found = _streamed(path, loose.write_hashed, desk if attempt == 0 else None)
                 return loose, raw_id, found
             except SourceChanged:
                 loose.discard()
@@ -183,8 +210,20 @@ class Adder:
         raise AssertionError
 
 
-def _attempted(path: str) -> tuple[bytes, os.stat_result]:
-    for _ in range(ATTEMPTS - 1):
+def _attempted(path: str, desk: Desk) -> tuple[bytes, os.stat_result]:
+    with suppress(SourceChanged):
+        return _streamed(path, None, desk)
+    for _ in range(ATTEMPTS - 2):
         with suppress(SourceChanged):
             return stream_source(path, None)
     return stream_source(path, None)
+
+
+def _streamed(path: str, write: Callable[[memoryview], None] | None, desk: Desk | None) -> tuple[bytes, os.stat_result]:
+    """As `stream_source`; what is read is told to `desk`."""
+    if desk is None:
+        return stream_source(path, write)
+    told = _Told(desk, write)
+    result = stream_source(path, told)
+    told.end()
+    return result

@@ -23,6 +23,7 @@ BATCH = 2  # worker: ids, stats, problems -> VERDICTS
 REFUSED = 3  # worker: one more problem
 FILLED = 4  # worker: what was written; its last word
 FAILED = 5  # worker: the store's file system refused; its last word
+ADVANCED = 6  # worker: so many bytes of a large file were read
 RUN = 11
 NO_MORE = 12
 VERDICTS = 13

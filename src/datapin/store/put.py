@@ -24,6 +24,7 @@ from datapin.base.progress import Bar
 from datapin.pack.table import records_from_bytes
 from datapin.store.adding import Adder, Batch, Verdicts
 from datapin.store.channel import (
+    ADVANCED,
     ASK_RUN,
     BATCH,
     FAILED,
@@ -94,7 +95,7 @@ def add_files(files: FileBatch, settings: PutSettings, *, jobs: int, bar: Bar) -
 
     Raises SourcesRefused that lists every bad file, StorageFailed, WorkersLost, OSError of the store.
     """
-    ledger = _Ledger(files, Claims(settings.index), bar)
+    ledger = _Ledger(files, Claims(settings.index), bar, settings.limits.large_asset)
     pays = len(files.paths) > PARALLEL_FROM_FILES or int(files.sizes.sum()) > PARALLEL_FROM_BYTES
     if jobs > 1 and pays and len(files.paths) > 1:
         filled = _add_with_workers(files, settings, ledger, jobs)
@@ -106,11 +107,12 @@ def add_files(files: FileBatch, settings: PutSettings, *, jobs: int, bar: Bar) -
 class _Ledger:
     """Collects what was read, and judges it."""
 
-    def __init__(self, files: FileBatch, claims: Claims, bar: Bar) -> None:
+    def __init__(self, files: FileBatch, claims: Claims, bar: Bar, large_asset: int) -> None:
         count = len(files.paths)
         self._names = files.names
         self._claims = claims
         self._bar = bar
+        self._large_asset = large_asset
         self._ids: IdMatrix = np.zeros((count, RAW_ID_BYTES), dtype=np.uint8)
         self._stats = np.zeros((count, 4), dtype=np.int64)
         self._problems: dict[int, str] = {}
@@ -121,8 +123,13 @@ class _Ledger:
         self._ids[first : first + count] = ids_from_raw(ids)
         self._stats[first : first + count] = np.frombuffer(stats, dtype=np.int64).reshape(-1, 4)
         self._problems.update(problems)
-        self._bar.advance(count)
+        sizes = self._stats[first : first + count, 0]
+        self._bar.advance(int(sizes[sizes < self._large_asset].sum()))
         return self._claims.judge(ids)
+
+    def advance(self, size_bytes: int) -> None:
+        """So much of a large file was read: a batch that holds one is long in coming."""
+        self._bar.advance(size_bytes)
 
     def refuse(self, number: int, problem: str) -> None:
         """File `number` cannot be added."""
@@ -162,6 +169,9 @@ class _DeskHere:
 
     def refuse(self, number: int, problem: str) -> None:
         self._ledger.refuse(number, problem)
+
+    def advance(self, size_bytes: int) -> None:
+        self._ledger.advance(size_bytes)
 
 
 def _add_here(files: FileBatch, settings: PutSettings, ledger: _Ledger) -> Filled:
@@ -260,6 +270,8 @@ def _answer(channel: Channel, files: FileBatch, ledger: _Ledger, runs: Iterator[
         else:
             start, end = run
             channel.send(RUN, encode_json([start, list(files.paths[start:end])]))
+    elif kind == ADVANCED:
+        ledger.advance(int(payload))
     elif kind == REFUSED:
         ledger.refuse(*json.loads(payload))
     elif kind == FAILED:

@@ -132,7 +132,7 @@ class Store:
         """
         with storage_failures(_WRITE, self._root), staging_directory(self._root) as staging:
             settings = PutSettings(self._root, staging, self._limits, self.index)
-            with progress.bar("adding files", len(files.paths), "file") as bar:
+            with progress.bar("adding files", int(files.sizes.sum()), "B") as bar:
                 result, filled = add_files(files, settings, jobs=jobs, bar=bar)
             self.publish(filled)
             return result

@@ -10,6 +10,7 @@ import sys
 from datapin.base.errors import StorageFailed
 from datapin.store.adding import Adder, Batch, Verdicts
 from datapin.store.channel import (
+    ADVANCED,
     ASK_RUN,
     BATCH,
     FAILED,
@@ -39,6 +40,9 @@ class _RemoteDesk:
 
     def refuse(self, number: int, problem: str) -> None:
         self._channel.send(REFUSED, encode_json([number, problem]))
+
+    def advance(self, size_bytes: int) -> None:
+        self._channel.send(ADVANCED, b"%d" % size_bytes)
 
     def verdicts(self) -> Verdicts:
         if self._arrived:
