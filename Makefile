@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup repro verify test lint bench lock resolve clean
+.PHONY: man setup repro verify test lint bench lock resolve clean
 
 setup: $(READY)
 
@@ -48,6 +48,10 @@ lock:
 # What `pip install` of the wheel costs before anything is downloaded twice: how many versions pip has to look at.
 resolve: setup
 	$(BIN)/python bench/resolve.py
+
+# The manual pages, from the commands' own help; the wheel installs them.
+man: setup
+	$(BIN)/python docs/man/write.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
-from clones import ENVIRONMENT, Clone
+from guides import GUIDES, session
 from teams import Team, make_team
-
-GUIDES = Path(__file__).parents[2] / "docs" / "guide"
 
 
 def ann_works(team: Team) -> None:
@@ -31,21 +28,6 @@ def bob_reviews(team: Team) -> None:
     team.bob.label("dog", "key IN ('a/02.bin', 'a/03.bin')")
     team.bob.commit("dogs")
     team.bob.git("fetch", "-q")
-
-
-def session(clone: Clone, text: str) -> str:
-    """The text with what its commands really print."""
-
-    def ran(block: re.Match[str]) -> str:
-        said = ""
-        for line in (line for line in block[1].splitlines() if line.startswith("$ ")):
-            ended = subprocess.run(
-                line[2:], shell=True, cwd=clone.path, env=ENVIRONMENT, capture_output=True, text=True
-            )
-            said += f"{line}\n{ended.stdout}{ended.stderr}"
-        return f"```console\n{said}```"
-
-    return re.sub(r"```console\n(.*?)```", ran, text, flags=re.S)
 
 
 def merge_session(team: Team, text: str) -> str:

@@ -151,7 +151,7 @@ class BadKeys(YourError):
 
     @property
     def hint(self) -> str:
-        return "rename these files; keys are safe relative paths, see docs/format.md#keys"
+        return "rename these files; keys are safe relative paths: `datapin help format#keys`"
 
 
 @dataclass
@@ -168,7 +168,7 @@ class BadRows(YourError):
 
     @property
     def hint(self) -> str:
-        return self.advice or "see docs/format.md#manifests for the columns and their types"
+        return self.advice or "`datapin help format#manifests` shows the columns and their types"
 
 
 @dataclass
