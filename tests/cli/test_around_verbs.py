@@ -1,4 +1,4 @@
-"""What surrounds every verb: its options before or after it, help, what an unknown word is told, colours, pager, log."""
+"""What surrounds every verb: options before or after it, help, what an unknown word is told, colours, pager, log."""
 
 from __future__ import annotations
 
@@ -45,14 +45,13 @@ def test_global_options_stand_before_or_after_the_verb(filled: Clone) -> None:
     plain = filled.datapin("ls", "data/raw", "--json").stdout
     assert filled.datapin("--json", "ls", "data/raw").stdout == plain
     assert filled.datapin("-q", "--cd", "..", "--json", "ls", "data/raw", cwd=filled.path / "img").stdout == plain
-    assert filled.datapin(
-        "--cd", "..", "ls", "data/raw", "--cd", "img", "--cd", "..", "--json", cwd=filled.path / "img"
-    )
+    both = filled.datapin("--cd", "..", "ls", "data/raw", "--cd", "img", "--json", cwd=filled.path / "img")
+    assert both.stdout == plain
     assert filled.datapin("-q", "add", "img", "--to", "data/raw").stdout == ""
     assert filled.datapin("add", "img", "--to", "data/raw", "-q").stdout == ""
     assert filled.json("--cd", "nowhere", "status", code=2)["error"]["message"].startswith("--cd nowhere: No such")
     assert json.loads(filled.datapin("--json", "ls", "data/nope", code=10).stdout)["error"]["kind"] == "unknown-dataset"
-    assert "wrote" in filled.datapin("checkout", "data/raw", "--into", "out", "-v").stderr + "wrote"
+    filled.datapin("--cd", "img", "checkout", "data/raw", "--into", "../out")
     assert (filled.path / "out" / "a" / "00.bin").is_file(), "an option of a verb's own keeps its name"
 
 
@@ -75,7 +74,8 @@ def test_without_a_verb_the_help_is_printed(blank: Path) -> None:
         ("pull", "datapin fetch"), ("list", "datapin ls"), ("rm", "datapin remove"), ("commit", "git commit"),
         ("clone", "git clone"), ("import-url", "dvc import-url"), ("co", "datapin checkout"), ("PULL", "datapin fetch"),
         ("get", "datapin fetch"), ("blame", "datapin log"), ("st", "datapin status"), ("statsu", "datapin status"),
-        ("chekout", "datapin checkout"), ("rolback", "datapin rollback"), ("ver", "datapin verify"), ("ad", "datapin add"),
+        ("chekout", "datapin checkout"), ("rolback", "datapin rollback"), ("ver", "datapin verify"),
+        ("ad", "datapin add"),
         ("comit", "git commit"), ("xyzzy", "datapin help"), ("", "datapin help"),
     ],
 )  # fmt: skip
@@ -106,11 +106,10 @@ def test_hints_name_pages_that_are_there() -> None:
         named |= {topic for topic in re.findall(r"`datapin help ([\w/#-]+)`", text) if topic not in VERBS}
         hints = re.findall(r'return f?"[^"]*docs/[^"]*"', text)
         assert not hints, f"{path}: a page is named by `datapin help PAGE`, which an installed datapin shows: {hints}"
-    named -= {"COMMAND", "docs/guide/PAGE.md"}
+    named -= {"COMMAND", "PAGE", "docs/guide/PAGE.md"}
     assert {"format#keys", "format#manifests"} <= named
     for topic in sorted(named):
-        if topic not in ("architecture", "docs/decisions"):
-            assert page_text(topic), topic
+        assert page_text(topic), topic
 
 
 def test_colours_are_for_terminals_or_those_who_ask(filled: Clone) -> None:
@@ -176,7 +175,7 @@ def test_the_log_tells_what_happens_and_no_secrets(filled: Clone, tmp_path: Path
 
 def test_the_log_tells_a_lock_that_is_waited_for(filled: Clone) -> None:
     held, free = threading.Event(), threading.Event()
-    (path,) = [one for one in named_in_log(filled, r"took the lock of dataset data/raw, (\S+)")]
+    (path,) = named_in_log(filled, r"took the lock of dataset data/raw, (\S+)")
 
     def hold() -> None:
         with lock(Path(path), what="it"):
