@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from datapin.base.errors import OperatorRefused
+from datapin.pipeline.operators.operator import Vectors
+from datapin.pipeline.operators.user_code import UserFunction
 
 
 @dataclass(frozen=True)
@@ -43,3 +45,13 @@ class Square:
             case "bug":
                 raise ZeroDivisionError
         return item
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What an operator of the user's makes of batches."""
+
+    function: UserFunction
+
+    def begin(self) -> Callable[[list[bytes]], Vectors]:
+        return self.function.extract

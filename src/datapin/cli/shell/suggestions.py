@@ -51,7 +51,6 @@ _NEIGHBOURS = {
     "remote": "remotes are DVC's: `dvc remote add -d NAME URL`",
     "repro": "`dvc repro` runs the pipeline; it calls `datapin run`",
     "reset": "`datapin rollback DATASET --to VERSION` brings a dataset back as it was",
-    "restore": "`datapin rollback DATASET --to HEAD` brings a dataset back as it was committed",
     "revert": "`datapin rollback DATASET --to VERSION` brings a dataset back as it was",
     "rm": "`datapin remove DATASET --where SQL` removes rows; `dvc remove DATASET.dvc` a whole dataset",
     "search": "`datapin ls DATASET --where SQL` finds rows",
