@@ -18,13 +18,17 @@ from datapin import errors
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from datapin.api import open, write  # noqa: A004  # `datapin.open` is the promised name
+    from datapin.api import open, put, put_all, write  # noqa: A004  # `datapin.open` is the promised name
     from datapin.dataset import Dataset
     from datapin.repo import Repo
 
-__all__ = ["Dataset", "Repo", "__version__", "errors", "open", "write"]
+__all__ = ["Dataset", "Repo", "__version__", "errors", "open", "put", "put_all", "write"]
 
-_HOMES = {"open": "datapin.api", "write": "datapin.api", "Dataset": "datapin.dataset", "Repo": "datapin.repo"}
+_HOMES = {
+    **dict.fromkeys(("open", "put", "put_all", "write"), "datapin.api"),
+    "Dataset": "datapin.dataset",
+    "Repo": "datapin.repo",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,8 @@
-"""`datapin.open` and `datapin.write`: the Python front door."""
+"""`datapin.open`, `datapin.write` and `datapin.put`: the Python front door."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,18 @@ def open(  # noqa: A001  # the promised name, used as datapin.open
 def write(dataset: str, rows: pa.Table | pd.DataFrame, *, repo: str | Path = ".") -> AddReport:
     """Replace the rows of `dataset` by `rows` (Arrow or pandas), as a change to commit.
 
+    In a stage of `dvc.yaml` whose output the dataset is, DVC pins it when the stage ends.
     Raises BadKeys, BadRows or AssetsMissing; nothing changes then.
     """
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
     return Repo.find(Path(repo)).write(dataset, table)
+
+
+def put(data: bytes, *, repo: str | Path = ".") -> str:
+    """Bytes become an asset of this machine's store; its id, for the column `asset_id` of a row to write."""
+    return Repo.find(Path(repo)).put(data)
+
+
+def put_all(assets: Iterable[bytes], *, repo: str | Path = ".") -> list[str]:
+    """As `put`, for many: published together, once, which is much faster. Raises StorageFailed."""
+    return Repo.find(Path(repo)).put_all(assets)

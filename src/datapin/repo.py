@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -119,6 +119,15 @@ class Repo:
     def write(self, dataset: str, table: pa.Table) -> AddReport:
         """Replace the dataset's rows by those of `table`."""
         return edit.write(self._workspace, dataset, table)
+
+    def put(self, data: bytes) -> str:
+        """Bytes become an asset of the local store; its id, for a row."""
+        return str(self._workspace.store.put(data))
+
+    def put_all(self, assets: Iterable[bytes]) -> list[str]:
+        """As `put`, for many: published together, once."""
+        with self._workspace.store.filling() as filling:
+            return [str(filling.put(data)) for data in assets]
 
     def open(
         self, dataset: str, *, version: str | None = None, where: str | None = None, fetch: Fetch = "auto"

@@ -21,8 +21,24 @@ _GIT_SETTINGS = (
     ("protocol.ext.allow", "never"),
 )
 _HOOKS_PATH = "core.hooksPath"
+# By these Git tells its hooks and drivers where they are (`git rev-parse --local-env-vars`, but for settings).
+GIT_PLACES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_DIR", "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)  # fmt: skip
 # Variables by which Python imports from elsewhere; what the parent has from them is handed on by its `sys.path`.
 _PYTHON_PLACES = ("PYTHONPATH", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONINSPECT", "PYTHONBREAKPOINT")
+
+
+def forget_places() -> None:
+    """Git commands of this process find their repository by the folder that they run in.
+
+    A hook of another repository, or of a submodule, has variables that name its own.
+    """
+    for name in GIT_PLACES:
+        os.environ.pop(name, None)
 
 
 def program(name: str) -> str:

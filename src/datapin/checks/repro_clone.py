@@ -23,7 +23,7 @@ import numpy as np
 from datapin.base.errors import Refused, StorageFailed, ToolFailed
 from datapin.base.id_columns import ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
-from datapin.base.processes import git_words
+from datapin.base.processes import GIT_PLACES, git_words
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
 from datapin.checks.repro_outputs import PinnedOutputs, is_manifest
 from datapin.manifest.columns import one_array
@@ -35,13 +35,6 @@ from datapin.store.lending import lend
 from datapin.versions.git import top_directory
 from datapin.versions.lock_stages import LockedFile
 
-# What Git sets for the commands that its hooks run; `git rev-parse --local-env-vars`.
-_GIT_PLACES = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_DIR", "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE",
-    "GIT_NO_REPLACE_OBJECTS", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX", "GIT_REPLACE_REF_BASE", "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
-)  # fmt: skip
 _DVC_PLACES = ("DVC_ROOT", "DVC_STAGE")
 
 
@@ -68,7 +61,7 @@ def clean_clone(pinned: PinnedOutputs) -> Iterator[CleanClone]:
     subject = pinned.subject
     with _temporary_folder() as scratch:
         environment = {
-            **{name: value for name, value in os.environ.items() if name not in (*_GIT_PLACES, *_DVC_PLACES)},
+            **{name: value for name, value in os.environ.items() if name not in (*GIT_PLACES, *_DVC_PLACES)},
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(scratch / "site"),  # else DVC leaves notes about the clone on this machine
         }

@@ -18,7 +18,7 @@ import click
 
 from datapin import __version__
 from datapin.base import errors, log
-from datapin.base.processes import forget_current_folder
+from datapin.base.processes import forget_current_folder, forget_places
 from datapin.cli.shell.asked import Asked, global_options
 from datapin.cli.shell.colour import severity
 
@@ -127,6 +127,7 @@ def root(context: click.Context) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; without `arguments`, which a program gives, end the process."""
     forget_current_folder()
+    forget_places()
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "_DATAPIN_COMPLETE" in os.environ:
         importlib.import_module("datapin.cli.shell.completion").answer(root)

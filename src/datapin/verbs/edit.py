@@ -16,7 +16,9 @@ from datapin.manifest.query import evaluate, select_rows
 from datapin.manifest.schema import normalise
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.new_datasets import dataset_to_write
+from datapin.verbs.own_stages import running_stage, write_output
 from datapin.verbs.reports import AddReport, RemoveReport, UpdateReport
+from datapin.verbs.stages import stage_context
 from datapin.verbs.workspace import Workspace
 
 
@@ -61,6 +63,7 @@ def remove(workspace: Workspace, name: str, where: str) -> RemoveReport:
 def write(workspace: Workspace, name: str, rows: pa.Table) -> AddReport:
     """Replace all rows of the dataset by `rows`, as a change to commit.
 
+    Inside a stage that puts the dataset out, as the stage's output instead, which DVC pins when the stage ends.
     Raises BadKeys or BadRows for rows that break the format, AssetsMissing for assets that neither the dataset nor the
     store knows.
     """
@@ -68,6 +71,8 @@ def write(workspace: Workspace, name: str, rows: pa.Table) -> AddReport:
     table = normalise(rows, where="the table")
     if not table.num_rows:
         raise Refused("the table has no rows; a dataset needs at least one", "check what was selected")
+    if (stage := running_stage(workspace.root, dataset)) is not None:
+        return write_output(workspace, stage_context(workspace), stage, dataset, table)
     with workspace.edit_lock(dataset):
         previous = previous_manifest(workspace, dataset)
         _refuse_unknown_assets(workspace, table, previous)

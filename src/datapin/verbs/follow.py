@@ -19,6 +19,7 @@ from datapin.base.files import fsync_directory, make_directory
 from datapin.base.state import state_of
 from datapin.verbs.placing import edit_lock, replace_manifest, staging
 from datapin.versions.dvc_cache import DvcCache
+from datapin.versions.git import stash_holds
 from datapin.versions.held_manifests import NO_MANIFEST, HeldManifests
 from datapin.versions.pointer_file import Pointer
 from datapin.versions.tracked_pins import TrackedPin, departed_datasets, tracked_pins
@@ -83,8 +84,8 @@ def _is_stale(held: HeldManifests, cache: DvcCache, pin: TrackedPin) -> bool:
 
 def _follow_one(root: Path, held: HeldManifests, cache: DvcCache, pin: TrackedPin, report: FollowReport) -> None:
     here = held.find(pin.dataset)
-    if here == pin.md5:
-        return
+    if here == pin.md5 or (here is None and stash_holds(root, pin.dataset)):
+        return  # what Git has put away comes back with `git stash pop`, which finds no place for it if it is there
     if not is_saved(cache, here):
         if held.was_at(pin.dataset) != pin.md5:  # else Git has not moved the pointer under the edits
             report.edited.append(pin.dataset)

@@ -37,14 +37,7 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
     make_directory(workspace.scratch)
     for pointer in workspace.find_outputs().datasets:
         DvcCache(workspace.root).keep(pointer.md5)  # what DVC has cached since the last stage ran
-    context = StageContext(
-        root=workspace.root,
-        store=workspace.store,
-        memo=Memo(workspace.state.memo),
-        jobs=workspace.jobs,
-        progress=workspace.progress,
-        previous_output=lambda dataset: _committed(workspace, dataset),
-    )
+    context = stage_context(workspace)
     match stage:
         case "prepare":
             preparing = read_params(params, stage, PrepareParams)
@@ -63,6 +56,18 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
             return _train(workspace, context, params)
         case _:
             raise Usage(f"no stage {stage!r}", f"stages: {', '.join(STAGES)}")
+
+
+def stage_context(workspace: Workspace) -> StageContext:
+    """The surroundings of a stage in this repository."""
+    return StageContext(
+        root=workspace.root,
+        store=workspace.store,
+        memo=Memo(workspace.state.memo),
+        jobs=workspace.jobs,
+        progress=workspace.progress,
+        previous_output=lambda dataset: _committed(workspace, dataset),
+    )
 
 
 def _bring_input(workspace: Workspace, stage: str, dataset: str) -> None:

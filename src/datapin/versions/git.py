@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from datapin.base.errors import NoRepository, ToolFailed, UnknownVersion
-from datapin.base.processes import git_words, guarded_git
+from datapin.base.processes import GIT_PLACES, git_words, guarded_git
 
 _TIMEOUT_S = 120.0
 _BLOBS_AT_ONCE = 4096
@@ -243,6 +243,11 @@ def tracked_files(root: Path, name: str) -> list[str]:
     return sorted(_names(_run(root, "ls-files", "-z", "--cached", "--", f":(glob)**/{name}")))
 
 
+def stash_holds(root: Path, folder: str) -> bool:
+    """Whether the newest stash holds files below `folder` that Git does not track (`git stash --all`)."""
+    return bool(_output(root, "ls-tree", "--name-only", "refs/stash^3", "--", f"{folder}/"))
+
+
 def is_ignored(root: Path, path: Path) -> bool:
     """Whether Git ignores `path`."""
     return _output(root, "check-ignore", "--quiet", "--", os.fspath(path)) is not None
@@ -271,20 +276,31 @@ def _output(root: Path, *arguments: str) -> bytes | None:
     if done.returncode == 0:
         return done.stdout
     if b"dubious ownership" in done.stderr or b"not a git repository" in done.stderr:
-        raise ToolFailed("git", _first_line(done.stderr))
+        raise _failure(arguments, done)
     return None
 
 
 def _run(root: Path, *arguments: str, said: bytes = b"") -> bytes:
     done = _call(root, *arguments, said=said)
     if done.returncode != 0:
-        raise ToolFailed("git", f"`git {arguments[0]}` ended with {done.returncode}: {_first_line(done.stderr)}")
+        raise _failure(arguments, done)
     return done.stdout
+
+
+def _failure(arguments: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> ToolFailed:
+    # Git names the cure itself, lines below: whose repository this is, only the user can know.
+    cure = re.search(rb"git config --global --add safe\.directory .+", done.stderr)
+    problem = _first_line(done.stderr)
+    if cure is not None:
+        advice = f"run `{cure.group().decode('utf-8', 'replace').strip()}` if you trust whoever owns it"
+        return ToolFailed("git", problem, advice)
+    return ToolFailed("git", f"`git {arguments[0]}` ended with {done.returncode}: {problem}")
 
 
 def _call(root: Path, *arguments: str, said: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     # Messages are matched above, and a question must not wait for the lock that refreshing the index takes.
-    environment = {**os.environ, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
+    environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
     try:
         return subprocess.run(
             # The user's log.diffMerges would give `log -m` another meaning than one diff per parent.

@@ -165,6 +165,7 @@ class ToolFailed(WorldError):
 
     tool: str
     problem: str
+    advice: str = ""
 
     @property
     def message(self) -> str:
@@ -172,7 +173,7 @@ class ToolFailed(WorldError):
 
     @property
     def hint(self) -> str:
-        return "run the named tool by hand to see more; `datapin doctor` checks the set-up"
+        return self.advice or "run the named tool by hand to see more; `datapin doctor` checks the set-up"
 
 
 @dataclass

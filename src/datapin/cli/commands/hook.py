@@ -13,7 +13,6 @@ import click
 from datapin.base.errors import DatapinError, ManifestMissing, Usage, listed
 from datapin.base.progress import Progress
 from datapin.cli.bars import terminal_progress
-from datapin.cli.git_surroundings import forget_places
 from datapin.cli.render import counted
 from datapin.githooks.block import HOOKS
 from datapin.verbs.follow import FollowReport, follow, lines_about, tell_once
@@ -39,7 +38,6 @@ _PATIENCE = {"DATAPIN_REMOTE_TIMEOUT_S": "10"}
 @click.argument("words", nargs=-1, metavar="[WORDS OF GIT]")
 def command(hook: str, words: tuple[str, ...]) -> None:
     """Run datapin's part of a Git hook."""
-    forget_places()
     progress = terminal_progress(quiet=False)
     if hook == "pre-push":
         _before_push(words, progress)

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from datapin.cli.bars import terminal_progress
-from datapin.cli.git_surroundings import forget_places
 from datapin.verbs.merge import merge_pointer
 
 _FILE = click.Path(path_type=Path)
@@ -21,7 +20,6 @@ _FILE = click.Path(path_type=Path)
 @click.option("--inner", is_flag=True, help="These are common versions of two histories: nobody is told.")
 def command(base: Path, ours: Path, theirs: Path, name: str, inner: bool) -> None:
     """Merge a pointer into the file OURS; exit 1 leaves it in conflict."""
-    forget_places()
     top = Path.cwd()
     progress = terminal_progress(quiet=False)
     report = merge_pointer(top / base, top / ours, top / theirs, name, top=top, progress=progress, is_inner=inner)
