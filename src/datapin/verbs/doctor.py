@@ -63,7 +63,8 @@ def _tools() -> list[Finding]:
 
 def _folders(workspace: Workspace) -> list[Finding]:
     findings = []
-    inside = workspace.store_directory.resolve().is_relative_to(workspace.root)
+    moved = workspace.settings.store.dir is not None  # else it lies in Git's own folder
+    inside = moved and workspace.store_directory.resolve().is_relative_to(workspace.root)
     # Of something in it: Git takes a folder that is not there yet, as in a fresh clone, for a file.
     if inside and not is_ignored(workspace.root, workspace.store_directory / "format"):
         findings.append(
