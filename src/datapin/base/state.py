@@ -6,8 +6,10 @@ What all work trees share lies below `git rev-parse --git-common-dir`, what is o
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -108,6 +110,24 @@ def _text(path: Path) -> str:
 def _one_name(folder: str) -> str:
     name = quote(folder, safe="")
     return name if len(name) <= _LONGEST_NAME else hashlib.sha256(folder.encode()).hexdigest()
+
+
+def can_write(place: Path) -> bool:
+    """Whether files can be made at `place`, or the folders that lead there."""
+    return os.access(next(one for one in (place, *place.parents) if one.exists()), os.W_OK)
+
+
+@lru_cache(maxsize=64)
+def cache_of(root: Path) -> Path:
+    """The work tree's cache; where nothing can be written there, one that goes with this process: reading must work."""
+    place = state_of(root).cache
+    if can_write(place):
+        return place
+    import tempfile  # here: it takes 5 ms, and every command loads this module
+
+    passing = tempfile.mkdtemp(prefix=f"{NAME}-")
+    atexit.register(shutil.rmtree, passing, ignore_errors=True)
+    return Path(passing)
 
 
 def folder_to_stage(scratch: Path, target: Path) -> Path:

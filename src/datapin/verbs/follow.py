@@ -16,7 +16,7 @@ from pathlib import Path
 from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, listed
 from datapin.base.files import fsync_directory, make_directory
-from datapin.base.state import state_of
+from datapin.base.state import cache_of
 from datapin.verbs.placing import edit_lock, replace_manifest, staging
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import stash_holds
@@ -43,7 +43,7 @@ def follow(root: Path, *, since: str | None = None) -> FollowReport:
     `since` names the commit that was checked out before: the manifest of a dataset that came to an end since goes.
     Raises Locked if somebody edits a dataset meanwhile.
     """
-    notes = state_of(root).cache / "follow"
+    notes = cache_of(root) / "follow"
     held = HeldManifests(root, notes / "held.json")
     pins = tracked_pins(root, notes / "pins.json")
     cache = DvcCache(root)
@@ -121,7 +121,7 @@ def tell_once(root: Path, report: FollowReport, *, is_first: bool) -> bool:
 
     `is_first` for a hook that others may follow.
     """
-    note = state_of(root).cache / "follow" / "told.json"
+    note = cache_of(root) / "follow" / "told.json"
     left = json.dumps([report.edited, [[pointer.dataset, pointer.md5] for pointer in report.missing]])
     told = ""
     with suppress(OSError):

@@ -31,8 +31,8 @@ from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import author
 from datapin.versions.history import pinned_versions
-from datapin.versions.objects import bring_manifests, lay_out, send_manifests
-from datapin.versions.pointer import Pointer, find_pointers, materialise_pointer, read_dataset_pointer
+from datapin.versions.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
+from datapin.versions.pointer import Pointer, materialise_pointer, read_dataset_pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def fetch(
     """
     _tell_of_hooks(workspace)
     place = remote_place(workspace, remote)
-    wanted = _wanted(workspace, selectors, all_versions=all_versions)
+    wanted = _wanted(workspace, place, selectors, all_versions=all_versions)
     cache = DvcCache(workspace.root)
     for one in wanted:
         cache.give_back(one.pointer.md5)
@@ -128,10 +128,18 @@ def fetch(
     return _report(report, place, dry_run, [one.pointer for one in found])
 
 
-def _wanted(workspace: Workspace, selectors: Sequence[str], *, all_versions: bool) -> list[_Wanted]:
-    wanted = [_named(workspace, text) for text in selectors] or [
-        _Wanted(pointer, True, False) for pointer in find_pointers(workspace.root)
-    ]
+def _wanted(workspace: Workspace, place: RemotePlace, selectors: Sequence[str], *, all_versions: bool) -> list[_Wanted]:
+    wanted = [_named(workspace, text) for text in selectors]
+    if not selectors:
+        found = workspace.find_outputs()
+        found.check()
+        # In a fresh clone only the remote can tell which outputs of stages are datasets.
+        told = (
+            one
+            for one in found.unknown
+            if one.stage is not None and is_manifest_there(workspace.root, place.root, one.md5)
+        )
+        wanted = [_Wanted(pointer, True, False) for pointer in (*found.datasets, *told)]
     if all_versions:
         seen = {(one.pointer.dataset, one.pointer.md5) for one in wanted}
         datasets = {one.pointer.dataset for one in wanted}

@@ -17,7 +17,7 @@ from datapin.base.errors import Refused, StorageFailed
 from datapin.base.files import fsync_directory, fsync_path, lock, make_directory, temporary_name
 from datapin.base.progress import Progress
 from datapin.base.settings import FOLDER
-from datapin.base.state import state_of
+from datapin.base.state import can_write, state_of
 from datapin.versions.git import ask_git
 
 _STORE = "store"
@@ -31,7 +31,7 @@ def move_old_store(root: Path, progress: Progress) -> None:
     StorageFailed if the disk does not take it; the old store stays then.
     """
     old, state = root / FOLDER / _STORE, state_of(root)
-    if not os.access(root / FOLDER, os.W_OK) or not _can_be_made(state.shared):
+    if not os.access(root / FOLDER, os.W_OK) or not can_write(state.shared):
         return
     if ask_git(root, "ls-files", "--", f"{FOLDER}/{_STORE}"):
         raise Refused(
@@ -101,8 +101,3 @@ def _copy(source: Path, target: Path) -> None:
     finally:
         staged.unlink(missing_ok=True)
     fsync_directory(target.parent)
-
-
-def _can_be_made(folder: Path) -> bool:
-    place = next(one for one in (folder, *folder.parents) if one.exists())
-    return os.access(place, os.W_OK)

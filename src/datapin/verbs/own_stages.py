@@ -22,7 +22,7 @@ from datapin.pipeline.fingerprint import canonical_json
 from datapin.pipeline.output import INPUTS, output_place, previous_of
 from datapin.verbs.reports import AddReport
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer_file import load_yaml
+from datapin.versions.pointer_file import load_yaml, stage_outputs
 
 _TEMPLATE = re.compile(r"\$\{[^}]*\}")
 
@@ -42,14 +42,17 @@ def running_stage(root: Path, dataset: str) -> RunningStage | None:
         return None
     file, _, name = address.rpartition(":")
     file = file or "dvc.yaml"
-    stages = load_yaml((root / file).read_bytes(), file).get("stages")
+    text = (root / file).read_bytes()
+    stages = load_yaml(text, file).get("stages")
     stage = stages.get(name, stages.get(name.partition("@")[0])) if isinstance(stages, dict) else None
     body = stage.get("do", stage) if isinstance(stage, dict) else None
     if not isinstance(body, dict):
         return None
     folder = posixpath.join(posixpath.dirname(file) or ".", _as_pattern(str(body.get("wdir", "."))))
     outs, deps = (_paths(body.get(kind), folder) for kind in ("outs", "deps"))
-    if not any(fnmatch.fnmatchcase(dataset, pattern) for pattern in outs):
+    is_its_own = dataset in outs
+    is_anothers = not is_its_own and dataset in stage_outputs(text, file)[1]
+    if not is_its_own and (is_anothers or not any(fnmatch.fnmatchcase(dataset, pattern) for pattern in outs)):
         return None
     return RunningStage(name, tuple(path for path in deps if "*" not in path))
 

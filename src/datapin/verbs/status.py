@@ -23,6 +23,7 @@ from datapin.base.errors import (
     ManifestMissing,
     Refused,
     StoreFormat,
+    listed,
 )
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
@@ -45,7 +46,7 @@ from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import has_commit
 from datapin.versions.held_manifests import HeldManifests
-from datapin.versions.pointer import Pointer, read_dataset_pointer
+from datapin.versions.pointer import FoundOutputs, Pointer, read_dataset_pointer
 
 _WORTH_AN_EARLY_WALK = 5_000  # files
 
@@ -64,9 +65,18 @@ def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk |
         locks = {} if found is None else found.unreadable_locks
         unreadable = [Problem(file, error.kind, error.message, error.hint) for file, error in locks.items()]
         notes = [WITHOUT_HOOKS] if lacks_hooks(workspace.root) else []
+        notes += _not_here(found) if found is not None else []
         return StatusReport([_one(workspace, dataset, walks) for dataset in datasets], unreadable, notes)
     finally:
         walks.close()
+
+
+def _not_here(found: FoundOutputs) -> list[str]:
+    names = found.unknown_outputs
+    if not names:
+        return []
+    ways = "`datapin fetch` brings those that are datasets and were pushed, `dvc repro` makes all"
+    return [f"not here: {listed(names, 5)}, which stages have put out: {ways}"]
 
 
 class _Walks:

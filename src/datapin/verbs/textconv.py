@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from datapin.base.errors import DatapinError
 from datapin.base.files import make_directory
 from datapin.base.settings import CONFIG, FOLDER
-from datapin.base.state import state_of
+from datapin.base.state import cache_of
 from datapin.manifest.columns import decoded, one_array, shown
 from datapin.manifest.manifest import Manifest
 from datapin.versions.git import find_root
@@ -62,7 +62,7 @@ def _counts(pointer: Pointer, start: Path) -> Iterator[str]:
         root = find_root(start)
         if not (root / FOLDER / CONFIG).is_file():
             return
-        cache = state_of(root).cache
+        cache = cache_of(root)
         make_directory(cache)
         manifest = Manifest.open(materialise_pointer(root, pointer, cache / "versions"))
         lines = [line for column in _COUNTED for line in _column(manifest, column)]

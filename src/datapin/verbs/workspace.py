@@ -14,7 +14,7 @@ from datapin.base import log
 from datapin.base.errors import BadSettings, NoRepository, Refused, UnknownDataset, Usage
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
-from datapin.base.state import StatePlaces, state_of
+from datapin.base.state import StatePlaces, cache_of, can_write, state_of
 from datapin.verbs import placing
 from datapin.verbs.old_state import move_old_store
 from datapin.versions.git import find_root
@@ -64,7 +64,10 @@ class Workspace:
         # Late: verbs that read rows only need no store, and start sooner (decision 0015).
         from datapin.store.store import Store
 
-        return Store.create(self.store_directory, self.settings.store)
+        place = self.store_directory
+        if not place.exists() and not can_write(place):
+            place = self.cache / "store"  # an empty one: what reads only must not need to make one
+        return Store.create(place, self.settings.store)
 
     @property
     def state(self) -> StatePlaces:
@@ -85,7 +88,7 @@ class Workspace:
     @property
     def cache(self) -> Path:
         """The work tree's own place for what can always be computed again."""
-        return self.state.cache
+        return cache_of(self.root)
 
     def dataset_name(self, text: str, *, new: bool = False) -> str:
         """The dataset that the user means by `text`: a path below the repository, written with `/`.
@@ -189,10 +192,16 @@ class Workspace:
         return name
 
     def _has(self, name: str) -> bool:
-        return has_own_pointer(self.root, name) or name in self.find_outputs().names
+        if has_own_pointer(self.root, name):
+            return True
+        found = self.find_outputs()
+        return name in found.names or name in found.unknown_outputs
 
     def _known(self, name: str) -> str:
-        if not has_own_pointer(self.root, name) and name not in (found := self.find_outputs()).names:
+        if has_own_pointer(self.root, name):
+            return name
+        found = self.find_outputs()
+        if name not in found.names and name not in found.unknown_outputs:
             for error in found.unreadable_locks.values():
                 raise error  # it may be the one that pins `name`
             raise UnknownDataset(dataset=name, known=tuple(found.names))

@@ -91,7 +91,7 @@ class DvcCache:
         if names is None and in_work_tree:
             with suppress(OSError):
                 names = os.listdir(self._root / pointer.dataset)
-        return bool(names) and all(_SHARD.match(name) for name in names or ())
+        return names is not None and holds_shards(names)
 
     def shards(self, pointer: Pointer) -> list[tuple[str, Path]]:
         """Name and file of every shard. Raises ManifestMissing or DamagedManifest."""
@@ -146,6 +146,11 @@ def _link_or_copy(path: Path, staged: Path) -> None:
         shutil.copyfile(path, staged)
         staged.chmod(0o444)  # as DVC protects what its cache holds
         fsync_path(staged)
+
+
+def holds_shards(names: Sequence[str]) -> bool:
+    """Whether a folder with these files, and no others, is a manifest by their names."""
+    return bool(names) and all(_SHARD.match(name) for name in names)
 
 
 def check_list_hash(md5: str) -> str:

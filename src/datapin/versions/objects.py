@@ -19,7 +19,7 @@ from datapin.backends.backend import Backend
 from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, ManifestMissing, ObjectMissing, ToolFailed
 from datapin.base.files import make_directory, publish_bytes, publish_file, temporary_name
-from datapin.versions.dvc_cache import DvcCache, check_list_hash, parse_list, parse_output_list
+from datapin.versions.dvc_cache import DvcCache, check_list_hash, holds_shards, parse_list, parse_output_list
 from datapin.versions.pointer_file import Pointer
 from datapin.versions.tracking import silent
 from datapin.versions.tracking_plain import LeftToDvc, lay_out_plain
@@ -61,6 +61,18 @@ def bring_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> list[st
     cache = DvcCache(root)
     wanted = [md5 for md5 in md5s if not cache.is_whole(check_list_hash(md5))]
     return [md5 for md5 in wanted if not _bring_folder(cache, remote, md5, parse_list, _bring)]
+
+
+def is_manifest_there(root: Path, remote: Backend, md5: str) -> bool:
+    """Whether the output `md5` is a manifest, as DVC's list of it on the remote tells; False if that is not there.
+
+    Raises RemoteUnreachable.
+    """
+    try:
+        names = [name for name, _ in parse_output_list(_read(remote, check_list_hash(md5)), md5)]
+    except (ObjectMissing, DamagedManifest):
+        return False
+    return holds_shards(names)
 
 
 def bring_outputs(root: Path, remote: Backend, md5s: Sequence[str]) -> list[str]:

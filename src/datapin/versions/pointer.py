@@ -58,6 +58,11 @@ class FoundOutputs:
         return sorted({pointer.dataset for pointer in self.datasets} | self.unreadable_datasets)
 
     @property
+    def unknown_outputs(self) -> list[str]:
+        """Folders that stages have put out and of which nothing is here, as in a fresh clone: they may be datasets."""
+        return sorted({pointer.dataset for pointer in self.unknown if pointer.stage is not None})
+
+    @property
     def unreadable_datasets(self) -> set[str]:
         """The datasets whose own pointer cannot be read."""
         return {file.removesuffix(".dvc") for file in self.unreadable if file.endswith(".dvc")}

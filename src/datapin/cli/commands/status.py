@@ -9,6 +9,7 @@ from datapin.cli.early_walk import take_walk
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import counted, emit_json, printable
 from datapin.cli.shell.colour import severity
+from datapin.githooks.install import WITHOUT_HOOKS
 from datapin.verbs.reports import DatasetStatus, Problem
 from datapin.verbs.status import status
 
@@ -35,7 +36,8 @@ def command(datasets: tuple[str, ...], exit_code: bool, remote: bool, as_json: b
         for problem in report.unreadable:
             _print_problem(problem)
         for note in report.notes:
-            click.echo(f"warning: {note}")
+            kind = "warning" if note == WITHOUT_HOOKS else "note"
+            click.echo(f"{kind}: {printable(note)}")
     if exit_code and report.differs:
         click.get_current_context().exit(EXIT_CHECK_FAILED)
 
