@@ -168,7 +168,7 @@ except datapin.errors.Refused as error:
     filled.commit("mine")
     assert filled.json("show", "data/mine")["rows"] == 12
     assert "up to date" in filled.dvc("status", "mine").stdout
-    assert filled.json("verify", "HEAD", "--check", "pins")["ok"]
+    assert filled.json("verify", "HEAD", "--check", "pins.readable")["ok"]
     # Outside of its stage it is not to be written.
     with pytest.raises(Refused, match="output of a stage"):
         Repo.find(filled.path).write("data/mine", pa.table({"key": ["x"], "asset_id": ["0" * 64], "size": [1]}))
