@@ -139,7 +139,7 @@ def lines_about(report: FollowReport, reason: str) -> list[str]:
     lines = []
     if report.edited:
         names = listed(report.edited, 3)
-        ways = "`dvc add` pins them, `dvc checkout --force` gives them up"
+        ways = "`datapin restore` takes the pinned rows and keeps a copy of these, `dvc add` pins these"
         lines.append(f"datapin: {names}: rows that nobody saved, left as they are; {ways}")
     if report.missing:
         names = listed([pointer.dataset for pointer in report.missing], 3)

@@ -202,7 +202,9 @@ def _pinned(workspace: Workspace, dataset: str) -> tuple[Pointer, Manifest]:
         raise Refused(f"{dataset} is not pinned by any pointer", f"run `dvc add {shlex.quote(dataset)}`")
     if pointer.digest is not None and pointer.digest != manifest.digest:
         raise Refused(
-            f"{dataset} has rows that its pointer does not pin", f"run `dvc add {shlex.quote(dataset)}` and commit"
+            f"{dataset} has rows that its pointer does not pin",
+            f"run `datapin restore {shlex.quote(dataset)}` to take the pinned ones (a copy of edits is kept), "
+            f"or `dvc add {shlex.quote(dataset)}` and commit if they are edits of yours",
         )
     return pointer, manifest
 

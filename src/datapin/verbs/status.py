@@ -205,8 +205,8 @@ def _about_other_rows(workspace: Workspace, dataset: str, file: str) -> str:
     """What to do about a manifest that is not the one its pointer pins: a saved one has been left behind by Git."""
     here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
     if is_saved(DvcCache(workspace.root), here):
-        ways = f"`dvc checkout {shlex.quote(file)}` brings that one, `dvc add {shlex.quote(dataset)}` pins this one"
-        return f"{dataset} holds another version than {file} pins; {ways}"
+        way = f"`datapin restore {shlex.quote(dataset)}` brings that one"
+        return f"{dataset} holds another version than {file} pins, so what is compared here is not what it pins; {way}"
     return f"{dataset} was changed without datapin; run `datapin add` or `dvc add {shlex.quote(dataset)}`"
 
 
