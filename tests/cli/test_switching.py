@@ -107,7 +107,7 @@ def test_without_hooks_status_names_the_command_that_brings_the_version(team: Te
     ann = team.ann
     ann.git("-c", "core.hooksPath=/dev/null", "reset", "-q", "--hard", "v1")
     (status,) = ann.json("status", "data/raw")["datasets"]
-    assert "`dvc checkout data/raw.dvc`" in " ".join(status["notes"])
+    assert "`datapin restore data/raw`" in " ".join(status["notes"])
     ann.dvc("checkout", "-q", POINTER)
     assert ann.is_clean()
 
