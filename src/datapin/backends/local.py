@@ -9,6 +9,7 @@ import shutil
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 from datapin.backends.backend import Abilities, StoredObject, check_key, check_prefix
@@ -46,6 +47,8 @@ class LocalBackend:
         target = self._root / check_key(key)
         with self._failures("write", key):
             if target.exists():
+                if not target.is_file():  # it holds nothing that a push may rely on
+                    raise OSError(errno.EINVAL, "it is no regular file", os.fspath(target))
                 return False
             make_directory(target.parent)
             temporary = target.parent / temporary_name()
@@ -62,13 +65,13 @@ class LocalBackend:
 
     def get(self, key: str) -> bytes:
         """See Backend."""
-        with self._failures("read", key), open(self._root / check_key(key), "rb") as file:
-            return file.read()
+        with self._failures("read", key), _opened(self._root / check_key(key)) as file:
+            return file.readall()
 
     def iter_chunks(self, key: str) -> Iterator[bytes]:
         """See Backend."""
         with self._failures("read", key):
-            file = open(self._root / check_key(key), "rb", buffering=0)  # noqa: SIM115  # closed below
+            file = _opened(self._root / check_key(key))
         with file:
             while True:
                 with self._failures("read", key):
@@ -79,7 +82,7 @@ class LocalBackend:
 
     def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """See Backend."""
-        with self._failures("read", key), open(self._root / check_key(key), "rb", buffering=0) as file:
+        with self._failures("read", key), _opened(self._root / check_key(key)) as file:
             return [_read_at(file.fileno(), offset, length) for offset, length in ranges]
 
     def iter_objects(self, prefix: str) -> Iterator[StoredObject]:
@@ -180,6 +183,16 @@ class LocalBackend:
             ) from error
 
 
+def _opened(path: Path) -> FileIO:
+    """The file for reading. Never waits: a pipe is no object. Raises OSError."""
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    file = FileIO(number, "rb")
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return file
+    file.close()
+    raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+
+
 def _write_durably(path: Path, source: bytes | Path) -> None:
     number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     try:
@@ -219,4 +232,6 @@ def _walk(folder: Path, prefix: str) -> Iterator[StoredObject]:
             continue
         with suppress(FileNotFoundError):  # deleted while we listed
             seen = entry.stat()
+            if not stat.S_ISREG(seen.st_mode):
+                continue  # a pipe or a device is no object
             yield StoredObject(key, seen.st_size, seen.st_mtime)

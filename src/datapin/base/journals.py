@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from datapin.base import failpoints
+from datapin.base.documents import read_json
 from datapin.base.errors import DamagedJournal
 from datapin.base.files import TEMPORARY_PREFIX, fsync_directory, is_left_over, make_directory, publish_bytes
 
@@ -79,8 +80,8 @@ def read_journal(journal: Path) -> dict[str, Any]:
     with journal.open("rb") as file:
         data = file.read(_LARGEST_BYTES + 1)
     try:
-        said = json.loads(data) if len(data) <= _LARGEST_BYTES else None
-    except (ValueError, RecursionError):
+        said = read_json(data, str(journal), most_bytes=_LARGEST_BYTES)
+    except ValueError:
         said = None
     if not isinstance(said, dict):
         raise ForeignPlace("it does not parse")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from datapin.base.errors import BadSettings
+from datapin.base.documents import TOML_BYTES, read_bounded, read_toml
+from datapin.base.errors import BadDocument, BadSettings
 
 if TYPE_CHECKING:
     from annotated_types import Ge, Le, MinLen
@@ -98,12 +98,13 @@ def bad_settings(path: str, error: ValidationError) -> BadSettings:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    shown = f"{FOLDER}/{path.name}"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return read_toml(read_bounded(path, TOML_BYTES), shown)
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadSettings(path=f"{FOLDER}/{path.name}", where="", problem=f"not TOML: {error}") from None
+    except BadDocument as error:
+        raise BadSettings(path=shown, where="", problem=error.problem) from None
 
 
 def _overlay(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError
 from datapin.checks.dataset_rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
@@ -188,7 +188,7 @@ def _recorded(subject: Subject, dataset: str) -> tuple[str, ...]:
     """The datasets that the manifest itself says it was made of, for a stage that does not declare them."""
     text = subject.manifest(dataset).properties.get(INPUTS, "{}")
     try:
-        names = json.loads(text)
+        names = read_json(text, dataset)
     except ValueError:
         return ()
     return tuple(name for name in names if name in subject.pins and name != dataset) if isinstance(names, dict) else ()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from datapin.base.errors import DamagedModel, DatapinError, OutputMissing
+from datapin.base.documents import read_json
+from datapin.base.errors import BadDocument, DamagedModel, DatapinError, OutputMissing
 from datapin.base.findings import Finding
 from datapin.checks.check import Check, capped, unread
 from datapin.checks.pins_lineage import Told, compare_told
@@ -99,7 +99,7 @@ def _tells_metrics(subject: Subject, path: str, run: _Run) -> bool:
     """Whether the figures in the record are those of the metrics file, where Git keeps that; else nobody shows them."""
     data = subject.read(path)
     try:
-        return data is None or json.loads(data) == run.record.get("metrics")
+        return data is None or read_json(data, path) == run.record.get("metrics")
     except ValueError:
         return False
 
@@ -174,10 +174,10 @@ def _record_in(data: bytes, path: str) -> Mapping[str, Any] | None:
     """The run record in a file, None if it holds something else. Raises DamagedModel if it is half of one."""
     is_named = posixpath.basename(path) == RECORD
     try:
-        document = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = read_json(data, path)
+    except BadDocument as error:
         if is_named:
-            raise DamagedModel(path, f"not JSON: {error}") from None
+            raise DamagedModel(path, error.problem) from None
         return None
     runs = document.get("runs") if isinstance(document, dict) else None
     record = runs[0] if isinstance(runs, list) and len(runs) == 1 else None

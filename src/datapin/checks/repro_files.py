@@ -11,6 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from datapin.base.documents import read_json
 from datapin.base.errors import Damage, listed
 from datapin.checks.repro_difference import CLOSE_REPORTS, GRADES, Difference, Grade, NumberGaps
 from datapin.checks.repro_tables import compare_parquet
@@ -36,7 +37,8 @@ def compare_files(before: Path, after: Path, name: str) -> Difference:
             return _compare_values(was, now, "only what it tells of the environment and of other outputs differs")
     if name.endswith(".json"):
         try:
-            return _compare_values(json.loads(old), json.loads(new), "the values are equal, written in another way")
+            values = read_json(old, name), read_json(new, name)
+            return _compare_values(*values, "the values are equal, written in another way")
         except ValueError:
             pass  # a file that only calls itself JSON: its text tells
     try:

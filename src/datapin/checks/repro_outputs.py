@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import posixpath
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from datapin.base.documents import read_json
 from datapin.base.errors import BadSettings, DamagedManifest, ObjectMissing, OutputMissing
 from datapin.base.files import make_directory, publish_bytes
 from datapin.checks.subject import Subject
@@ -124,8 +124,8 @@ class PinnedOutputs:
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
             raise DamagedManifest(path, f"DVC's list of its files does not hash to {md5}")
         try:
-            entries = [(entry["relpath"], entry["md5"]) for entry in json.loads(data)]
-        except (ValueError, TypeError, KeyError, RecursionError):
+            entries = [(entry["relpath"], entry["md5"]) for entry in read_json(data, path)]
+        except (ValueError, TypeError, KeyError):
             raise DamagedManifest(path, "DVC's list of its files does not parse") from None
         for name, _ in entries:
             if not isinstance(name, str) or posixpath.isabs(name) or {"", ".", ".."} & set(name.split("/")):

@@ -12,13 +12,14 @@ What could not be read is never waived: nobody knows what is behind it.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+from datapin.base.documents import read_toml
+from datapin.base.errors import BadDocument
 from datapin.base.findings import Finding
 from datapin.checks.check import READABLE
 
@@ -94,12 +95,12 @@ def _read(text: bytes, known: Collection[str]) -> tuple[list[_Waiver], list[Find
     """The waivers, and errors on those that are not complete."""
     try:
         words = text.decode("utf-8")
-        document = tomllib.loads(words)
+        document = read_toml(text, "the waivers")
     except UnicodeDecodeError as error:
         return [], [_malformed(text.count(b"\n", 0, error.start) + 1, "is not UTF-8")]
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        line = _LINE.search(str(error))
-        return [], [_malformed(int(line[1]) if line else words.count("\n") + 1, f"is not TOML: {error}")]
+    except BadDocument as error:
+        line = _LINE.search(error.problem)
+        return [], [_malformed(int(line[1]) if line else words.count("\n") + 1, error.problem)]
     problems = [_malformed(1, f"has {name!r}, expected only [[waiver]]") for name in document if name != "waiver"]
     given = document.get("waiver", [])
     if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):

@@ -6,11 +6,11 @@ verb uses the walk only for the folders that it asks for itself.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from datapin.base.documents import read_json
 from datapin.base.state import state_of
 from datapin.intake.early import StartedWalk, start_walk
 
@@ -25,7 +25,7 @@ def begin(start: str | None, words: Sequence[str]) -> None:
         if not (folder / _HOME).is_dir():
             continue
         try:
-            noted = json.loads((state_of(folder).cache / _NOTE).read_bytes())
+            noted = read_json((state_of(folder).cache / _NOTE).read_bytes(), _NOTE)
             sources = [Path(source) for source in noted["sources"]]
             exclude = [Path(place) for place in noted["exclude"]]
         except (OSError, ValueError, TypeError, KeyError):

@@ -13,14 +13,14 @@ import pyarrow as pa
 from datapin.base.errors import BadQuery
 from datapin.manifest.columns import arrow_numbers
 from datapin.manifest.manifest import Manifest
+from datapin.manifest.query_bounds import bounded_table, memory_bytes, refusals
 from datapin.manifest.schema import REQUIRED, STANDARD, canonical_schema
-from datapin.manifest.sql import ROWS, Reads, check_expression, check_query, first_line, wrapped
+from datapin.manifest.sql import ROWS, Reads, check_expression, check_query, wrapped
 from datapin.manifest.sql_columns import for_sql, from_interval, into_type
 
 if TYPE_CHECKING:
     import duckdb
 
-MEMORY_LIMIT = "4GB"
 _MOST_THREADS = 4
 _ROW_NUMBER = "datapin row number"  # with spaces: no user's column looks like it
 
@@ -32,11 +32,11 @@ def select_rows(rows: Rows, where: str) -> pa.Array:
 
     Raises BadQuery if it is not one expression over the rows' columns.
     """
-    with _connection(threads=_most_threads()) as connection, _refusals(where):
+    with _connection(threads=_most_threads()) as connection, refusals(connection, where):
         reads = check_expression(connection, where)
         connection.register(ROWS, _numbered(rows, [reads]))
         sql = _over_rows(f'"{_ROW_NUMBER}"', where)
-        return connection.sql(sql).to_arrow_table().column(0).combine_chunks()
+        return bounded_table(connection.sql(sql), where).column(0).combine_chunks()
 
 
 def evaluate(rows: Rows, expressions: Mapping[str, str], where: str | None = None) -> tuple[pa.Array, pa.Table]:
@@ -52,13 +52,14 @@ def evaluate(rows: Rows, expressions: Mapping[str, str], where: str | None = Non
     with _connection(threads=_most_threads()) as connection:
         reads = []
         for expression in [*expressions.values(), condition]:
-            with _refusals(expression):
+            with refusals(connection, expression):
                 reads.append(check_expression(connection, expression))
         connection.register(ROWS, _numbered(rows, reads))
         values = ", ".join(wrapped(text, "", f" AS v{number}") for number, text in enumerate(expressions.values()))
         sql = _over_rows(f'"{_ROW_NUMBER}", {values}', condition)
-        with _refusals("; ".join([*expressions.values(), condition])):
-            found = _plain(connection.sql(sql))
+        given = "; ".join([*expressions.values(), condition])
+        with refusals(connection, given):
+            found = _plain(connection.sql(sql), given)
     columns = {}
     for number, (name, expression) in enumerate(expressions.items()):
         columns[name] = _typed(found.column(number + 1), name, schema, expression)
@@ -70,11 +71,11 @@ def run_query(sql: str, resolve: Callable[[str], Rows]) -> pa.Table:
 
     One thread, so that the order of the rows is the same every time. Raises BadQuery, and what `resolve` raises.
     """
-    with _connection(threads=1) as connection, _refusals(sql):
+    with _connection(threads=1) as connection, refusals(connection, sql):
         reads = check_query(connection, sql)
         for name in reads.tables:
             connection.register(name, _readable(resolve(name), [reads]))
-        return _plain(connection.sql(sql))
+        return _plain(connection.sql(sql), sql)
 
 
 @contextmanager
@@ -89,7 +90,7 @@ def _connection(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
         "allow_unsigned_extensions": "false",
         "allow_persistent_secrets": "false",
         "python_enable_replacements": "false",
-        "memory_limit": MEMORY_LIMIT,
+        "memory_limit": f"{memory_bytes() >> 20}MiB",
         "max_temp_directory_size": "0KB",
         "threads": str(threads),
         "preserve_insertion_order": "true",
@@ -100,17 +101,6 @@ def _connection(threads: int) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
     finally:
         connection.close()
-
-
-@contextmanager
-def _refusals(sql: str) -> Iterator[None]:
-    """Turn DuckDB's errors into ours."""
-    import duckdb
-
-    try:
-        yield
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise BadQuery(sql, first_line(str(error))) from None
 
 
 def _over_rows(values: str, condition: str) -> str:
@@ -167,9 +157,9 @@ def _typed(column: pa.ChunkedArray, name: str, schema: pa.Schema, expression: st
     return column.dictionary_encode().cast(kind) if pa.types.is_dictionary(kind) else column
 
 
-def _plain(relation: duckdb.DuckDBPyRelation) -> pa.Table:
+def _plain(relation: duckdb.DuckDBPyRelation, sql: str) -> pa.Table:
     """The result in plain Arrow types: sums of integers, which DuckDB counts in 128 bits, as int64 where they fit."""
-    table = relation.to_arrow_table()
+    table = bounded_table(relation, sql)
     for number, kind in enumerate(relation.types):
         column, name = table.column(number), table.schema.field(number).name
         if str(kind) in ("HUGEINT", "UHUGEINT"):

@@ -5,6 +5,7 @@ The choice depends on the bytes alone, so the same asset is stored the same way 
 
 from __future__ import annotations
 
+import hashlib
 import threading
 
 import zstandard
@@ -13,6 +14,10 @@ from datapin.pack.format import CODEC_RAW, CODEC_ZSTD
 
 _LEVEL = 3
 _SAMPLE_BYTES = 2048
+# What a zstd frame may claim: assets above `large_asset` (4 MiB) lie in files of their own, unpacked.
+MOST_UNPACKED_BYTES = 1 << 30
+_HELD_UNSEEN_BYTES = 16 << 20  # a frame that claims more is hashed on the way before it is held in memory
+_CHUNK_BYTES = 1 << 20
 _SMALLEST_BYTES = 64  # a frame costs about 13 bytes: below this nothing can save a tenth for long
 
 # Compressed media, which zstd cannot shrink: they are kept raw without trying.
@@ -55,7 +60,7 @@ class CodecError(ValueError):
 def encode(data: bytes) -> tuple[int, bytes]:
     """`data` as (codec, stored bytes): a zstd frame if that saves at least 10 %, else `data` itself."""
     size = len(data)
-    if size < _SMALLEST_BYTES or data.startswith(_MAGICS) or _is_boxed_media(data):
+    if not _SMALLEST_BYTES <= size <= MOST_UNPACKED_BYTES or data.startswith(_MAGICS) or _is_boxed_media(data):
         return CODEC_RAW, data
     if size > _SAMPLE_BYTES:
         # Half from the start and half from the middle: many formats begin with a header unlike the rest.
@@ -67,12 +72,16 @@ def encode(data: bytes) -> tuple[int, bytes]:
     return (CODEC_ZSTD, frame) if _saves_a_tenth(len(frame), size) else (CODEC_RAW, data)
 
 
-def decode(codec: int, stored: bytes, raw_length: int) -> bytes:
-    """The asset's bytes. Raises CodecError for an unknown codec, a bad frame or another length than `raw_length`."""
+def decode(codec: int, stored: bytes, raw_length: int, raw_id: bytes) -> bytes:
+    """The bytes of the asset `raw_id`, for the caller to hash.
+
+    Raises CodecError for an unknown codec, a bad frame or another length than `raw_length`; a small frame that claims
+    a large asset is looked through first, and takes no memory if it is another asset.
+    """
     if codec == CODEC_RAW:
         data = stored
     elif codec == CODEC_ZSTD:
-        data = _decompress(stored, raw_length)
+        data = _decompress(stored, raw_length, raw_id)
     else:
         raise CodecError(f"codec {codec} is unknown, expected 0 (raw) or 1 (zstd)")
     if len(data) != raw_length:
@@ -80,14 +89,27 @@ def decode(codec: int, stored: bytes, raw_length: int) -> bytes:
     return data
 
 
-def _decompress(stored: bytes, raw_length: int) -> bytes:
+def _decompress(stored: bytes, raw_length: int, raw_id: bytes) -> bytes:
     try:
         # The frame's own word is compared first: it must not make us allocate more than the record promises.
         if zstandard.frame_content_size(stored) != raw_length:
             raise CodecError(f"the zstd frame is not one of {raw_length} bytes")
+        if raw_length > MOST_UNPACKED_BYTES:
+            raise CodecError(f"it claims {raw_length} bytes, at most {MOST_UNPACKED_BYTES} are unpacked")
+        if raw_length > _HELD_UNSEEN_BYTES and _hash_of_frame(stored, raw_length) != raw_id:
+            raise CodecError(f"it claims {raw_length} bytes, which are another asset's")
         return zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_length)
     except zstandard.ZstdError as error:
         raise CodecError(f"bad zstd frame: {error}") from None
+
+
+def _hash_of_frame(stored: bytes, raw_length: int) -> bytes:
+    digest, left = hashlib.sha256(), raw_length
+    with zstandard.ZstdDecompressor().stream_reader(stored) as reader:
+        while left >= 0 and (chunk := reader.read(_CHUNK_BYTES)):
+            digest.update(chunk)
+            left -= len(chunk)
+    return digest.digest()
 
 
 def _saves_a_tenth(stored: int, raw: int) -> bool:

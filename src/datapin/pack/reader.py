@@ -6,9 +6,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_TRUSTED_BYTES = 64 << 20
+
 
 def read_stored(number: int, offset: int, length: int) -> bytes:
     """`length` bytes at `offset` of the open file `number`; fewer only if the file ends there. Raises OSError."""
+    if length > _TRUSTED_BYTES:  # reserved before it is read: an index may claim more than the file has
+        length = max(0, min(length, os.fstat(number).st_size - offset))
     data = os.pread(number, length, offset)
     if len(data) == length or not data:
         return data

@@ -58,7 +58,7 @@ def read_table(read_at: ReadAt, pack_bytes: int, path: str) -> Table:
 
 def read_table_of_file(path: str | os.PathLike[str]) -> Table:
     """`read_table` for a file. Raises DamagedPack, OSError."""
-    number = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         return read_table(lambda offset, length: _read_at(number, offset, length), os.fstat(number).st_size, str(path))
     finally:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.base.documents import read_json
 from datapin.base.errors import StageRefused, listed
 from datapin.base.findings import Finding
 from datapin.manifest.columns import one_array
@@ -21,7 +21,7 @@ CLASSES = "datapin.classes"
 def classes_of(manifest: Manifest) -> list[str] | None:
     """The pinned classes, or None if the manifest pins none."""
     try:
-        found = json.loads(manifest.properties.get(CLASSES, "null"))
+        found = read_json(manifest.properties.get(CLASSES, "null"), CLASSES)
     except ValueError:
         return None
     return [str(name) for name in found] if isinstance(found, list) else None

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from datapin.base.documents import read_json
 from datapin.pipeline.metrics import report_json
 
 ENVIRONMENT = "environment.json"
@@ -70,8 +71,8 @@ def read_environments(path: Path) -> bytes | None:
 def _environments(data: bytes | None) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Each environment and the outputs that were made there; nothing of what is no such file, as after a conflict."""
     try:
-        document = json.loads(data) if data and len(data) <= _MOST_BYTES else None
-    except (ValueError, RecursionError):
+        document = read_json(data, "environment.json", most_bytes=_MOST_BYTES) if data else None
+    except ValueError:
         return
     made = document.get("made") if isinstance(document, dict) and document.get("format") == _FORMAT else None
     for one in made if isinstance(made, list) else ():

@@ -188,7 +188,7 @@ class OperatorMemo:
 
     def _publish_buffer(self, data: pa.Buffer) -> Path:
         make_directory(self._directory)
-        path = self._directory / f"{hashlib.sha256(data).hexdigest()[:32]}{SUFFIX}"
+        path = self._directory / _segment_name(hashlib.sha256(data).hexdigest())
         publish_bytes(path, memoryview(data), failpoint="memo.segment")  # type: ignore[arg-type]  # any buffer will do
         return path
 
@@ -206,13 +206,13 @@ class Memo:
 
 def _open_segment(path: Path) -> _Segment | None:
     try:
+        if not _is_whole(path):
+            path.unlink(missing_ok=True)
+            return None
         file = pq.ParquetFile(path, page_checksum_verification=True)
         table = file.read(columns=["asset_id", "copy"])
-    except FileNotFoundError:
-        return None
-    except (pa.ArrowException, OSError):
-        path.unlink(missing_ok=True)
-        return None
+    except (pa.ArrowException, OSError, KeyError):
+        return None  # it may not be read, or is of another version: nobody's to delete
     if not table.num_rows:
         return None
     raw = table.column("asset_id").combine_chunks()
@@ -222,6 +222,16 @@ def _open_segment(path: Path) -> _Segment | None:
     keys = mixed_keys(ids, copies)
     order = np.argsort(keys, kind="stable")
     return _Segment(path, path.stat().st_size, file, keys[order], order, ids, copies)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the bytes are those that the name was made of: page checksums leave out what describes the pages."""
+    with path.open("rb", buffering=0) as file:
+        return _segment_name(hashlib.file_digest(file, "sha256").hexdigest()) == path.name
+
+
+def _segment_name(sha256: str) -> str:
+    return f"{sha256[:32]}{SUFFIX}"
 
 
 def _take(file: pq.ParquetFile, rows: IntColumn) -> pa.Table:

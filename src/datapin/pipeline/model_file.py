@@ -11,12 +11,18 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
-from datapin.base.errors import DamagedModel, ModelRefused, StorageFailed
+from datapin.base.documents import read_bounded, read_json
+from datapin.base.errors import BadDocument, DamagedModel, ModelRefused, StorageFailed
+from datapin.pipeline.array_bounds import check_arrays
 
 SCHEMA = "schema.json"
+SCHEMA_DEPTH = 400  # skops nests as deep as the estimator does; JSON's own reader gives up at a thousand
+_MODEL_BYTES = 16 << 30
+_UNPACKED_BYTES, _UNPACKED_TIMES = 256 << 20, 32  # what sparse arrays, which skops compresses, may unfold to
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _PLAIN_FILE = 0o644 << 16
 
@@ -59,12 +65,14 @@ _UNREADABLE = (
     ImportError,
     IndexError,
     KeyError,
+    MemoryError,
     NotImplementedError,
     OSError,
     RecursionError,
     TypeError,
     ValueError,
     zipfile.BadZipFile,
+    zlib.error,
 )
 
 
@@ -89,7 +97,9 @@ def load_model(path: str | Path) -> Any:
     ModelRefused, naming the types, if it would build anything else than what scikit-learn's estimators consist of.
     """
     try:
-        data = Path(path).read_bytes()
+        data = read_bounded(path, _MODEL_BYTES)
+    except BadDocument as error:
+        raise DamagedModel(path=str(path), problem=error.problem) from None
     except OSError as error:
         raise StorageFailed(action="read", path=str(path), problem=error.strerror or str(error)) from None
     return read_model(data, name=str(path))
@@ -120,7 +130,7 @@ def canonical_skops(data: bytes) -> bytes:
     The walk follows the schema in the order of the dump, which follows the object and not memory addresses.
     """
     archive = zipfile.ZipFile(io.BytesIO(data))
-    schema = json.loads(archive.read(SCHEMA))
+    schema = read_json(archive.read(SCHEMA), SCHEMA, most_depth=SCHEMA_DEPTH)
     members: dict[str, str] = {}
     numbers: dict[int, int] = {}
     _renumber(schema, members, numbers)
@@ -166,6 +176,12 @@ def _check_archive(data: bytes, name: str) -> None:
         raise DamagedModel(path=name, problem="its members overlap")
     if SCHEMA not in {entry.filename for entry in entries}:
         raise DamagedModel(path=name, problem=f"no {SCHEMA} in it")
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            read_json(archive.read(SCHEMA), SCHEMA, most_depth=SCHEMA_DEPTH)
+            check_arrays(archive, most_bytes=max(_UNPACKED_BYTES, _UNPACKED_TIMES * len(data)))
+    except _UNREADABLE as error:
+        raise DamagedModel(path=name, problem=_one_line(error)) from None
 
 
 def _one_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from datapin.base import failpoints
+from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError, StageRefused, StorageFailed
 from datapin.base.files import lock, make_directory, sweep_temporaries, temporary_name
 from datapin.base.journals import Anchors, finish_swap, swap_directory
@@ -49,7 +49,7 @@ def previous_of(context: StageContext, dataset: str) -> Manifest | None:
 def inputs_of(manifest: Manifest) -> dict[str, str]:
     """The digests of the datasets that it says it was made from; none if it does not say so."""
     try:
-        inputs = json.loads(manifest.properties.get(INPUTS, "{}"))
+        inputs = read_json(manifest.properties.get(INPUTS, "{}"), INPUTS)
     except ValueError:
         return {}
     return {str(name): str(digest) for name, digest in inputs.items()} if isinstance(inputs, dict) else {}

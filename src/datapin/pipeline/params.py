@@ -10,15 +10,14 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
-from datapin.base.errors import BadSettings
+from datapin.base.documents import read_bounded, read_yaml
+from datapin.base.errors import BadDocument, BadSettings
 from datapin.manifest.dataset_names import dataset_problem
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
+MAX_VALUES = 50_000
 
 
 class ParamsSection(BaseModel):
@@ -58,7 +57,7 @@ def read_params(path: Path, section: str, model: type[Params]) -> Params:
 
     Raises BadSettings for the first problem; its hint names the others.
     """
-    given = read_yaml(path).get(section)
+    given = read_params_file(path).get(section)
     return validate_params({} if given is None else given, path.name, section, model)
 
 
@@ -74,14 +73,16 @@ def validate_params(given: object, path: str, section: str, model: type[Params])
     raise first
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_params_file(path: Path) -> dict[str, Any]:
     """The top-level mapping of a YAML file; see `parse_yaml`. Raises BadSettings."""
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, MAX_BYTES)
     except FileNotFoundError:
         raise BadSettings(
             path=path.name, where="", problem="no such file", advice="run `datapin init --template image` for a start"
         ) from None
+    except BadDocument as error:
+        raise BadSettings(path=path.name, where="", problem=error.problem) from None
     except OSError as error:
         raise BadSettings(path=path.name, where="", problem=f"cannot be read: {error.strerror}") from None
     return parse_yaml(data, path.name)
@@ -92,43 +93,15 @@ def parse_yaml(data: bytes, name: str) -> dict[str, Any]:
 
     Raises BadSettings.
     """
-    if len(data) > MAX_BYTES:
-        raise BadSettings(path=name, where="", problem=f"has {len(data)} bytes, at most {MAX_BYTES} are read")
     try:
-        text = data.decode("utf-8")
-        _check_shape(text, name)
-        loaded = YAML(typ="safe", pure=True).load(text)
-    except UnicodeDecodeError as error:
-        raise BadSettings(path=name, where="", problem=f"is not UTF-8: {error}") from None
-    except YAMLError as error:
-        raise BadSettings(path=name, where="", problem=f"is not valid YAML: {_one_line(error)}") from None
-    except ValueError as error:  # ruamel lets these through for impossible dates and numbers
-        raise BadSettings(path=name, where="", problem=f"holds an impossible value: {error}") from None
+        loaded = read_yaml(data, name, most_bytes=MAX_BYTES, most_depth=MAX_DEPTH, most_nodes=MAX_VALUES, aliases=False)
+    except BadDocument as error:
+        raise BadSettings(path=name, where="", problem=error.problem) from None
     if loaded is None:
         return {}
     if not isinstance(loaded, dict):
         raise BadSettings(path=name, where="", problem="must be a mapping of stages to their parameters")
     return loaded
-
-
-def _check_shape(text: str, name: str) -> None:
-    # Aliases can make a small file unfold to gigabytes, nesting can exhaust the stack: both are seen before loading.
-    depth = 0
-    for event in YAML(typ="safe", pure=True).parse(text):
-        if isinstance(event, AliasEvent):
-            raise BadSettings(path=name, where="", problem=f"uses the alias *{event.anchor}, which is not supported")
-        if isinstance(event, CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            raise BadSettings(path=name, where="", problem=f"is nested deeper than {MAX_DEPTH} levels")
-
-
-def _one_line(error: YAMLError) -> str:
-    problem = str(getattr(error, "problem", "") or error).strip().splitlines()[0]
-    mark = getattr(error, "problem_mark", None)
-    return f"line {mark.line + 1}: {problem}" if mark is not None else problem
 
 
 def _problem(details: ErrorDetails, path: str, section: str, given: object, model: type[BaseModel]) -> BadSettings:

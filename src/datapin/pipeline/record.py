@@ -8,7 +8,6 @@ the environment into `environment.json` (docs/decisions/0027).
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import platform
 import zlib
@@ -20,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from datapin.base.errors import DamagedManifest, DamagedModel, StorageFailed
+from datapin.base.documents import JSON_BYTES, read_bounded, read_json
+from datapin.base.errors import BadDocument, DamagedManifest, DamagedModel, StorageFailed
 from datapin.base.files import publish_bytes
 from datapin.pipeline.metrics import report_json
 from datapin.pipeline.output import INPUTS
@@ -59,7 +59,7 @@ def input_digests(dataset: str, digest: str, properties: Mapping[str, str]) -> d
     """
     text = properties.get(INPUTS, "{}")
     try:
-        inputs = json.loads(text)
+        inputs = read_json(text, dataset)
     except ValueError:
         inputs = None
     if not isinstance(inputs, dict) or not all(isinstance(value, str) for value in inputs.values()):
@@ -92,7 +92,9 @@ def encode_record(run: TrainRun, outputs: Mapping[str, str]) -> bytes:
 def read_record(path: Path) -> dict[str, Any]:
     """The run record in the file `path`. Raises StorageFailed if it cannot be read, DamagedModel if it is not one."""
     try:
-        data = path.read_bytes()
+        data = read_bounded(path, JSON_BYTES)
+    except BadDocument as error:
+        raise DamagedModel(path=str(path), problem=error.problem) from None
     except OSError as error:
         raise StorageFailed(action="read", path=str(path), problem=error.strerror or str(error)) from None
     return parse_record(data, str(path))
@@ -101,9 +103,9 @@ def read_record(path: Path) -> dict[str, Any]:
 def parse_record(data: bytes, path: str) -> dict[str, Any]:
     """The run record whose bytes are `data`, called `path` in errors. Raises DamagedModel if it is not one."""
     try:
-        document = json.loads(data)
-    except ValueError as error:
-        raise DamagedModel(path=path, problem=f"not JSON: {error}") from None
+        document = read_json(data, path)
+    except BadDocument as error:
+        raise DamagedModel(path=path, problem=error.problem) from None
     runs = document.get("runs") if isinstance(document, dict) else None
     if not isinstance(runs, list) or len(runs) != 1 or not isinstance(runs[0], dict):
         raise DamagedModel(path=path, problem="expected one run in it")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.base.documents import read_json
 from datapin.base.errors import StageRefused, listed
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.classes import CLASSES
@@ -171,7 +171,7 @@ def _pinned_classes(manifest: Manifest) -> tuple[str, ...] | None:
     if text is None:
         return None
     try:
-        names: Any = json.loads(text)
+        names: Any = read_json(text, CLASSES)
     except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):

@@ -13,7 +13,7 @@ from datapin.pack.codec import CodecError, decode
 from datapin.pack.reader import read_stored
 from datapin.store.layout import LOOSE, loose_key, pack_key
 
-_MOST_OPEN = 64
+_MOST_OPEN = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class StoredCopies:
             if place.pack_id == LOOSE:
                 return hash_of_file(f"{self._root}/{loose_key(raw_id.hex())}") == raw_id
             stored = read_stored(self._pack(place.pack_id), place.offset, place.length)
-            found = decode(place.codec, stored, place.raw_length)
+            found = decode(place.codec, stored, place.raw_length, raw_id)
         except (OSError, CodecError):
             return False  # missing or unreadable is damaged too: the good copy in hand is written
         return hashlib.sha256(found).digest() == raw_id if data is None else found == data

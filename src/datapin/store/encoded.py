@@ -20,7 +20,7 @@ class EncodedAsset:
     def problem(self) -> str:
         """What is wrong with it, or empty: it is decoded and hashed."""
         try:
-            data = decode(self.codec, self.stored, self.raw_length)
+            data = decode(self.codec, self.stored, self.raw_length, self.raw_id)
         except CodecError as error:
             return str(error)
         return "" if hashlib.sha256(data).digest() == self.raw_id else "hash mismatch"

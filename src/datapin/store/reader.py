@@ -6,10 +6,14 @@ only when the last one that uses it lets go.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import resource
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import count
 
 from datapin.base.errors import DamagedAsset
 from datapin.base.id_columns import IdMatrix
@@ -21,7 +25,7 @@ from datapin.store.copies import KnownPlace
 from datapin.store.index import IN_LOOSE_FILE, Locations, column_view
 from datapin.store.layout import LOOSE, loose_key, pack_key
 
-_MOST_OPEN = 256  # half of the smallest usual limit on open files
+_MOST_OPEN, _LEAST_OPEN = 256, 8
 _GAP_BYTES = 16 << 10
 _SPAN_BYTES = 1 << 20
 
@@ -33,7 +37,14 @@ class OpenFile:
 
     def __init__(self, path: str) -> None:
         self.number = -1
-        self.number = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            self.number = os.open(path, flags)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            _open_packs.clear()  # whoever reads from one still holds it
+            self.number = os.open(path, flags)
 
     def __del__(self) -> None:
         if self.number >= 0:
@@ -41,31 +52,52 @@ class OpenFile:
                 os.close(self.number)
 
 
+# Of all stores and readers of this process, the one used last at the end: ten datasets share what one may have open.
+_open_packs: OrderedDict[tuple[int, bytes], OpenFile] = OrderedDict()
+_numbers = count()
+
+
+def _most_open() -> int:
+    """A quarter of what this process may have open: Arrow, DVC and the network need numbers, too."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return _MOST_OPEN if allowed == resource.RLIM_INFINITY else min(_MOST_OPEN, max(_LEAST_OPEN, allowed // 4))
+
+
 class PackFiles:
     """The open packs of one store."""
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._open: dict[bytes, OpenFile] = {}
+        self._owner = next(_numbers)  # a store that is opened anew must see what became of its packs
+
+    def __del__(self) -> None:
+        with suppress(TypeError, AttributeError):  # the interpreter is ending
+            self.close()
 
     def get(self, pack: bytes) -> OpenFile:
-        """The pack, opened on first use. Raises OSError."""
-        found = self._open.get(pack)
+        """The pack, opened on first use; hold it while its number is used. Raises OSError."""
+        key = (self._owner, pack)
+        found = _open_packs.get(key)
         if found is None:
             found = OpenFile(f"{self._root}/{pack_key(pack.hex())}")
-            while len(self._open) >= _MOST_OPEN:
-                with suppress(StopIteration, KeyError, RuntimeError):  # another thread may evict at the same time
-                    del self._open[next(iter(self._open))]
-            self._open[pack] = found
+            most = _most_open()
+            while len(_open_packs) >= most:
+                with suppress(KeyError):  # another thread may evict at the same time
+                    _open_packs.popitem(last=False)
+            _open_packs[key] = found
+        else:
+            with suppress(KeyError):
+                _open_packs.move_to_end(key)
         return found
 
     def forget(self, pack: bytes) -> None:
         """Open the pack anew the next time."""
-        self._open.pop(pack, None)
+        _open_packs.pop((self._owner, pack), None)
 
     def close(self) -> None:
         """Let go of all packs."""
-        self._open.clear()
+        for key in [key for key in tuple(_open_packs) if key[0] == self._owner]:
+            _open_packs.pop(key, None)
 
 
 ReadElsewhere = Callable[[bytes, DamagedAsset | None], bytes]  # raw id, what the first copy's damage was
@@ -95,7 +127,7 @@ class Reader:
         self._raw_length = column_view(locations.raw_length)
         self._codec = column_view(locations.codec)
         self._packs = locations.packs
-        self._open: list[OpenFile | None] = [None] * len(locations.packs)
+        self._last: tuple[int, OpenFile | None] = (IN_LOOSE_FILE, None)  # readers go through a pack from its start
 
     def __len__(self) -> int:
         return len(self._pack)
@@ -110,12 +142,10 @@ class Reader:
         try:
             if pack < 0:
                 return self._checked(number, self._read_loose(number))
-            file = self._open[pack] or self._open_pack(pack)
-            data = os.pread(file.number, length, self._offset[number])
+            file = self._open_pack(pack)
+            data = read_stored(file.number, self._offset[number], length)
         except OSError:
             return self._elsewhere(self.raw_id(number), None)
-        if len(data) != length:
-            data = read_stored(file.number, self._offset[number], length)
         if self._codec[number] != CODEC_RAW:
             return self._decoded(number, data)
         if self._verify:
@@ -158,7 +188,7 @@ class Reader:
         lengths = [self._length[numbers[place]] for place in places]
         for span in coalesce(offsets, lengths, gap=_GAP_BYTES, most=_SPAN_BYTES):
             try:
-                file = self._open[pack] or self._open_pack(pack)
+                file = self._open_pack(pack)
                 block = read_stored(file.number, span.offset, span.length)
             except OSError:
                 block = b""
@@ -175,7 +205,7 @@ class Reader:
 
     def _decoded(self, number: int, stored: bytes) -> bytes:
         try:
-            data = decode(self._codec[number], stored, self._raw_length[number])
+            data = decode(self._codec[number], stored, self._raw_length[number], self.raw_id(number))
         except CodecError as error:
             return self._elsewhere(self.raw_id(number), self._damaged(number, str(error)))
         return self._checked(number, data)
@@ -192,10 +222,11 @@ class Reader:
         return read_stored(file.number, 0, os.fstat(file.number).st_size)
 
     def _open_pack(self, pack: int) -> OpenFile:
+        last, file = self._last
+        if last == pack and file is not None:
+            return file
         file = self._files.get(self._packs[pack])
-        # A reader over thousands of packs must not hold them all: then the store's cache decides alone.
-        if len(self._open) <= _MOST_OPEN:
-            self._open[pack] = file
+        self._last = (pack, file)
         return file
 
     def _damaged(self, number: int, problem: str) -> DamagedAsset:
@@ -217,7 +248,8 @@ def read_copy(root: str, files: PackFiles, place: KnownPlace, raw_id: bytes, *, 
         file = files.get(bytes.fromhex(place.pack_id))
         problem = ""
         try:
-            data = decode(place.codec, read_stored(file.number, place.offset, place.length), place.raw_length)
+            stored = read_stored(file.number, place.offset, place.length)
+            data = decode(place.codec, stored, place.raw_length, raw_id)
         except CodecError as error:
             data, problem = b"", str(error)
     if not problem and verify and hashlib.sha256(data).digest() != raw_id:

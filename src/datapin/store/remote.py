@@ -11,6 +11,7 @@ from pathlib import Path
 
 from datapin.backends.backend import Abilities
 from datapin.backends.counting import CountingBackend
+from datapin.base.documents import read_json
 from datapin.base.errors import DamagedPack, ObjectMissing, StoreFormat
 from datapin.base.id_columns import IdMatrix
 from datapin.pack.format import SUFFIX
@@ -55,7 +56,7 @@ class RemoteStore:
         if self._is_made:
             return True
         try:
-            said = json.loads(self.backend.get(FORMAT_FILE))
+            said = read_json(self.backend.get(FORMAT_FILE), FORMAT_FILE)
         except ObjectMissing:
             return False
         except ValueError:
@@ -190,7 +191,7 @@ class RemoteStore:
 def _abilities(data: bytes | None, url: str) -> Abilities | None:
     """What was kept about the place at `url`, if it can be read."""
     try:
-        said = json.loads(data or b"")
+        said = read_json(data or b"", "the note")
         if said["url"] != url:
             return None
         return Abilities(said["exclusive_put"] is True, said["replace"] is True, str(said["reason"]))

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datapin.base import failpoints
+from datapin.base.documents import read_bounded, read_json
 from datapin.base.errors import AssetsMissing, DamagedAsset, NoRepository, StoreFormat
 from datapin.base.files import fsync_directory, make_directory, publish_bytes, temporary_name, write_all
 from datapin.base.findings import Finding
@@ -84,7 +85,8 @@ class Store:
         """The store at `root`. Raises NoRepository if there is none, StoreFormat if it has another format."""
         try:
             with storage_failures(_READ, root):
-                said = json.loads((root / FORMAT_FILE).read_bytes()) if (root / FORMAT_FILE).exists() else None
+                place = root / FORMAT_FILE
+                said = read_json(read_bounded(place, 4096), FORMAT_FILE) if place.exists() else None
         except ValueError:
             raise StoreFormat(str(root), "unreadable", FORMAT) from None
         if said is None:
@@ -190,7 +192,8 @@ class Store:
         """
         raw_id, pack = entries.ids[row].tobytes(), entries.packs[entries.pack[row]]
         try:
-            stored = read_stored(self._files.get(pack).number, int(entries.offset[row]), int(entries.length[row]))
+            file = self._files.get(pack)
+            stored = read_stored(file.number, int(entries.offset[row]), int(entries.length[row]))
             asset = EncodedAsset(raw_id, int(entries.codec[row]), stored, int(entries.raw_length[row]))
             problem = asset.problem()
         except OSError as error:

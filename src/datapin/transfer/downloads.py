@@ -207,9 +207,10 @@ def _assets_are_right(path: str, table: Table) -> bool:
             for place in range(span.first, span.last + 1):
                 start = offsets[place] - span.offset
                 stored: bytes | memoryview = block[start : start + lengths[place]]
+                raw_id = ids[RAW_ID_BYTES * place : RAW_ID_BYTES * (place + 1)]
                 if codecs[place] != CODEC_RAW:
-                    stored = decode(codecs[place], bytes(stored), raw_lengths[place])
-                if hashlib.sha256(stored).digest() != ids[RAW_ID_BYTES * place : RAW_ID_BYTES * (place + 1)]:
+                    stored = decode(codecs[place], bytes(stored), raw_lengths[place], raw_id)
+                if hashlib.sha256(stored).digest() != raw_id:
                     return False
         return True
     except CodecError:

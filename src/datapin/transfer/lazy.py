@@ -98,7 +98,7 @@ class Lazy:
                 self.ensure(row)
                 return self._store.reader(row).read(0)
             self._hold(asset)
-        return decode(asset.codec, asset.stored, asset.raw_length)
+        return decode(asset.codec, asset.stored, asset.raw_length, asset.raw_id)
 
     def ahead(self, ids: IdMatrix, order: Rows, sizes: Sizes) -> Ahead:
         """Fetches the assets `ids[order]` ahead of somebody who reads them in this order; nothing happens yet.

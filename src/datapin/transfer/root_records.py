@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 
+from datapin.base.documents import read_json
 from datapin.base.errors import DamagedPack, ObjectMissing
 from datapin.store.remote import RemoteStore
 from datapin.transfer.threads import map_in_order
@@ -22,6 +23,7 @@ PENDING, FINAL, EXPIRED = "pending", "final", "expired"
 
 _STATES = (PENDING, FINAL, EXPIRED)
 _SUFFIX = ".json"
+_CHECKSUM = "checksum"
 _READS = 3  # of a record that comes damaged
 _READS_AT_ONCE = 16
 
@@ -57,7 +59,8 @@ class RootRecord:
 
     def encoded(self) -> bytes:
         """The bytes of the object."""
-        return json.dumps(asdict(self), sort_keys=True).encode()
+        said = asdict(self)
+        return json.dumps({**said, _CHECKSUM: _checksum(said)}, sort_keys=True).encode()
 
 
 def version_name(dataset: str, digest: str, manifest: str) -> str:
@@ -81,7 +84,7 @@ def decode_root(data: bytes, key: str, where: str) -> RootRecord:
     """Raises DamagedPack if `data` is not a record, or one of another version than its key says."""
     path = f"{where}/{key}"
     try:
-        record = _record(json.loads(data))
+        record = _record(read_json(data, path))
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedPack(path, f"not a root record: {error}") from None
     if version_of_key(key) not in ("", record.version):
@@ -145,7 +148,18 @@ def read_roots(remote: RemoteStore, keys: Sequence[str] | None = None) -> Iterat
             yield key, record
 
 
+def _checksum(said: Mapping[str, object]) -> str:
+    """The SHA-256 of the values: a bit that flipped in a name or a list must not pass for what was pushed."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
 def _record(said: dict[str, object]) -> RootRecord:
+    checksum = said.pop(_CHECKSUM, None)  # records of older versions have none, and no other names than these
+    if checksum is not None and checksum != _checksum(said):
+        raise ValueError("it does not have the checksum that it was written with")
+    strange = sorted(said.keys() - {field.name for field in fields(RootRecord)})
+    if strange:
+        raise ValueError(f"it holds the unknown name {strange[0][:80]!r}")
     texts = [said[name] for name in ("state", "dataset", "digest", "manifest")]
     texts += [said.get(name, "") for name in ("actor", "commit", "time")]
     lists = [said[name] for name in ("packs", "loose")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from datapin.base.documents import read_json
 from datapin.base.errors import DamagedPack, ObjectMissing
 from datapin.store.index import IN_LOOSE_FILE, Index
 from datapin.store.remote import RemoteStore
@@ -87,7 +87,7 @@ def read_condemned(remote: RemoteStore) -> Objects:
     loose: set[bytes] = set()
     for found in list(remote.backend.iter_objects(f"{CONDEMNED}/")):
         try:
-            said = json.loads(remote.backend.get(found.key))
+            said = read_json(remote.backend.get(found.key), found.key)
             packs |= _ids(said["packs"])
             loose |= _ids(said["loose"])
         except ObjectMissing:

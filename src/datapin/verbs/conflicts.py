@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datapin.base.documents import read_json
 from datapin.base.files import make_directory, publish_bytes
 from datapin.manifest.merge import Conflict, Side
 from datapin.verbs.placing import scratch_of
@@ -37,7 +38,7 @@ def load_decisions(root: Path, sides: PointerSides) -> Decisions:
     """What was decided about this merge so far; nothing if it was about another one."""
     decisions = Decisions()
     with suppress(OSError, ValueError, KeyError, TypeError):
-        said = json.loads(report_path(root, sides.dataset).read_bytes())
+        said = read_json(report_path(root, sides.dataset).read_bytes(), sides.dataset)
         if said["versions"] == _versions(sides):
             for one in said["decisions"]:
                 cell = (str(one["key"]), str(one["column"]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from datapin.base.documents import read_json
 from datapin.base.errors import Refused, Usage, listed
 from datapin.base.findings import Finding
 from datapin.intake.column_kinds import Before
@@ -69,7 +70,7 @@ def without_metadata(
 def metadata_keys(manifest: Manifest | None) -> list[str]:
     """The keys below the manifest's source trees that are files of metadata."""
     try:
-        found = json.loads(manifest.properties.get(METADATA_KEYS, "[]")) if manifest is not None else []
+        found = read_json(manifest.properties.get(METADATA_KEYS, "[]"), METADATA_KEYS) if manifest is not None else []
     except ValueError:
         return []
     return [key for key in found if isinstance(key, str)] if isinstance(found, list) else []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from datapin.base.documents import read_sealed, sealed
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_raw
 from datapin.base.ids import RAW_ID_BYTES
@@ -17,13 +17,15 @@ from datapin.verbs.workspace import Workspace
 from datapin.versions.pointer import default_remote
 
 _VERSIONS = ".versions.json"
+_CHECKSUM_BYTES = 32
 
 
 def remember(workspace: Workspace, remote: str, ids: IdMatrix) -> None:
     """Keep the ids of the assets that `remote` holds."""
     path = _path(workspace, remote)
     make_directory(path.parent)
-    publish_bytes(path, np.ascontiguousarray(ids).tobytes())
+    data = np.ascontiguousarray(ids).tobytes()
+    publish_bytes(path, data + hashlib.sha256(data).digest())  # closed by a checksum: a flipped bit is not believed
 
 
 def remember_versions(workspace: Workspace, remote: str, md5s: Collection[str], *, asked: Collection[str] = ()) -> None:
@@ -33,7 +35,7 @@ def remember_versions(workspace: Workspace, remote: str, md5s: Collection[str], 
     if now != sorted(known):
         path = _path(workspace, remote).with_suffix(_VERSIONS)
         make_directory(path.parent)
-        publish_bytes(path, json.dumps(now).encode())
+        publish_bytes(path, sealed(now))
 
 
 def knows_versions(workspace: Workspace, remote: str, md5s: Collection[str]) -> bool:
@@ -75,14 +77,15 @@ def not_pushed(workspace: Workspace, ids: IdMatrix) -> int | None:
         raw = _path(workspace, remote).read_bytes()
     except FileNotFoundError:
         return None
-    if len(raw) % RAW_ID_BYTES:
+    raw, checksum = raw[:-_CHECKSUM_BYTES], raw[-_CHECKSUM_BYTES:]
+    if len(raw) % RAW_ID_BYTES or hashlib.sha256(raw).digest() != checksum:
         return None
     return len(np.setdiff1d(_whole(ids), _whole(ids_from_raw(raw))))
 
 
 def _versions(workspace: Workspace, remote: str) -> set[str]:
     with suppress(OSError, ValueError, TypeError):
-        return set(json.loads(_path(workspace, remote).with_suffix(_VERSIONS).read_bytes()))
+        return set(read_sealed(_path(workspace, remote).with_suffix(_VERSIONS)))
     return set()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
+from datapin.base.documents import read_sealed, sealed
 from datapin.base.errors import (
     BadKeys,
     BadRows,
@@ -157,7 +158,7 @@ def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tupl
     state = [manifest.digest, workspace.store.index_state, known_state(workspace)]
     note = workspace.cache / "whereabouts" / hashlib.sha256(dataset.encode()).hexdigest()[:16]
     with suppress(OSError, ValueError, KeyError, TypeError):
-        noted = json.loads(note.read_bytes())
+        noted = read_sealed(note)
         if noted["state"] == state:
             return int(noted["missing_local"]), noted["not_pushed"]
     columns = manifest.to_table(columns=asset_columns(manifest.schema)).columns
@@ -166,7 +167,7 @@ def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tupl
     with suppress(OSError):
         make_directory(note.parent)
         found = {"state": state, "missing_local": missing_local, "not_pushed": unsent}
-        publish_bytes(note, json.dumps(found).encode())
+        publish_bytes(note, sealed(found))
     return missing_local, unsent
 
 

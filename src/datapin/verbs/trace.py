@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError, UnknownOutput, Usage
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.environment_file import environment_of, environment_path
@@ -205,7 +205,7 @@ class _Tracer:
             if not out.path.endswith(".json") or (out.size_bytes or 0) > _LARGEST_RECORD_BYTES:
                 continue
             try:
-                runs = json.loads(self.pinned.read(out.path) or b"null")["runs"]
+                runs = read_json(self.pinned.read(out.path) or b"null", out.path)["runs"]
                 record = runs[0]
                 facts = {name: record[name] for name in ("inputs", "seed", "metrics", "outputs", "rows")}
                 facts["environment"] = environment_of(record, self.pinned.read(environment_path(out.path)))

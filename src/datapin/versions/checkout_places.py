@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from datapin.base.documents import read_json
 from datapin.base.files import make_directory, publish_bytes
 
 _REGISTER = "trees.json"
@@ -52,7 +53,7 @@ def registered_trees(state: Path) -> list[FollowingTree]:
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         return [
             FollowingTree(str(one["target"]), str(one["dataset"]), one["where"])
-            for one in json.loads(_read(state))
+            for one in read_json(_read(state), "the record")
             if not _is_of_another(state, str(one.get("state", state)))
         ]
     return []

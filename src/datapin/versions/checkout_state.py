@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from datapin.base.documents import read_json
 from datapin.base.files import lock, make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix
 from datapin.base.stat_records import StatMatrix, StatRecords, read_stat_records, write_stat_records
@@ -42,7 +43,7 @@ def arrangement_of(state: Path, target: Path) -> Arrangement:
 
 def _noted(path: Path) -> Arrangement:
     with suppress(OSError, ValueError, TypeError):
-        said = Arrangement(**json.loads(path.with_suffix(_ARRANGED).read_bytes()))
+        said = Arrangement(**read_json(path.with_suffix(_ARRANGED).read_bytes(), "the record"))
         if said.layout in LAYOUTS and isinstance(said.is_linked, bool):
             return said
     return Arrangement()

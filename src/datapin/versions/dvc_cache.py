@@ -7,7 +7,6 @@ the same way, and found there when the cache has lost it.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import posixpath
 import re
@@ -17,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ManifestMissing
 from datapin.base.files import fsync_path, temporary_name
 from datapin.base.state import state_of
@@ -172,8 +172,8 @@ def parse_list(data: bytes, where: str) -> list[tuple[str, str]]:
 def parse_output_list(data: bytes, where: str) -> list[tuple[str, str]]:
     """Name and hash of each file in DVC's list of any output folder. Raises DamagedManifest."""
     try:
-        entries = [(entry["relpath"], entry["md5"]) for entry in json.loads(data)]
-    except (ValueError, TypeError, KeyError, RecursionError):
+        entries = [(entry["relpath"], entry["md5"]) for entry in read_json(data, where)]
+    except (ValueError, TypeError, KeyError):
         raise DamagedManifest(where, "DVC's list of its files does not parse") from None
     # Names become paths in the work tree and hashes become paths in the cache: neither may say more than it must.
     for name, md5 in entries:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from datapin.base.documents import read_json
 from datapin.base.files import lock
 
 WHAT = "DVC's repository lock"
@@ -31,7 +31,7 @@ def is_in_use(root: Path, path: Path, *, timeout_s: float) -> bool:
     folder = root / ".dvc" / "tmp"
     with lock(folder / "rwlock.lock", what=WHAT, timeout_s=timeout_s):
         try:
-            register = json.loads((folder / "rwlock").read_bytes())
+            register = read_json((folder / "rwlock").read_bytes(), "rwlock")
             used = [other for kind in ("read", "write") for other in register.get(kind, {})]
         except FileNotFoundError:
             return False

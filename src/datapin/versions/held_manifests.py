@@ -16,6 +16,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from datapin.base.documents import read_sealed, sealed
 from datapin.base.files import make_directory, publish_bytes
 
 NO_MANIFEST = ""  # a folder that holds something else
@@ -36,7 +37,7 @@ class HeldManifests:
         self._matched: dict[str, str] = {}
         self._is_new = False
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            said = json.loads(note.read_bytes())
+            said = read_sealed(note)
             self._known = {name: (str(one["md5"]), one["stats"]) for name, one in said["held"].items()}
             self._matched = {str(name): str(md5) for name, md5 in said["matched"].items()}
 
@@ -76,7 +77,7 @@ class HeldManifests:
         known = {name: {"md5": md5, "stats": stats} for name, (md5, stats) in self._known.items()}
         with suppress(OSError):
             make_directory(self._note.parent)
-            publish_bytes(self._note, json.dumps({"held": known, "matched": self._matched}).encode())
+            publish_bytes(self._note, sealed({"held": known, "matched": self._matched}))
 
 
 def _files(folder: Path) -> Mapping[str, os.stat_result] | None:

@@ -6,12 +6,12 @@ takes it from the run cache, and writes its entry again.
 
 from __future__ import annotations
 
-import io
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from datapin.base.documents import read_yaml_to_edit, write_yaml
 from datapin.base.errors import Refused
 from datapin.versions.pointer_file import load_yaml
 
@@ -50,16 +50,14 @@ def merge_locks(base: bytes, ours: bytes, theirs: bytes, file: str) -> LockMerge
     others, undecided = _merged(*({k: v for k, v in one.items() if k not in known} for one in documents))
     if undecided:
         raise Refused(f"{file}: both sides changed {', '.join(undecided)}", "choose one text")
-    return LockMerge(_dumped({**merged, **others}), tuple(dropped))
+    return LockMerge(write_yaml({**merged, **others}), tuple(dropped))
 
 
 def _checked(text: bytes, file: str) -> dict[str, Any]:
     """The document, in the form that keeps its order and comments; read safely first, within bounds."""
-    from ruamel.yaml import YAML
-
     if not load_yaml(text, file):
         return {}
-    document: dict[str, Any] = YAML().load(text.decode("utf-8"))
+    document: dict[str, Any] = read_yaml_to_edit(text, file)
     stages = document.get("stages")
     if not isinstance(stages, Mapping | None):
         raise Refused(f"{file}: stages is not a mapping", "choose one text")
@@ -86,14 +84,3 @@ def _merged(
         if value is not None:
             merged[name] = value
     return merged, sorted(undecided)
-
-
-def _dumped(document: Mapping[str, Any]) -> str:
-    """As DVC writes its files (`dvc/utils/serialize/_yaml.py`)."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.default_flow_style = False
-    stream = io.StringIO()
-    yaml.dump(dict(document), stream)
-    return stream.getvalue()

@@ -15,9 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datapin.base.documents import DEPTH, YAML_BYTES
 from datapin.base.errors import BadSettings, DatapinError, ToolFailed
 from datapin.versions.git import top_directory
 from datapin.versions.git_links import GitLinks
+from datapin.versions.pointer_file import load_yaml
 from datapin.versions.tracking import silent
 
 
@@ -244,10 +246,14 @@ def _load(repo: Any, file: str, stages: list[tuple[str, Any]], problems: dict[st
     from dvc.dvcfile import ProjectFile, load_file
 
     try:
+        _check_bounds(repo, file)
         project = load_file(repo, _place(repo, file))
         # Without the lock, which may be unreadable: it is read by lock_entries. Only the kind of hash is lost by that.
         loader = ProjectFile.LOADER(project, project.contents, _locked(project))
         names = list(loader)
+    except DatapinError as error:
+        problems[file] = error
+        return
     except _foreseen() as error:
         problems[file] = _failure(error)
         return
@@ -256,6 +262,19 @@ def _load(repo: Any, file: str, stages: list[tuple[str, Any]], problems: dict[st
             stages.append((file, loader[name]))
         except _foreseen() as error:
             problems[f"{file}:{name}"] = _failure(error)
+
+
+def _check_bounds(repo: Any, file: str) -> None:
+    """DVC's own reader unfolds whatever a text says. Raises BadSettings, Refused."""
+    folder = posixpath.dirname(file)
+    for name in (file, posixpath.join(folder, "dvc.lock"), posixpath.join(folder, "params.yaml")):
+        if repo.fs.isfile(_place(repo, name)):
+            with repo.fs.open(_place(repo, name), "rb") as stream:
+                text = stream.read(YAML_BYTES + 1)
+            # Only what unfolds or nests: reading all of a long text twice would double the time.
+            deepest = max(text.count(sign) for sign in (b"[", b"{", b"- -", b"? ?"))
+            if len(text) > YAML_BYTES or b"*" in text or deepest > DEPTH:
+                load_yaml(text, name)
 
 
 def _locked(project: Any) -> Any:
@@ -316,7 +335,7 @@ def _foreseen() -> tuple[type[Exception], ...]:
     from dvc.exceptions import DvcException
     from scmrepo.exceptions import SCMError
 
-    return (DvcException, SCMError, OSError, ValueError, TypeError)
+    return (DvcException, SCMError, OSError, ValueError, TypeError, RecursionError)
 
 
 def _failure(error: BaseException) -> ToolFailed:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import io
 import posixpath
 import re
 from typing import Any
 
+from datapin.base.documents import read_yaml_to_edit, write_yaml
 from datapin.base.errors import BadSettings, Refused
 from datapin.versions.pointer_file import load_yaml
 
@@ -110,17 +110,9 @@ def _says(text: bytes, wanted: dict[str, Any], file: str) -> bool:
 
 
 def _load_form(text: bytes) -> Any:
-    from ruamel.yaml import YAML
-
-    return YAML().load(text.decode("utf-8"))
+    return read_yaml_to_edit(text, "the file")
 
 
 def _written(document: Any) -> bytes:
     """As DVC writes its own files."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.default_flow_style = False
-    stream = io.StringIO()
-    yaml.dump(document, stream)
-    return stream.getvalue().encode()
+    return write_yaml(document).encode()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from datapin.backends.backend import Backend
+from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ObjectMissing, OutputMissing
 from datapin.base.files import make_directory, temporary_name
 from datapin.versions.dvc_cache import DvcCache
@@ -61,8 +61,8 @@ def listed_files(root: Path, path: str, md5: str) -> dict[str, str]:
     try:
         if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
             raise DamagedManifest(str(place), "does not hash to its name; DVC's cache is damaged")
-        entries = {str(entry["relpath"]): str(entry["md5"]) for entry in json.loads(data)}
-    except (ValueError, TypeError, KeyError, RecursionError):
+        entries = {str(entry["relpath"]): str(entry["md5"]) for entry in read_json(data, str(place))}
+    except (ValueError, TypeError, KeyError):
         raise DamagedManifest(str(place), "DVC's list of its files does not parse") from None
     return entries
 

@@ -6,7 +6,6 @@ A pointer's text is parsed once; what it said is kept under its hash, since a YA
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import posixpath
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from datapin.base.documents import read_sealed, sealed
 from datapin.base.errors import DatapinError, UnknownVersion
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import FOLDER
@@ -73,7 +73,7 @@ def tracked_pins(root: Path, note: Path) -> list[TrackedPin]:
     if seen != kept:
         with suppress(OSError):
             make_directory(note.parent)
-            publish_bytes(note, json.dumps(seen).encode())
+            publish_bytes(note, sealed(seen))
     return pins
 
 
@@ -144,7 +144,7 @@ def _text(root: Path, file: str) -> bytes | None:
 
 def _load(note: Path) -> _Kept:
     with suppress(OSError, ValueError):
-        said = json.loads(note.read_bytes())
+        said = read_sealed(note)
         if isinstance(said, dict):
             return said
     return {}

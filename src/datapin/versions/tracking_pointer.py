@@ -7,11 +7,11 @@ DVC reads the file twice, for its values and for its form, and moves the new val
 from __future__ import annotations
 
 import copy
-import io
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from datapin.base.documents import read_yaml, read_yaml_to_edit, write_yaml
 from datapin.versions.pointer_file import SUMMARY
 from datapin.versions.tracking_objects import CachedDirectory
 
@@ -24,7 +24,7 @@ class PointerText:
     def __init__(self, name: str, text: str | None = None) -> None:
         self._name = name
         self._text = text
-        self._document: dict[str, Any] = {} if text is None else _load(text, "safe")
+        self._document: dict[str, Any] = {} if text is None else _load(text, to_edit=False)
 
     @property
     def is_plain(self) -> bool:
@@ -59,10 +59,10 @@ class PointerText:
         values = {"desc": self._document.get("desc"), "outs": [out], "meta": self._document.get("meta")}
         wanted = copy.deepcopy({key: value for key, value in values.items() if value})
         if self._text is None:
-            return _dump(wanted)
-        form = _load(self._text, "rt")
+            return write_yaml(wanted)
+        form = _load(self._text, to_edit=True)
         _move_values(wanted, form)
-        return _dump(form)
+        return write_yaml(form)
 
     def _is_plain_out(self, out: Mapping[str, Any]) -> bool:
         known = {"md5", "size", "nfiles", "hash", "path", "desc", "type", "labels", "meta", "remote"}
@@ -85,28 +85,12 @@ def _is_text_or_absent(mapping: Mapping[str, Any], key: str) -> bool:
     return isinstance(mapping.get(key, ""), str)
 
 
-def _load(text: str, kind: str) -> Any:
+def _load(text: str, *, to_edit: bool) -> Any:
     """Raises ValueError for what is no YAML mapping."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        document = YAML(typ=kind).load(text)
-    except YAMLError as error:
-        raise ValueError(str(error)) from None
+    document = (read_yaml_to_edit if to_edit else read_yaml)(text, "the pointer")
     if not isinstance(document, dict):
         raise ValueError("not a mapping")
     return document
-
-
-def _dump(document: Any) -> str:
-    from ruamel.yaml import YAML
-
-    yaml = YAML()
-    yaml.default_flow_style = False
-    stream = io.StringIO()
-    yaml.dump(document, stream)
-    return stream.getvalue()
 
 
 def _move_values(values: Any, form: Any) -> None:

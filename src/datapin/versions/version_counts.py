@@ -6,13 +6,13 @@ Everything is named by its content, so what is kept is never stale; a lost or da
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from datapin.base.documents import read_sealed, sealed
 from datapin.base.errors import DatapinError
 from datapin.base.files import make_directory, publish_bytes
 from datapin.manifest.diff import Changes, count_changes
@@ -49,10 +49,9 @@ class VersionCounts:
         self._counter = PairCounter()
         self._is_saved = True
         with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-            if self._path.stat().st_size <= _MOST_BYTES:
-                kept = json.loads(self._path.read_bytes())
-                self._facts = {md5: _facts(*values) for md5, values in kept["facts"].items()}
-                self._changes = {pair: _changes(values) for pair, values in kept["changes"].items()}
+            kept = read_sealed(self._path, most_bytes=_MOST_BYTES)
+            self._facts = {md5: _facts(*values) for md5, values in kept["facts"].items()}
+            self._changes = {pair: _changes(values) for pair, values in kept["changes"].items()}
 
     def knows_facts(self, pointer: Pointer) -> bool:
         """Whether `facts` needs no manifest."""
@@ -128,7 +127,7 @@ class VersionCounts:
         changes = {pair: [one.added, one.changed, one.removed] for pair, one in self._changes.items()}
         with suppress(OSError):
             make_directory(self._path.parent)
-            publish_bytes(self._path, json.dumps({"facts": facts, "changes": changes}).encode())
+            publish_bytes(self._path, sealed({"facts": facts, "changes": changes}))
         self._is_saved = True
 
 

@@ -21,7 +21,7 @@ TEXT = b"the quick brown fox jumps over the lazy dog; " * 400
 )
 def test_what_is_encoded_decodes_to_itself_the_same_way_each_time(data):
     codec, stored = encode(data)
-    assert decode(codec, stored, len(data)) == data
+    assert decode(codec, stored, len(data), b"") == data
     assert encode(data) == (codec, stored)
     assert codec == CODEC_RAW or len(stored) * 10 <= len(data) * 9
 
@@ -63,13 +63,13 @@ def test_a_text_header_before_noise_does_not_cost_a_full_compression():
 )
 def test_stored_bytes_that_do_not_match_their_record_are_refused(codec, stored, raw_length, problem):
     with pytest.raises(CodecError, match=problem):
-        decode(codec, stored, raw_length)
+        decode(codec, stored, raw_length, b"")
 
 
 def test_a_bomb_is_refused_before_memory_is_spent():
     bomb = zstandard.compress(bytes(50 << 20))
     with pytest.raises(CodecError, match="not one of"):
-        decode(CODEC_ZSTD, bomb, 1000)
+        decode(CODEC_ZSTD, bomb, 1000, b"")
 
 
 def test_encoding_from_many_threads_gives_the_same_bytes():

@@ -44,7 +44,8 @@ def test_what_is_written_reads_back_through_the_trailer(tmp_path):
     table = read_table_of_file(tmp_path / "p")
     number = os.open(tmp_path / "p", os.O_RDONLY)
     back = [
-        decode(int(r["codec"]), read_stored(number, int(r["offset"]), int(r["stored"])), int(r["raw"])) for r in table
+        decode(int(r["codec"]), read_stored(number, int(r["offset"]), int(r["stored"])), int(r["raw"]), b"")
+        for r in table
     ]
     os.close(number)
     assert back == ASSETS

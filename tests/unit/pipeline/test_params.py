@@ -160,10 +160,10 @@ def test_an_extractor_that_is_neither_built_in_nor_a_function_is_refused(tmp_pat
         ("prepare: {seed: 1, seed: 2}", "duplicate key"),
         ("a: &x [1]\nprepare: *x", "alias"),
         ("prepare: " + "[" * 40 + "]" * 40, "nested deeper"),
-        ("prepare: {", "not valid YAML"),
+        ("prepare: {", "not YAML"),
         ("- 1", "must be a mapping"),
         (b"prepare: \xff\xfe", "not UTF-8"),
-        ("prepare: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("prepare: !!python/object/apply:os.system ['true']", "not YAML"),
         ("#" * (MAX_BYTES + 1), "at most"),
     ],
 )

@@ -16,7 +16,7 @@ from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import PushVersion, push_versions
-from datapin.transfer.root_records import read_roots
+from datapin.transfer.root_records import decode_root, read_roots
 from tapped_backend import TappedBackend
 
 from .conftest import CONTENTS, SETTINGS, check_holds, fill, ids_of, push, remote_at, version_of
@@ -180,7 +180,7 @@ def test_a_push_that_a_collector_overtakes_starts_again_under_a_new_key(mine, pl
         if name == "get_tagged" and len(expired) < 2:
             path = place / key
             expired.append(key)
-            path.write_bytes(path.read_bytes().replace(b'"pending"', b'"expired"'))
+            path.write_bytes(decode_root(path.read_bytes(), key, "here").in_state("expired").encoded())
 
     expired: list[str] = []
     _, remote = tapped_at(place, before=expire_one)
@@ -194,7 +194,7 @@ def test_a_push_that_is_overtaken_again_and_again_says_so(mine, place):
     def expire(name, key):
         if name == "get_tagged":
             path = place / key
-            path.write_bytes(path.read_bytes().replace(b'"pending"', b'"expired"'))
+            path.write_bytes(decode_root(path.read_bytes(), key, "here").in_state("expired").encoded())
 
     with pytest.raises(PushOvertaken) as caught:
         push(mine, tapped_at(place, before=expire)[1], CONTENTS)

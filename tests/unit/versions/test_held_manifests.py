@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
+from datapin.base.documents import read_sealed, sealed
 from datapin.versions.held_manifests import NO_MANIFEST, HeldManifests
 from datapin.versions.tracking_objects import cache_files
 
@@ -48,8 +50,8 @@ def test_a_change_is_seen_and_what_did_not_change_is_not_read_again(root: Path) 
     before = held.find("data")
     assert before is not None
     held.save()
-    note = (root / "note").read_text()
-    (root / "note").write_text(note.replace(before, "believed.dir"))
+    note = json.dumps(read_sealed(root / "note")).replace(before, "believed.dir")
+    (root / "note").write_bytes(sealed(json.loads(note)))
     assert HeldManifests(root, root / "note").find("data") == "believed.dir"
     shard = root / "data" / "part-00001.parquet"
     shard.write_bytes(b"x")

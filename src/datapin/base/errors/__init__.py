@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from datapin.base.errors.damage import DamagedAsset, DamagedJournal, DamagedManifest, DamagedModel, DamagedPack
+from datapin.base.errors.damage import (
+    BadDocument,
+    DamagedAsset,
+    DamagedJournal,
+    DamagedManifest,
+    DamagedModel,
+    DamagedPack,
+)
 from datapin.base.errors.tree import (
     EXIT_BUG,
     EXIT_CHECK_FAILED,
@@ -75,6 +82,7 @@ __all__ = [
     "AmbiguousVersion",
     "AssetsMissing",
     "BadAssetId",
+    "BadDocument",
     "BadKeys",
     "BadQuery",
     "BadRows",

@@ -86,3 +86,19 @@ class DamagedJournal(Damage):
     @property
     def hint(self) -> str:
         return "run `datapin recover`"
+
+
+@dataclass
+class BadDocument(Damage, ValueError):
+    """A text (JSON, YAML, TOML) that does not parse, or is larger or deeper than one of its kind may be."""
+
+    path: str
+    problem: str
+
+    @property
+    def message(self) -> str:
+        return f"{self.path}: {self.problem}"
+
+    @property
+    def hint(self) -> str:
+        return f"bring {self.path} back as Git, DVC or the remote has it; `datapin doctor` looks at the set-up"

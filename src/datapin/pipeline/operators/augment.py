@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
 from typing import Any
 
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from datapin.base.documents import read_json
 from datapin.base.errors import OperatorRefused
 from datapin.pipeline.fingerprint import canonical_json, fingerprint_of
 from datapin.pipeline.operators import images
@@ -81,7 +81,7 @@ def read_recipe(recipe: str) -> AugmentImage:
     Raises OperatorRefused if it was written for other operators, or other versions of them, than there are here.
     """
     try:
-        parts = json.loads(recipe)
+        parts = read_json(recipe, "the recipe")
         operators = {
             name: {key: value for key, value in params.items() if key != "version"}
             for name, params in parts["operators"].items()

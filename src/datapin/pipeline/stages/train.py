@@ -35,7 +35,7 @@ from datapin.pipeline.environment_file import environment_path, read_environment
 from datapin.pipeline.evaluation import evaluate_classes, evaluate_numbers
 from datapin.pipeline.metrics import report_json
 from datapin.pipeline.model_file import dump_model, read_model
-from datapin.pipeline.params import read_params, read_yaml
+from datapin.pipeline.params import read_params, read_params_file
 from datapin.pipeline.plots import PLOT_FILES
 from datapin.pipeline.record import (
     RECORD,
@@ -76,7 +76,7 @@ def run_train(context: StageContext, params_path: Path) -> StageReport:
         f"{params.reports}/predictions.parquet": evaluation.predictions,
         **{f"{params.reports}/{PLOTS}/{name}": data for name, data in evaluation.plots.items()},
     }
-    sections = read_yaml(params_path)
+    sections = read_params_file(params_path)
     run = TrainRun(
         input=params.input,
         inputs=rows.inputs,
