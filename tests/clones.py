@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from datapin.base.state import state_of
 
 BIN = Path(sys.executable).parent
 ENVIRONMENT = {
@@ -73,6 +76,11 @@ class Clone:
         assert set(document) == {"error"}
         assert {"kind", "message", "hint"} <= set(document["error"])
         return lines[-2 if len(lines) > 1 else 0].removeprefix("error: "), lines[-1].removeprefix("hint:  ")
+
+    def lose_cache(self) -> None:
+        """Take away DVC's cache and our copy of the manifests in it, as on another machine."""
+        for place in (self.path / ".dvc" / "cache", state_of(self.path).objects):
+            shutil.rmtree(place, ignore_errors=True)
 
     def files(self, *below: str) -> dict[str, bytes]:
         """Every file under a folder, for before-and-after comparisons."""

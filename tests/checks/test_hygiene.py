@@ -576,7 +576,8 @@ def test_a_previous_version_that_is_nowhere_is_told_and_no_error(repo: Clone) ->
     repo.datapin("update", EXTRA, "--set", "note='x'", "-q")
     before = repo.git("show", f"HEAD:{EXTRA}.dvc")
     md5 = next(line.split()[-1] for line in before.splitlines() if "md5:" in line)
-    shutil.rmtree(repo.path / ".dvc/cache/files/md5" / md5[:2])
+    for place in (".dvc/cache", ".git/datapin/objects"):
+        shutil.rmtree(repo.path / place / "files/md5" / md5[:2])
     shutil.rmtree(repo.path / ".git/datapin/cache", ignore_errors=True)
     found = look(repo)
     assert {one.severity for one in found} == {"warning"}

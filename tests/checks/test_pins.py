@@ -18,6 +18,7 @@ from checks.planted import Planted
 from clones import Clone
 from datapin.base.findings import Finding
 from datapin.base.progress import SILENT
+from datapin.base.state import state_of
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.table import write_shard
 from datapin.manifest.write import write_manifest
@@ -207,6 +208,7 @@ def lose(repo: Clone, path: str, pointer: str = "") -> None:
     """The output is neither in DVC's cache nor in the work tree any more, and there is no remote."""
     for place in objects(repo, pointer or path):
         place.unlink()
+    shutil.rmtree(state_of(repo.path).objects)
     for place in [repo.path / path, *(repo.path / path).glob("*")][::-1]:
         place.rmdir() if place.is_dir() else place.unlink()
 

@@ -104,7 +104,7 @@ def _setting(section: str, line: str) -> Callable[[Clone], None]:
 
 
 def _cache_is_a_file(clone: Clone) -> None:
-    shutil.rmtree(clone.path / ".dvc" / "cache")
+    clone.lose_cache()
     (clone.path / ".dvc" / "cache").write_text("")
 
 

@@ -98,7 +98,7 @@ def test_what_brings_rows_is_said_by_why_they_did_not_come(unpushed: Clone, tmp_
     author.datapin("update", "data/raw", "--set", "label = 'y'", "-q")
     assert len(unpushed.json("ls", "data/raw")) == 12
     shutil.rmtree(unpushed.path / "data" / "raw")
-    shutil.rmtree(unpushed.path / ".dvc" / "cache")
+    unpushed.lose_cache()
     unpushed.dvc("remote", "remove", "lab")
     _, hint = unpushed.refusal("ls", "data/raw", code=20)
     assert "dvc remote add" in hint

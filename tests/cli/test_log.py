@@ -302,7 +302,7 @@ def test_row_history_follows_the_side_that_a_merge_took_the_row_from(line: Clone
 
 def drop_manifests(clone: Clone) -> None:
     """Throw away what DVC's cache holds, and all that was remembered of it; the work tree's manifest stays."""
-    shutil.rmtree(clone.path / ".dvc" / "cache")
+    clone.lose_cache()
     shutil.rmtree(clone.path / ".git" / "datapin" / "cache")
 
 
@@ -346,7 +346,7 @@ def test_what_is_remembered_is_used_and_may_be_damaged(line: Clone) -> None:
     expected = ask(line, "log", "data/raw")
     (kept,) = (line.path / ".git" / "datapin" / "cache" / "log").iterdir()
     document = json.loads(kept.read_text())
-    shutil.rmtree(line.path / ".dvc" / "cache")
+    line.lose_cache()
     assert ask(line, "log", "data/raw") == expected, "nothing but what is remembered is needed"
     line.dvc("commit", "-f", "data/raw.dvc")
     for damage in ("", "{", "[]", '{"facts": {}}', '{"facts": {"x": 1}, "changes": {"y": ["1"]}}'):

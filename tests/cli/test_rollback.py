@@ -278,7 +278,7 @@ def test_if_the_remote_lacks_one_asset_nothing_changes(elsewhere: Clone) -> None
 
 
 def test_without_the_old_manifest_nothing_changes(versions: Clone) -> None:
-    shutil.rmtree(versions.path / ".dvc" / "cache")
+    versions.lose_cache()
     before = state(versions)
     message, _ = versions.refusal("rollback", "data/raw", "--to", "v1", code=20)
     assert "no default remote" in message

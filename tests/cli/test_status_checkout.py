@@ -94,7 +94,7 @@ def test_a_push_that_finds_everything_there_is_known_to_status(filled: Clone) ->
     assert (one["not_pushed"], one["pushed"]) == (0, True)
     shutil.rmtree(other.path / ".git" / "datapin" / "store")
     shutil.rmtree(other.path / ".git" / "datapin" / "cache")
-    shutil.rmtree(other.path / ".dvc" / "cache")
+    other.lose_cache()
     shutil.rmtree(other.path / "data" / "raw")
     other.datapin("fetch")
     one = other.json("status")["datasets"][0]

@@ -15,7 +15,7 @@ from datapin.githooks.install import hooks_state, install_hooks, remove_hooks
 HOOK = ".git/hooks/pre-push"
 NAMES = tuple(HOOKS)
 ALL = [f".git/hooks/{name}" for name in NAMES]
-NONE = [("note", HOOK), ("note", ".git/hooks/post-checkout")]
+NONE = [("warning", HOOK), ("warning", ".git/hooks/post-checkout")]
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_hook_that_is_switched_off_is_not_switched_on(clone: Clone) -> None:
     clone.git("config", "core.hooksPath", "/dev/null")
     left = install_hooks(clone.path).left[0]
     assert "core.hooksPath" in left.advice
-    assert state(clone.path) == [("note", "/dev/null/pre-push"), ("warning", "/dev/null/post-checkout")]
+    assert state(clone.path) == [("warning", "/dev/null/pre-push"), ("warning", "/dev/null/post-checkout")]
 
 
 def test_a_link_keeps_leading_to_the_users_script(clone: Clone) -> None:
