@@ -54,13 +54,11 @@ def test_the_model_is_good_and_its_record_names_the_exact_data(digits: Clone) ->
         assert digits.json("show", dataset)["digest"] in named, dataset
 
 
-def test_a_second_repro_only_checks_and_a_forced_one_gives_the_same_lock(digits: Clone) -> None:
-    lock = (digits.path / "dvc.lock").read_bytes()
+def test_a_second_repro_only_checks(digits: Clone) -> None:
+    """That a forced one gives the same lock is what the first one shows, and `datapin verify --repro`."""
     said = digits.dvc("repro").stdout
     assert said.count("didn't change, skipping") >= 4
     assert "Running stage" not in said
-    digits.dvc("repro", "--force")
-    assert (digits.path / "dvc.lock").read_bytes() == lock
     digits.dvc("status", "-q")
 
 

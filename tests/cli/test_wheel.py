@@ -39,12 +39,10 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("datapin-*.whl")
     packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("datapin/")}
-    written = {
-        path.relative_to(ROOT / "src").as_posix()
-        for path in (ROOT / "src" / "datapin").rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-    assert packed == written
+    modules = (path for path in (ROOT / "src").rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    written = {path.relative_to(ROOT / "src").as_posix() for path in modules}
+    pages = {f"datapin/{path.relative_to(ROOT)}" for path in (ROOT / "docs").rglob("*.md") if "guide" in path.parts}
+    assert packed == written | pages | {"datapin/docs/checks.md", "datapin/docs/format.md"}
     binaries = install(wheel, tmp_path / "venv")
     theirs = Clone(tmp_path / "theirs")
     theirs.path.mkdir()
