@@ -22,6 +22,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
 from datapin.pipeline.operators.augment import AugmentImage, apply_recipe
 from datapin.pipeline.stage_params import AugmentParams
+from datapin.repo import Repo
 from datapin.verbs.verify import verify
 from datapin.verbs.workspace import Workspace
 from forging import Rows, add_copy, forge, in_split
@@ -409,6 +410,18 @@ def test_a_label_that_is_missing(repo: Clone, planted: Planted) -> None:
 
     plant(repo, "data/features", edit)
     planted.seen(look(repo))
+
+
+@pytest.mark.planted("hygiene.column-names", "a column is called Group, and no check sees groups", severity="warning")
+def test_a_column_that_is_only_nearly_called_group(repo: Clone, planted: Planted) -> None:
+    table = Manifest.open(repo.path / EXTRA).to_table()
+    Repo.find(repo.path).write(EXTRA, table.rename_columns({"group": "Group"}))
+    (finding,) = planted.seen(look(repo))
+    assert finding.where == EXTRA
+    assert finding.message.startswith("column 'Group' is nearly called 'group'")
+    repo.run("bash", "-c", finding.hint.split(": ", 1)[1])
+    assert look(repo) == []
+    assert Manifest.open(repo.path / EXTRA).to_table().equals(table)
 
 
 def _features(repo: Clone, change: Callable[[list[Any]], Any]) -> None:

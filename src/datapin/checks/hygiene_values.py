@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.findings import Finding
+from datapin.base.near_names import near_standard_name
 from datapin.checks.check import MOST_LISTED, Check
 from datapin.checks.dataset_origins import origin_of, stages_of
 from datapin.checks.dataset_rows import counted, each_dataset, rows_of
@@ -23,6 +24,9 @@ from datapin.pipeline.stages.featurize import EXTRACTORS, FEATURES
 KEYS = "hygiene.duplicate-keys"
 LABELS = "hygiene.labels-missing"
 VECTORS = "hygiene.features-missing"
+NAMES = "hygiene.column-names"
+
+_LOOKED_AT = ("label", "group", "split")
 
 
 def _keys(subject: Subject, dataset: str) -> Iterator[Finding]:
@@ -62,6 +66,18 @@ def _labels(subject: Subject, dataset: str) -> Iterator[Finding]:
     found = np.flatnonzero(missing)
     findings = [Finding("error", LABELS, rows.where(row), "has no label", hint) for row in found[:MOST_LISTED].tolist()]
     yield from counted(findings, len(found), "rows")
+
+
+def _names(subject: Subject, dataset: str) -> Iterator[Finding]:
+    names = rows_of(subject, dataset).manifest.schema.names
+    nearly = [(name, near) for name in names if (near := near_standard_name(name, names)) in _LOOKED_AT]
+    if not nearly or origin_of(subject, dataset) is not None:  # a stage hands the columns of its input on
+        return
+    for name, near in nearly:
+        renaming = f"datapin.open(d).to_arrow().rename_columns({{{name!r}: {near!r}}})"
+        command = f"import datapin; d = {dataset!r}; datapin.write(d, {renaming})"
+        message = f"column {name!r} is nearly called {near!r}, which no stage and no check takes it for"
+        yield Finding("warning", NAMES, dataset, message, f"if it is the {near}: python -c {shlex.quote(command)}")
 
 
 def _vectors(subject: Subject, dataset: str) -> Iterator[Finding]:
@@ -127,6 +143,11 @@ CHECKS: tuple[Check, ...] = (
     Check(KEYS, "Is each key there once, case aside?", partial(each_dataset, check=KEYS, look=_keys)),
     Check(
         LABELS, "Has every row that a model is trained on a label?", partial(each_dataset, check=LABELS, look=_labels)
+    ),
+    Check(
+        NAMES,
+        "Is no column only nearly called label, group or split?",
+        partial(each_dataset, check=NAMES, look=_names),
     ),
     Check(
         VECTORS,

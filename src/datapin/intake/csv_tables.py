@@ -109,9 +109,9 @@ def _parsed(path: Path, data: bytes, delimiter: str, names: list[str]) -> pa.Tab
     if mended.problem:
         problem = f"cannot be read as csv: {mended.problem}"
         raise BadRows(str(path), problem, f"correct this row of {path}, or see --csv-delimiter")
-    rest = "\n".join([mended.header, *mended.rows]).encode("utf-8")
+    rest = "\n".join([delimiter.join(mended.header), *mended.rows]).encode("utf-8")
     plain = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    return pa.concat_tables([whole, _read(rest, plain, names)])
+    return pa.concat_tables([whole, _read(rest, plain, mended.header)])
 
 
 def _read(data: bytes, parsing: ParseOptions, names: list[str], *, use_threads: bool = True) -> pa.Table:
@@ -125,12 +125,13 @@ def _read(data: bytes, parsing: ParseOptions, names: list[str], *, use_threads: 
     )
     reading = arrow_csv.ReadOptions(use_threads=use_threads)
     try:
-        return arrow_csv.read_csv(pa.BufferReader(data), reading, parsing, converting)
+        table = arrow_csv.read_csv(pa.BufferReader(data), reading, parsing, converting)
     except pa.ArrowInvalid as error:
         if "block" not in str(error):
             raise
-    reading.block_size = min(len(data), _MOST_BLOCK)  # one cell is longer than a block
-    return arrow_csv.read_csv(pa.BufferReader(data), reading, parsing, converting)
+        reading.block_size = min(len(data), _MOST_BLOCK)  # one cell is longer than a block
+        table = arrow_csv.read_csv(pa.BufferReader(data), reading, parsing, converting)
+    return table.rename_columns([str(number) for number in range(table.num_columns)])
 
 
 def _check_quotes(path: Path, data: bytes, table: pa.Table) -> None:
@@ -149,7 +150,7 @@ class _Mended:
         self._delimiter = delimiter
         self._width = len(names)
         self._named = max((number + 1 for number, name in enumerate(names) if name), default=0)
-        self.header = delimiter.join(f"c{number}" for number in range(len(names)))
+        self.header = [f"c{number}" for number in range(len(names))]
         self.rows: list[str] = []
         self.problem = ""
 

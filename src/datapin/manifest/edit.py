@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from datapin.manifest.columns import (
     without_rows,
 )
 from datapin.manifest.compare import rows_differ
+from datapin.manifest.diff import cells_differ
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import REQUIRED, aligned, merged_schema, normalise, sorted_by_key
 from datapin.manifest.shards import CUT, CutRules
@@ -51,6 +52,7 @@ class _Edits:
     upserts: pa.Table
     removed: pa.Array
     dropped: tuple[str, ...]
+    retyped: tuple[str, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -65,16 +67,18 @@ def edit_manifest(
     removed: Column | None = None,
     properties: Mapping[str, str] | None = None,
     drop_columns: Sequence[str] = (),
+    retyped: Sequence[str] = (),
     rules: CutRules = CUT,
 ) -> EditReport:
     """Write `previous`, edited, to `directory`, which must not exist; durable when it returns, gone if it fails.
 
     `upserts` put rows by key, in any order; a column they lack keeps its values (nulls in new rows), a column that is
-    new has nulls in the other rows. `removed` names keys; those that are not there are ignored. `properties` None
+    new has nulls in the other rows; those that are `retyped` take the type they have there, and every row must be put.
+    `removed` names keys; those that are not there are ignored. `properties` None
     keeps them. Shards without edits are copied byte for byte, unless columns change. Raises BadRows, BadKeys,
     Refused or StorageFailed.
     """
-    edits = _checked_edits(previous, upserts, removed, drop_columns)
+    edits = replace(_checked_edits(previous, upserts, removed, drop_columns), retyped=tuple(retyped))
     schema = _edited_schema(previous, edits)
     if properties is None:
         properties = previous.properties if previous is not None else {}
@@ -120,7 +124,8 @@ def _edited_schema(previous: Manifest | None, edits: _Edits) -> pa.Schema:
         if missing:
             raise BadRows(_WHERE, f"no column {listed(tuple(missing))}; seen {listed(tuple(names))}")
         return edits.upserts.schema
-    kept = pa.schema([field for field in previous.schema if field.name not in edits.dropped])
+    gone = {*edits.dropped, *edits.retyped}
+    kept = pa.schema([field for field in previous.schema if field.name not in gone])
     return merged_schema(kept, [edits.upserts.schema], where=_WHERE)
 
 
@@ -134,7 +139,8 @@ def _bounds(edits: _Edits, last_keys: list[str]) -> list[_Edits]:
         end = len(upserts) if is_last else _count_up_to(upserts, last_key, start)
         end_removed = len(removed) if is_last else _count_up_to(removed, last_key, start_removed)
         mine = edits.upserts.slice(start, end - start)
-        result.append(_Edits(mine, removed.slice(start_removed, end_removed - start_removed), edits.dropped))
+        gone = removed.slice(start_removed, end_removed - start_removed)
+        result.append(replace(edits, upserts=mine, removed=gone))
         start, start_removed = end, end_removed
     return result
 
@@ -155,7 +161,7 @@ def _edit_shard(sink: ShardSink, old: pa.Table, edits: _Edits, schema: pa.Schema
 
     has_changed = np.zeros(old.num_rows, dtype=bool)
     has_changed[known_places] = _changes(
-        old.take(arrow_numbers(known_places)), edits.upserts.filter(arrow_flags(is_known))
+        old.take(arrow_numbers(known_places)), edits.upserts.filter(arrow_flags(is_known)), edits.retyped
     )
     was_put = np.zeros(old.num_rows, dtype=bool)
     was_put[known_places] = True
@@ -165,7 +171,10 @@ def _edit_shard(sink: ShardSink, old: pa.Table, edits: _Edits, schema: pa.Schema
 
     is_kept = ~is_removed & ~was_put
     put = _completed(edits.upserts, old, places, schema)
-    rows = pa.concat_tables([aligned(old.filter(arrow_flags(is_kept)), schema, where=_WHERE), put])
+    kept = old.drop_columns([*edits.retyped]).filter(arrow_flags(is_kept))
+    if edits.retyped and kept.num_rows:
+        raise BadRows(_WHERE, f"column {shown(edits.retyped[0])} changes its type, but not all rows are put")
+    rows = pa.concat_tables([aligned(kept, schema, where=_WHERE), put])
     sink.add(rows.take(pc.sort_indices(one_array(rows.column("key")))) if put.num_rows else rows)
     unchanged = int((was_put & ~has_changed).sum())
     return np.array([int((~is_known).sum()), int(has_changed.sum()), int(is_removed.sum()), unchanged])
@@ -178,13 +187,15 @@ def _check_complete(upserts: pa.Table, is_known: Mask) -> None:
         raise BadRows(_WHERE, f"key {shown(key)} is new and needs a column {listed(tuple(missing))}")
 
 
-def _changes(before: pa.Table, after: pa.Table) -> Mask:
+def _changes(before: pa.Table, after: pa.Table, retyped: Collection[str]) -> Mask:
     """Which rows, the same keys in both, the upserts change."""
     mask = np.zeros(after.num_rows, dtype=bool)
     for name in after.column_names:
         new = one_array(after.column(name))
         if name not in before.column_names:
             mask |= flags(pc.is_valid(new))
+        elif name in retyped:
+            mask |= cells_differ(one_array(before.column(name)), new)
         elif name != "key":
             old = one_array(before.column(name))
             kind = new.type if pa.types.is_null(old.type) else old.type

@@ -42,8 +42,9 @@ def select_rows(rows: Rows, where: str) -> pa.Array:
 def evaluate(rows: Rows, expressions: Mapping[str, str], where: str | None = None) -> tuple[pa.Array, pa.Table]:
     """New values for columns in the rows where `where` is true: their numbers, ascending, and one column for each name.
 
-    Values of a column that exists take its type (label = 7 in a text column is '7'); a new column has DuckDB's type, or
-    the one that its standard name has. Raises BadQuery for `key`, `asset_id` and `size`, which name the asset itself.
+    Values of a column that exists take its type (label = 7 in a text column is '7'), unless every row is set and the
+    expression is a cast, which says the column's new type; a new column has DuckDB's type, or the one that its standard
+    name has. Raises BadQuery for `key`, `asset_id` and `size`, which name the asset itself.
     """
     schema = rows.schema
     for name, expression in expressions.items():
@@ -62,7 +63,9 @@ def evaluate(rows: Rows, expressions: Mapping[str, str], where: str | None = Non
             found = _plain(connection.sql(sql), given)
     columns = {}
     for number, (name, expression) in enumerate(expressions.items()):
-        columns[name] = _typed(found.column(number + 1), name, schema, expression)
+        kind = schema.field(name).type if name in schema.names else pa.null()
+        is_new = pa.types.is_null(kind) or (where is None and reads[number].is_cast)
+        columns[name] = _typed(found.column(number + 1), name, None if is_new else kind, expression)
     return found.column(0).combine_chunks(), pa.table(columns)
 
 
@@ -141,9 +144,9 @@ def _check_settable(name: str, schema: pa.Schema, expression: str) -> None:
         raise BadQuery(f"{name} = {expression}", "a column name must be printable and not empty")
 
 
-def _typed(column: pa.ChunkedArray, name: str, schema: pa.Schema, expression: str) -> pa.ChunkedArray:
-    if name in schema.names:
-        kind = schema.field(name).type
+def _typed(column: pa.ChunkedArray, name: str, kind: pa.DataType | None, expression: str) -> pa.ChunkedArray:
+    if kind is not None:
+        pass
     elif name in STANDARD and name != "label":
         kind = pa.string()
     else:

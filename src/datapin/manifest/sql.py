@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from datapin.base.errors import BadQuery
@@ -48,6 +48,7 @@ class Reads:
 
     tables: tuple[str, ...]
     columns: frozenset[str] | None  # case-folded; may hold names that are no columns
+    is_cast: bool = False  # an expression that says its own type: `label::DOUBLE`
 
 
 def check_query(connection: duckdb.DuckDBPyConnection, sql: str) -> Reads:
@@ -71,7 +72,7 @@ def check_expression(connection: duckdb.DuckDBPyConnection, expression: str) -> 
     strange = [name for name in reads.tables if name.casefold() != ROWS]
     if strange:
         raise BadQuery(expression, f"reads {strange[0]!r}; a sub-select may read {ROWS!r} only")
-    return reads
+    return replace(reads, is_cast=node["select_list"][0]["class"] == "CAST")
 
 
 def _is_bare(node: Node) -> bool:

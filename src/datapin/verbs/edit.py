@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,7 @@ from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import evaluate, select_rows
-from datapin.manifest.schema import normalise
+from datapin.manifest.schema import fits, normalise
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.new_datasets import dataset_to_write
 from datapin.verbs.own_stages import running_stage, write_output
@@ -37,8 +38,11 @@ def update(workspace: Workspace, name: str, assignments: Sequence[str], where: s
         upserts = pa.table({"key": _keys(previous).take(numbers)})
         for column in values.column_names:
             upserts = upserts.append_column(values.schema.field(column), values[column])
+        retyped = _retyped(previous, values.schema)
         report = commit_rows(
-            workspace, dataset, lambda staged: edit_manifest(previous, staged, upserts=upserts, removed=None)
+            workspace,
+            dataset,
+            lambda staged: edit_manifest(previous, staged, upserts=upserts, removed=None, retyped=retyped),
         )
     return UpdateReport(dataset, report.changed, report.manifest.rows, report.manifest.digest)
 
@@ -80,16 +84,31 @@ def write(workspace: Workspace, name: str, rows: pa.Table) -> AddReport:
         if previous is not None:
             before = _keys(previous)
             gone = before.filter(pc.invert(pc.is_in(before, value_set=table["key"])))
+        retyped = [] if previous is None else _retyped(previous, table.schema, unless=fits)
         dropped = [c for c in previous.schema.names if c not in table.column_names] if previous is not None else []
         report = commit_rows(
             workspace,
             dataset,
-            lambda staged: edit_manifest(previous, staged, upserts=table, removed=gone, drop_columns=dropped),
+            lambda staged: edit_manifest(
+                previous, staged, upserts=table, removed=gone, drop_columns=dropped, retyped=retyped
+            ),
         )
     return AddReport(
         dataset, report.added, report.changed, report.removed, report.unchanged, report.manifest.rows, 0, 0,
         report.manifest.digest,
     )  # fmt: skip
+
+
+def _retyped(
+    previous: Manifest, schema: pa.Schema, unless: Callable[[pa.DataType, pa.DataType], bool] = operator.eq
+) -> list[str]:
+    """The columns whose type `schema` changes; one that had no values has no type to change."""
+    before = {field.name: field.type for field in previous.schema if not pa.types.is_null(field.type)}
+    return [
+        field.name
+        for field in schema
+        if field.name in before and not pa.types.is_null(field.type) and not unless(field.type, before[field.name])
+    ]
 
 
 def _keys(manifest: Manifest) -> pa.Array:
