@@ -18,7 +18,7 @@ from datapin.intake.walk import FoundFiles, leave_out
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.workspace import Workspace
 
-METADATA_KEYS = "metadata"  # property of a manifest: a JSON list of keys that are no rows, but files of metadata
+METADATA_KEYS = "datapin.metadata"  # property: a JSON list of keys that are no rows, but files of metadata
 
 
 def described(
