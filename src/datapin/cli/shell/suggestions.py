@@ -76,8 +76,8 @@ def unknown_verb(word: str, known: Sequence[str], *, asked: str = "datapin") -> 
     what = f"{word!r} is not a datapin command{'' if asked == 'datapin' else ', nor a page of the guide'}"
     advice = _NEIGHBOURS.get(word.lower())
     if advice is None:
-        close = difflib.get_close_matches(word.lower(), list(dict.fromkeys(known)), n=3, cutoff=_CLOSE)
-        close = close or [name for name in known if word and name.startswith(word.lower())][:3]
+        close = [name for name in known if word and name.startswith(word.lower())][:3]
+        close = close or difflib.get_close_matches(word.lower(), list(dict.fromkeys(known)), n=3, cutoff=_CLOSE)
         advice = f"did you mean {' or '.join(f'`{asked} {name}`' for name in close)}?" if close else _neighbour(word)
     return Usage(what, advice or "`datapin help` lists the commands")
 
