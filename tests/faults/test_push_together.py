@@ -100,7 +100,8 @@ def test_four_clones_push_overlapping_data_at_once_and_nothing_is_lost(
     assert shared.pending == 0
     reader = team.origin.copy(tmp_path / "reader")
     clone = Clone(reader.path)
-    clone.run("rm", "-rf", ".git/datapin/store", ".git/datapin/cache", ".git/datapin/objects", ".dvc/cache")
+    clone.lose_cache()
+    clone.run("rm", "-rf", ".git/datapin/store", ".git/datapin/cache")
     for number, member in enumerate(team.members):
         clone.git("fetch", "-q", member.path, f"branch{number}:branch{number}")
     versions = [f"{DATASET}@branch{number}" for number in range(PUSHERS)]
@@ -132,9 +133,9 @@ def test_a_fetch_beside_pushes_brings_its_version_whole(team: Team, place: Place
     team.origin.datapin("push", "-q").done()
     readers = [team.origin.copy(tmp_path / f"reader{number}") for number in range(2)]
     for reader in readers:
-        Clone(reader.path).run(
-            "rm", "-rf", ".git/datapin/store", ".git/datapin/cache", ".git/datapin/objects", ".dvc/cache", DATASET
-        )
+        clone = Clone(reader.path)
+        clone.lose_cache()
+        clone.run("rm", "-rf", ".git/datapin/store", ".git/datapin/cache", DATASET)
     together(
         *((member, ["push", "-q"]) for member in team.members[:2]), *((reader, ["fetch", "-q"]) for reader in readers)
     )
