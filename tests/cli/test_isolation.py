@@ -18,7 +18,7 @@ _MODULES = (
 _PROGRAMS = ("git", "dvc", "datapin", "git-datapin", "python", "python3", "ssh", "gs", "env", "cat", "grep")
 _HOOKS = ("post-index-change", "pre-commit", "post-checkout", "pre-push", "reference-transaction", "post-merge")
 _ARGUMENTS: dict[str, list[list[str]]] = {
-    "init": [["--template", "image"], ["--hooks"], ["--no-hooks"]],
+    "init": [["--hooks"], ["--no-hooks"]],
     "add": [["img", "--to", "data/raw", "--label", "parent", "-q"], ["many", "--to", "data/many", "-j", "2", "-q"]],
     "status": [[]],
     "ls": [["data/raw", "--limit", "2"]],
@@ -29,7 +29,7 @@ _ARGUMENTS: dict[str, list[list[str]]] = {
     "checkout": [["data/raw", "--into", "out"]],
     "resolve": [["data/raw"]],
     "rollback": [["data/raw", "--to", "HEAD", "--force"], ["--all", "--to", "HEAD", "--force"]],
-    "run": [["prepare"], ["augment"], ["featurize"], ["train"]],
+    "run": [["prepare"], ["train"]],
     "push": [["--all-versions"]],
     "fetch": [["--all-versions"]],
     "verify": [["--remote", "--deep"], ["HEAD", "--repro", "--sample", "2"]],

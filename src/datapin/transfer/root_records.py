@@ -154,6 +154,8 @@ def _checksum(said: Mapping[str, object]) -> str:
 
 
 def _record(said: dict[str, object]) -> RootRecord:
+    if not isinstance(said, dict):
+        raise TypeError("it is no mapping of names")
     checksum = said.pop(_CHECKSUM, None)  # records of older versions have none, and no other names than these
     if checksum is not None and checksum != _checksum(said):
         raise ValueError("it does not have the checksum that it was written with")
