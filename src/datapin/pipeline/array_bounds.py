@@ -6,6 +6,7 @@ import io
 import math
 import warnings
 import zipfile
+from tokenize import TokenError
 from typing import IO
 
 import numpy as np
@@ -39,9 +40,12 @@ def _check_array(member: IO[bytes], head: bytes, entry: zipfile.ZipInfo) -> None
     version = np.lib.format.read_magic(start)
     if version not in _VERSIONS:
         raise ValueError(f"{entry.filename} is an array file of version {version}")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        shape, _, dtype = _VERSIONS[version](start, max_header_size=_HEADER_BYTES)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shape, _, dtype = _VERSIONS[version](start, max_header_size=_HEADER_BYTES)
+    except (SyntaxError, TokenError, RecursionError, MemoryError):  # NumPy reads the header as Python's literals
+        raise ValueError(f"{entry.filename} does not begin as an array") from None
     claimed, held = math.prod(shape) * dtype.itemsize, entry.file_size - start.tell()
     if dtype.hasobject or min(shape, default=0) < 0 or claimed != held:
         raise ValueError(f"{entry.filename} claims an array of {claimed} bytes, and holds {held}")
