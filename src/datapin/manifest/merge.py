@@ -61,6 +61,7 @@ class MergePlan:
     dropped: tuple[str, ...]
     properties: Mapping[str, str]
     conflicts: tuple[Conflict, ...]
+    added_by_both: frozenset[str] = frozenset()  # keys in conflict that neither side had before
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,9 @@ def plan_merge(
     base: Manifest | None, ours: Manifest, theirs: Manifest, choices: Mapping[tuple[str, str], Side] | None = None
 ) -> MergePlan:
     """How `theirs` is brought into `ours`. `choices` decides conflicts, by (key, column).
+
+    Of a row that both sides added, `WHOLE_ROW` decides every cell. Where its bytes differ, cells that one side alone
+    has filled go with the side whose bytes are chosen: they describe that file.
 
     Memory holds the rows that differ from `base` on either side. Raises BadRows if a column has another type on each
     side.
@@ -101,6 +105,7 @@ def plan_merge(
         tuple(name for name in dropped if name in ours.schema.names),
         _properties(base, ours, theirs),
         tuple(merge.conflicts),
+        merge.added_by_both(),
     )
 
 
@@ -188,7 +193,30 @@ class _Merge:
             else:
                 self.removed[number] = True
         self._in_both: Mask = ours & theirs
+        self._decide_added(self._in_both & ~was)
         self._touched |= self._whole_from_theirs
+
+    def _decide_added(self, added: Mask) -> None:
+        """Rows that both sides added: what is chosen as a whole, and cells that go with the chosen bytes."""
+        self._added = added
+        self._with_ours, self._with_theirs = np.zeros_like(added), np.zeros_like(added)
+        chosen = [choice for choice in self._choices.items() if choice[0][1] in (WHOLE_ROW, ASSET_COLUMNS[0])]
+        places = pc.index_in(pa.array([cell[0] for cell, _ in chosen], pa.string()), value_set=self._keys)
+        for place, ((_, column), side) in zip(places.to_pylist(), chosen, strict=True):
+            if place is None or not added[place]:
+                continue
+            if column == WHOLE_ROW:
+                self._whole_from_theirs[place] = side is Side.THEIRS
+                self._in_both[place] = False
+            else:
+                (self._with_theirs if side is Side.THEIRS else self._with_ours)[place] = True
+
+    def added_by_both(self) -> frozenset[str]:
+        """The keys in conflict that both sides added."""
+        asked = pa.array([one.key for one in self.conflicts], pa.string())
+        return frozenset(
+            asked.filter(pc.is_in(asked, value_set=self._keys.filter(arrow_flags(self._added)))).to_pylist()
+        )
 
     def decide_column(self, names: tuple[str, ...]) -> None:
         """Cells of rows that both sides have. Several columns are decided as one; the first one names a conflict."""
@@ -202,7 +230,7 @@ class _Merge:
             for name in names:
                 one, other = self._ours.column(name).take(rows), self._theirs.column(name).take(rows)
                 apart[both] |= rows_differ(one, other)
-        take: Mask = theirs & ~ours & self._in_both
+        take: Mask = ((theirs & ~ours & ~self._with_ours) | self._with_theirs) & self._in_both
         for number in np.flatnonzero(apart).tolist():
             key = self._keys[number].as_py()
             choice = self._choices.get((key, names[0]))

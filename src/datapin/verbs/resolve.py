@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -135,6 +136,7 @@ def _decide(planned: PlannedMerge, choice: Choice, decisions: Decisions) -> int:
             raise Usage(f"--set {name}={text}: no conflict in that column; columns in conflict: {seen}")
         assert planned.rows is not None
         typed_values(planned.rows.upserts.schema, name, [text])
+    before = {key for key, _ in decisions.sides}
     settled = 0
     for one in matching:
         cell: Cell = (one.key, one.column)
@@ -145,9 +147,23 @@ def _decide(planned: PlannedMerge, choice: Choice, decisions: Decisions) -> int:
         else:
             continue
         settled += 1
+    if choice.side is not None and planned.rows is not None:
+        _take_whole(matching, planned, choice, decisions, before)
     if not settled:
         raise Usage("no conflict matches", f"`datapin resolve {shlex.quote(planned.sides.dataset)}` lists them")
     return settled
+
+
+def _take_whole(
+    matching: Sequence[Conflict], planned: PlannedMerge, choice: Choice, decisions: Decisions, before: Set[str]
+) -> None:
+    """A row that both sides added is one side's as a whole, if all its conflicts are decided for it at once."""
+    assert planned.rows is not None
+    assert choice.side is not None
+    met = Counter(one.key for one in matching if one.column not in choice.values)
+    for key, count in Counter(one.key for one in planned.conflicts).items():
+        if key in planned.rows.added_by_both - before and met[key] == count:
+            decisions.sides[key, WHOLE_ROW] = choice.side
 
 
 def _matching(planned: PlannedMerge, where: str | None) -> Sequence[Conflict]:
