@@ -89,7 +89,7 @@ def test_status_and_doctor_name_the_dataset_that_cannot_be_read_and_go_on(three:
     spoil, kind, words, command = SPOILS[spoilt]
     before = statuses(three)
     spoil(three)
-    now = statuses(three)
+    now = statuses(three, code=1)
     problem = now["data/raw"]["problem"]
     assert (problem["where"], problem["kind"], now["data/raw"]["digest"]) == ("data/raw", kind, None)
     assert words in problem["message"]
@@ -102,11 +102,11 @@ def test_status_and_doctor_name_the_dataset_that_cannot_be_read_and_go_on(three:
         name: now[name] for name in ("data/raw", "data/other")
     }
     three.datapin("status", "data/other", "--exit-code")
-    lines = three.datapin("status").stdout.splitlines()
+    lines = three.datapin("status", code=1).stdout.splitlines()
     (line,) = [line for line in lines if line.startswith("data/raw  error: ")]
     assert words in line
     assert command in lines[lines.index(line) + 1]
-    (below,) = json.loads(three.datapin("status", "raw", "--json", cwd=three.path / "data").stdout)["datasets"]
+    (below,) = json.loads(three.datapin("status", "raw", "--json", cwd=three.path / "data", code=1).stdout)["datasets"]
     assert below == now["data/raw"]
     found = three.json("doctor", code=1)["findings"]
     (error,) = [one for one in found if one["severity"] == "error"]
@@ -167,7 +167,7 @@ def test_a_lock_in_conflict_hides_only_what_it_pins(three: Clone) -> None:
     (problem,) = document["unreadable"]
     assert (problem["where"], problem["kind"]) == ("dvc.lock", "refused")
     assert "dvc repro" in problem["hint"]
-    assert "dvc.lock  error: dvc.lock has unresolved merge conflicts" in three.datapin("status").stdout
+    assert "dvc.lock  error: dvc.lock has unresolved merge conflicts" in three.datapin("status", code=1).stdout
     (error,) = [one for one in three.json("doctor", code=1)["findings"] if one["severity"] == "error"]
     assert error["where"] == "dvc.lock"
     for asked in (("status", "data/copy"), ("trace", "data/copy")):
@@ -182,22 +182,22 @@ def test_a_folder_of_other_files_in_conflict_is_no_dataset(three: Clone) -> None
     three.dvc("add", "-q", "plain")
     pointer = three.path / "plain.dvc"
     pointer.write_text(f"<<<<<<< ours\n{pointer.read_text()}=======\n>>>>>>> theirs\n")
-    assert list(statuses(three)) == ["data/copy", "data/other", "data/raw"]
+    assert list(statuses(three, code=1)) == ["data/copy", "data/other", "data/raw"]
 
 
 def test_status_with_a_remote_goes_on_too(three: Clone) -> None:
     three.dvc("remote", "add", "-q", "-d", "lab", three.path.parent / "lab")
     three.datapin("push")
     cut_off(three)
-    now = statuses(three, "-r")
+    now = statuses(three, "-r", code=1)
     assert (now["data/other"]["pushed"], now["data/raw"]["pushed"]) == (True, None)
-    assert statuses(three, "-r", "data/raw")["data/raw"]["problem"]["kind"] == "bad-settings"
+    assert statuses(three, "-r", "data/raw", code=1)["data/raw"]["problem"]["kind"] == "bad-settings"
 
 
 def test_a_version_of_bad_rows_that_is_pinned_is_not_offered_as_its_own_cure(three: Clone) -> None:
     write_bad_key(three)
     three.dvc("add", "-q", "data/raw")
-    hint = statuses(three)["data/raw"]["problem"]["hint"]
+    hint = statuses(three, code=1)["data/raw"]["problem"]["hint"]
     assert "`datapin log data/raw`" in hint
     assert len(three.json("log", "data/raw")) == 1
     assert f"`git checkout COMMIT -- {POINTER}`, then `dvc checkout --force {POINTER}`" in hint

@@ -7,6 +7,7 @@ from datapin.checks import (
     hygiene_copies,
     hygiene_lineage,
     hygiene_looks,
+    hygiene_placeholders,
     hygiene_splits,
     hygiene_values,
 )
@@ -19,4 +20,5 @@ CHECKS: tuple[Check, ...] = (
     *hygiene_changes.CHECKS,
     *hygiene_looks.CHECKS,
     *hygiene_copies.CHECKS,
+    *hygiene_placeholders.HYGIENE,
 )

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datapin.base.errors import Usage
-from datapin.checks import deep, hygiene, pins, presence, repro
+from datapin.checks import deep, hygiene, hygiene_placeholders, pins, presence, repro
 from datapin.checks.check import GROUPS, READABLE, Check
 
-CHECKS: tuple[Check, ...] = (*pins.CHECKS, *presence.CHECKS, *hygiene.CHECKS, *deep.CHECKS, *repro.CHECKS)
+CHECKS: tuple[Check, ...] = (
+    *pins.CHECKS,
+    *presence.CHECKS,
+    *hygiene.CHECKS,
+    *deep.CHECKS,
+    *hygiene_placeholders.DEEP,
+    *repro.CHECKS,
+)
 
 
 def choose(names: Sequence[str], *, remote: bool, deep: bool, repro: bool) -> list[Check]:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.base.placeholders import refusal, tool_of_link
 from datapin.base.stat_records import StatMatrix
 from datapin.intake.clocks import clock_margin_ns
 from datapin.intake.early import StartedWalk, identities
@@ -231,7 +232,8 @@ def _followed(
             target = os.path.realpath(path, strict=True)
             seen = os.lstat(target)
         except FileNotFoundError:
-            problems.append(f"{shown} is a link that leads nowhere")
+            tool = tool_of_link(os.fsdecode(os.readlink(path)))
+            problems.append(f"{shown} {'is a link that leads nowhere' if tool is None else refusal(tool)}")
             continue
         except OSError as error:
             problems.append(f"{shown} is a link that cannot be followed: {error.strerror}")

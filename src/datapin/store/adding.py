@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from datapin.base.placeholders import placeholder_tool, refusal
 from datapin.store.copies import KnownPlace, StoredCopies
 from datapin.store.filling import Filled, Filler, LooseWriter
 from datapin.store.layout import Limits
@@ -114,6 +115,9 @@ class Adder:
                 if data is None:
                     found = self._take_large(batch, path, found)
                 else:
+                    tool = placeholder_tool(path, data)
+                    if tool is not None:
+                        raise SourceRefused(refusal(tool))
                     batch.ids.append(hashlib.sha256(data).digest())
                     batch.contents.append(data)
                     batch.size_bytes += len(data)

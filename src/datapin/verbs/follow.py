@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapin.base import failpoints
-from datapin.base.errors import DamagedManifest, listed
+from datapin.base.errors import DamagedManifest, DatapinError, listed
 from datapin.base.files import fsync_directory, make_directory
 from datapin.base.state import cache_of
 from datapin.verbs.placing import edit_lock, replace_manifest, staging
@@ -29,12 +29,16 @@ _WAIT_S = 20.0
 
 @dataclass(frozen=True, slots=True)
 class FollowReport:
-    """What followed: datasets whose manifest was replaced or taken away; left alone for edits; not here."""
+    """What followed: datasets whose manifest was replaced or taken away; left alone for edits; not here.
+
+    `unreadable` are the errors of pointers that cannot be read.
+    """
 
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
     missing: list[Pointer] = field(default_factory=list)
+    unreadable: list[DatapinError] = field(default_factory=list)
 
 
 def follow(root: Path, *, since: str | None = None) -> FollowReport:
@@ -45,9 +49,9 @@ def follow(root: Path, *, since: str | None = None) -> FollowReport:
     """
     notes = cache_of(root) / "follow"
     held = HeldManifests(root, notes / "held.json")
-    pins = tracked_pins(root, notes / "pins.json")
-    cache = DvcCache(root)
     report = FollowReport()
+    pins = tracked_pins(root, notes / "pins.json", report.unreadable)
+    cache = DvcCache(root)
     for pin in pins:
         if pin.is_ours:
             cache.keep(pin.md5)
@@ -122,12 +126,13 @@ def tell_once(root: Path, report: FollowReport, *, is_first: bool) -> bool:
     `is_first` for a hook that others may follow.
     """
     note = cache_of(root) / "follow" / "told.json"
-    left = json.dumps([report.edited, [[pointer.dataset, pointer.md5] for pointer in report.missing]])
+    unread = [error.message for error in report.unreadable]
+    left = json.dumps([report.edited, [[pointer.dataset, pointer.md5] for pointer in report.missing], unread])
     told = ""
     with suppress(OSError):
         told = note.read_text()
         note.unlink()
-    if is_first and (report.edited or report.missing):
+    if is_first and (report.edited or report.missing or unread):
         with suppress(OSError):
             make_directory(note.parent)
             note.write_text(left)
@@ -136,7 +141,7 @@ def tell_once(root: Path, report: FollowReport, *, is_first: bool) -> bool:
 
 def lines_about(report: FollowReport, reason: str) -> list[str]:
     """What the user must know, a line each; `reason` says why manifests are missing."""
-    lines = []
+    lines = [f"datapin: {error.message}; {error.hint}" for error in report.unreadable]
     if report.edited:
         names = listed(report.edited, 3)
         ways = "`datapin restore` takes the pinned rows and keeps a copy of these, `dvc add` pins these"

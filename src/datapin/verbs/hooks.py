@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.errors import DatapinError, Refused, listed
+from datapin.base.errors import DatapinError, Refused, UnknownVersion, listed
 from datapin.base.settings import CONFIG, FOLDER, read_settings
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import known_objects, remote_tips, tracked_files
-from datapin.versions.history import Pins, find_pins
+from datapin.versions.history import Pins, UnreadablePointer, find_pins
+from datapin.versions.pointer import find_outputs
 from datapin.versions.pointer_file import Pointer
+from datapin.versions.projects import Owners
 
 _WITHOUT = "`git push --no-verify` sends the commits without their data"
 
@@ -22,6 +26,7 @@ class PushedRef:
 
     oid: str
     remote_oid: str | None
+    name: str = "HEAD"  # of the branch or tag here
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,8 @@ def read_refs(lines: Iterable[str]) -> list[PushedRef]:
             continue
         oid, remote_oid = words[-3], words[-1]
         if oid.strip("0"):
-            refs.append(PushedRef(oid, remote_oid if remote_oid.strip("0") else None))
+            name = " ".join(words[:-3]).removeprefix("refs/heads/").removeprefix("refs/tags/")
+            refs.append(PushedRef(oid, remote_oid if remote_oid.strip("0") else None, name))
     return refs
 
 
@@ -64,13 +70,15 @@ def refs_from_pre_commit(environment: Mapping[str, str]) -> list[PushedRef]:
     """What the pre-commit tool tells its hooks instead, one ref at a time and nothing on stdin."""
     # When it pushes a history from its first commit on, it names the branch alone.
     oid = environment.get("PRE_COMMIT_TO_REF") or environment.get("PRE_COMMIT_LOCAL_BRANCH", "")
-    return [PushedRef(oid, None)] if oid and not oid.startswith("(") else []
+    name = environment.get("PRE_COMMIT_LOCAL_BRANCH", oid).removeprefix("refs/heads/")
+    return [PushedRef(oid, None, name)] if oid and not oid.startswith("(") else []
 
 
 def pushed_versions(top: Path, remote: str, refs: Iterable[PushedRef]) -> list[PushedVersions]:
     """What the commits pin that the Git remote `remote` does not have yet, by project; projects without any left out.
 
-    Raises Refused if such a commit pins datasets and the work tree has no project to push them from.
+    Raises Refused if such a commit pins datasets of a project that the work tree does not have, to push them from; or
+    if a pointer that is pushed cannot be read.
     """
     refs = list(refs)
     if not refs:
@@ -78,15 +86,40 @@ def pushed_versions(top: Path, remote: str, refs: Iterable[PushedRef]) -> list[P
     wanted = [ref.oid for ref in refs]
     there = known_objects(top, [ref.remote_oid for ref in refs if ref.remote_oid is not None])
     not_in = [*there, *remote_tips(top, remote)]
-    projects = projects_of(top)
-    if not projects:
-        ours = [pointer for pointer in find_pins(top, wanted, not_in).datasets if pointer.summary is not None]
-        if ours:
-            names = listed(sorted({pointer.dataset for pointer in ours}), 3)
-            what = f"its commits pin {names}, and the branch that is checked out has no datapin to send them"
-            raise Refused(what, "check out a branch that has it, then push again")
-    found = [_told_apart(root, find_pins(root, wanted, not_in)) for root in projects]
+    every = find_pins(top, wanted, not_in)
+    if not (every.datasets or every.unknown or every.unreadable):
+        return []
+    roots = projects_of(top)
+    owners = Owners.of(top, roots, wanted)
+    _refuse_unreadable(top, refs, every.unreadable)
+    _refuse_absent(refs, owners, every.datasets)
+    found = [_told_apart(root, owners.own(root, find_pins(root, wanted, not_in))) for root in roots]
     return [one for one in found if one.versions or one.unknown]
+
+
+def _refuse_absent(refs: Sequence[PushedRef], owners: Owners, pinned: Sequence[Pointer]) -> None:
+    """Refuse what no project of the work tree could send: its settings are on another branch."""
+    left = [pointer for pointer in pinned if pointer.summary is not None and not owners.is_here(pointer.file)]
+    if not left:
+        return
+    names = listed(sorted({pointer.dataset for pointer in left}), 3)
+    projects = [project for project in dict.fromkeys(owners.owner(pointer.file) for pointer in left) if project]
+    where = f"the project {listed(projects, 3)}" if projects else "datapin"
+    tip = next((ref for ref in refs if not projects or owners.has(ref.oid, projects[0])), refs[0])
+    raise Refused(
+        f"its commits pin {names}, and the branch that is checked out has no {where.removeprefix('the ')} to send them",
+        f"run `git checkout {shlex.quote(tip.name)}`, then push again",
+    )
+
+
+def _refuse_unreadable(top: Path, refs: Sequence[PushedRef], unreadable: Sequence[UnreadablePointer]) -> None:
+    """Refuse pointers that nobody can read in what is pushed: whoever pulls it has no data. Mended ones may pass."""
+    files = list(dict.fromkeys(one.file for one in unreadable))
+    for ref in refs if files else ():
+        with suppress(UnknownVersion):  # a tag on something that is no commit
+            broken = find_outputs(top, ref.oid).unreadable
+            for error in (broken[file] for file in files if file in broken):
+                raise Refused(f"{ref.name} has a pointer that cannot be read: {error.message}", error.hint)
 
 
 def commit_before(hook: str, words: Sequence[str], environment: Mapping[str, str]) -> str | None:

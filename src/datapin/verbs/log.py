@@ -19,6 +19,8 @@ from datapin.versions.pointer_file import Pointer
 from datapin.versions.version_counts import VersionCounts
 from datapin.versions.version_history import VersionEntry, VersionHistory
 
+_UNREADABLE = "its pointer cannot be read"
+
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
@@ -42,6 +44,11 @@ class LogEntry:
     changed: int | None
     back: int | None = None
     note: str | None = None
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Whether the commit has a pointer that nobody can read."""
+        return self.note is not None and self.note.startswith(_UNREADABLE)
 
 
 def log(workspace: Workspace, selector: str, *, limit: int | None = None) -> list[LogEntry]:
@@ -167,7 +174,7 @@ def _entry(
                 changes = counts.changes(before, pin)
                 made = replace(made, added=changes.added, removed=changes.removed, changed=changes.changed)
         else:
-            notes.append(f"its pointer cannot be read: {pin.problem}")
+            notes.append(f"{_UNREADABLE}: {pin.problem}")
     except DatapinError as error:
         is_before = isinstance(before, Pointer) and before.md5 in reasons
         is_mine = isinstance(pin, Pointer) and pin.md5 in reasons

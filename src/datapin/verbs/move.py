@@ -32,7 +32,7 @@ from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import author
 from datapin.versions.history import pinned_versions
 from datapin.versions.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
-from datapin.versions.pointer import Pointer, materialise_pointer, read_dataset_pointer
+from datapin.versions.pointer import FoundOutputs, Pointer, materialise_pointer, read_dataset_pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,18 @@ def push(
     ManifestMissing if something is neither here nor there, Refused for rows that no pointer pins, RemoteUnreachable.
     """
     place = remote_place(workspace, remote)
-    datasets = _here(workspace, names)
+    found = None if names else workspace.find_outputs()
+    datasets = _here(workspace, names, found)
     pinned = [_pinned(workspace, dataset) for dataset in datasets]
     if all_versions:
         seen = {(pointer.dataset, pointer.md5) for pointer, _ in pinned}
         older = [one for one in pinned_versions(workspace.root) if (one.dataset, one.md5) not in seen]
         wanted = [one for one in older if not names or one.dataset in datasets]
         pinned += _opened(workspace, place, wanted)
-    return _push(workspace, place, pinned, dry_run=dry_run, again=again)
+    report = _push(workspace, place, pinned, dry_run=dry_run, again=again)
+    if found is not None:
+        found.check()  # what can be read is sent all the same
+    return report
 
 
 def push_pinned(workspace: Workspace, pointers: Sequence[Pointer], *, remote: str | None = None) -> MoveReport:
@@ -92,7 +96,8 @@ def fetch(
     """
     _tell_of_hooks(workspace)
     place = remote_place(workspace, remote)
-    wanted = _wanted(workspace, place, selectors, all_versions=all_versions)
+    outputs = None if selectors else workspace.find_outputs()
+    wanted = _wanted(workspace, place, selectors, outputs, all_versions=all_versions)
     cache = DvcCache(workspace.root)
     for one in wanted:
         cache.give_back(one.pointer.md5)
@@ -125,21 +130,29 @@ def fetch(
     if there is not None:
         remember(workspace, place.name, there.entries.ids)
         remember_versions(workspace, place.name, not_here - absent)
+    if outputs is not None:
+        outputs.check()  # what can be read is brought all the same
     return _report(report, place, dry_run, [one.pointer for one in found])
 
 
-def _wanted(workspace: Workspace, place: RemotePlace, selectors: Sequence[str], *, all_versions: bool) -> list[_Wanted]:
+def _wanted(
+    workspace: Workspace,
+    place: RemotePlace,
+    selectors: Sequence[str],
+    outputs: FoundOutputs | None,
+    *,
+    all_versions: bool,
+) -> list[_Wanted]:
+    """`outputs` are those of the work tree, where nobody named a dataset."""
     wanted = [_named(workspace, text) for text in selectors]
-    if not selectors:
-        found = workspace.find_outputs()
-        found.check()
+    if outputs is not None:
         # In a fresh clone only the remote can tell which outputs of stages are datasets.
         told = (
             one
-            for one in found.unknown
+            for one in outputs.unknown
             if one.stage is not None and is_manifest_there(workspace.root, place.root, one.md5)
         )
-        wanted = [_Wanted(pointer, True, False) for pointer in (*found.datasets, *told)]
+        wanted = [_Wanted(pointer, True, False) for pointer in (*outputs.datasets, *told)]
     if all_versions:
         seen = {(one.pointer.dataset, one.pointer.md5) for one in wanted}
         datasets = {one.pointer.dataset for one in wanted}
@@ -189,10 +202,10 @@ def _push(
     return _report(report, place, dry_run, [pointer for pointer, _ in pinned])
 
 
-def _here(workspace: Workspace, names: Sequence[str]) -> list[str]:
-    if names:
+def _here(workspace: Workspace, names: Sequence[str], found: FoundOutputs | None) -> list[str]:
+    if found is None:
         return [workspace.dataset_name(name) for name in names]
-    return [dataset for dataset in workspace.datasets() if workspace.dataset_path(dataset).is_dir()]
+    return [dataset for dataset in found.readable if workspace.dataset_path(dataset).is_dir()]
 
 
 def _pinned(workspace: Workspace, dataset: str) -> tuple[Pointer, Manifest]:

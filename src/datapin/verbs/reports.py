@@ -130,6 +130,12 @@ class StatusReport:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def is_broken(self) -> bool:
+        """Whether something cannot be read; a manifest that is merely not here can be fetched."""
+        problems = [one.problem for one in self.datasets if one.problem is not None]
+        return bool(self.unreadable) or any(problem.kind != "manifest-missing" for problem in problems)
+
+    @property
     def differs(self) -> bool:
         """True if one of the datasets differs, or nobody can tell."""
         return bool(self.unreadable) or any(one.differs for one in self.datasets)

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from datapin.base.errors import BadSettings, DatapinError, Refused
 from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import ask_git, blob_at, files_named, iter_blobs
+from datapin.versions.git import ask_git, blob_at, files_named, iter_blobs, pointers_named
 from datapin.versions.lock_entries import LockEntry, read_lock_entries
 from datapin.versions.lock_text import read_lock_text
+from datapin.versions.pointer_cure import folder_in_place, with_cure
 from datapin.versions.pointer_file import Pointer, has_summary, load_yaml, stage_outputs
 from datapin.versions.pointer_text import read_pointer_text
 from datapin.versions.rollback_outs import PinnedOut, lock_outs, pointer_outs
@@ -68,7 +69,9 @@ def read_pins(root: Path, commit: str | None, folders: Folders) -> CommitPins:
             elif file not in pins.pipelines:
                 _take_pointer(pins, cache, file, text, in_work_tree=commit is None)
         except DatapinError as error:
-            pins.unreadable[file] = error
+            pins.unreadable[file] = with_cure(root, file, error)
+    for folder in pointers_named(root, commit)[1]:
+        pins.unreadable[folder] = folder_in_place(root, folder)
     if pins.unknown:
         pins.unknown[:] = _without_kept(root, commit, pins.unknown)
     return pins
@@ -88,7 +91,7 @@ def beside(lock: str) -> str:
 
 
 def _take_pointer(pins: CommitPins, cache: DvcCache, file: str, text: bytes, *, in_work_tree: bool) -> None:
-    pointers = read_pointer_text(text, file) if has_summary(text) or b".dir" in text else []
+    pointers = read_pointer_text(text, file)
     pins.outs.extend(pointer_outs(text, file))
     _take_folders(pins, cache, pointers, is_ours=has_summary(text), in_work_tree=in_work_tree)
 

@@ -11,7 +11,8 @@ from datapin.base.errors import DatapinError
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import FileChange, file_changes, iter_blobs
 from datapin.versions.lock_text import read_lock_text
-from datapin.versions.pointer_file import Pointer, has_summary, read_pointer, stage_outputs
+from datapin.versions.pointer_file import Pointer, has_summary, stage_outputs
+from datapin.versions.pointer_text import read_pointer_text
 
 _LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
 
@@ -96,8 +97,11 @@ def iter_pointer_changes(
     read: dict[tuple[str, bytes, bytes], tuple[Pointer, ...] | str] = {}
     texts = iter_blobs(root, [name for change in changes for name in _blobs_of(change)])
     for change in changes:
-        text = next(texts) or b""
+        text = next(texts)
         pipeline = (next(texts) or b"") if len(_blobs_of(change)) == 2 else b""
+        if text is None:
+            yield PointerChange(change.commit, change.file, (), is_ours=False)
+            continue
         key = (change.file, text, pipeline)
         if key not in read:
             read[key] = _read(change.file, text, pipeline)
@@ -127,11 +131,11 @@ def _blobs_of(change: FileChange) -> list[str]:
 
 def _read(file: str, text: bytes, pipeline: bytes) -> tuple[Pointer, ...] | str:
     """The outputs that a pointer's text pins, or what is wrong with it."""
-    if b".dir" not in text and not has_summary(text):
-        return ()
     try:
         if not _is_lock(file):
-            return tuple(read_pointer(text, file))
+            return tuple(read_pointer_text(text, file))
+        if b".dir" not in text:
+            return ()
         folders = stage_outputs(pipeline, _beside(file, _PIPELINE))[0] if b"wdir" in pipeline else {}
         return tuple(read_lock_text(text, file, folders))
     except DatapinError as error:

@@ -18,7 +18,8 @@ from datapin.base.errors import DatapinError, UnknownVersion
 from datapin.base.files import make_directory, temporary_name
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.dvc_settings import cache_directory, default_remote, remote_names
-from datapin.versions.git import blob_at, files_named
+from datapin.versions.git import blob_at, files_named, pointers_named
+from datapin.versions.pointer_cure import folder_in_place, with_cure
 from datapin.versions.pointer_file import Pointer, has_summary, read_lock, stage_outputs
 from datapin.versions.pointer_text import read_pointer_text
 
@@ -63,6 +64,11 @@ class FoundOutputs:
         return sorted({pointer.dataset for pointer in self.unknown if pointer.stage is not None})
 
     @property
+    def readable(self) -> list[str]:
+        """Every dataset whose pointer can be read, sorted."""
+        return [pointer.dataset for pointer in self.datasets]
+
+    @property
     def unreadable_datasets(self) -> set[str]:
         """The datasets whose own pointer cannot be read."""
         return {file.removesuffix(".dvc") for file in self.unreadable if file.endswith(".dvc")}
@@ -91,9 +97,11 @@ def has_own_pointer(root: Path, dataset: str) -> bool:
     file = f"{dataset}.dvc"
     text = _text(root, file, None)
     if text is None:
+        if (root / file).is_dir() and _is_beside_manifest(root, file):
+            raise folder_in_place(root, file)
         return False
     # Read in any case: a text that was cut off does not say what it pinned.
-    return any(pointer.dataset == dataset for pointer in read_pointer_text(text, file)) and has_summary(text)
+    return any(pointer.dataset == dataset for pointer in _read(root, text, file)) and has_summary(text)
 
 
 def find_pointers(root: Path, rev: str | None = None) -> list[Pointer]:
@@ -110,17 +118,20 @@ def find_outputs(root: Path, rev: str | None = None) -> FoundOutputs:
     """What the work tree, or the revision `rev`, pins; a file that cannot be read hides none of the others."""
     cache = DvcCache(root)
     found = FoundOutputs()
-    for file in files_named(root, "*.dvc", "dvc.lock", rev=rev):
+    files, folders = pointers_named(root, rev)
+    for folder in folders:
+        if rev is not None or _is_beside_manifest(root, folder):
+            found.unreadable[folder] = folder_in_place(root, folder)
+    for file in files:
         name = posixpath.basename(file)
-        is_pointer = name == "dvc.lock" or (name.endswith(".dvc") and name != ".dvc")
-        text = _text(root, file, rev) if is_pointer else None
+        text = _text(root, file, rev)
         if text is None:
             continue
         try:
             pointers = _pointers_in(root, file, text, rev)
         except DatapinError as error:
             if name == "dvc.lock" or _may_pin_rows(root, file, text, rev):
-                found.unreadable[file] = error
+                found.unreadable[file] = with_cure(root, file, error)
             continue
         ours = name != "dvc.lock" and has_summary(text)
         for pointer in pointers:
@@ -136,9 +147,14 @@ def find_outputs(root: Path, rev: str | None = None) -> FoundOutputs:
 def _pointers_in(root: Path, file: str, text: bytes, rev: str | None) -> list[Pointer]:
     if posixpath.basename(file) == "dvc.lock":
         return read_lock(text, file, _working_folders(root, file, rev))
-    if has_summary(text) or b".dir" in text or (rev is None and _is_beside_manifest(root, file)):
+    return read_pointer_text(text, file)
+
+
+def _read(root: Path, text: bytes, file: str) -> list[Pointer]:
+    try:
         return read_pointer_text(text, file)
-    return []
+    except DatapinError as error:
+        raise with_cure(root, file, error) from None
 
 
 def _may_pin_rows(root: Path, file: str, text: bytes, rev: str | None) -> bool:
@@ -161,9 +177,11 @@ def read_dataset_pointer(root: Path, dataset: str, *, rev: str | None = None) ->
     file = f"{dataset}.dvc"
     text = _text(root, file, rev)
     if text is not None:
-        for pointer in read_pointer_text(text, file):
+        for pointer in _read(root, text, file):
             if pointer.dataset == dataset:
                 return pointer
+    elif rev is None and (root / file).is_dir() and _is_beside_manifest(root, file):
+        raise folder_in_place(root, file)
     unreadable: DatapinError | None = None
     for lock_file in files_named(root, "dvc.lock", rev=rev):
         if posixpath.basename(lock_file) != "dvc.lock":

@@ -17,6 +17,14 @@ SUMMARY = "datapin"
 _POINTER_BYTES, _POINTER_NODES = 1 << 20, 20_000  # of a `.dvc` file; there may be thousands
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})( |$)", re.MULTILINE)
 _DIRECTORY_MD5 = re.compile(r"[0-9a-f]{32}\.dir\Z")
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
+_OTHER_PINS = {
+    "etag",
+    "checksum",
+    "version_id",
+    "files",
+    "cloud",
+}  # of outputs that lie elsewhere, and of cloud versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +65,50 @@ def read_pointer(text: str | bytes, file: str) -> list[Pointer]:
 
     Raises Refused for unresolved merge conflicts, BadSettings for text that is no `.dvc` file.
     """
-    document = load_yaml(text, file)
-    outs = document.get("outs")
-    if not isinstance(outs, list):
-        raise BadSettings(file, "outs", "is missing or not a list", _advice(file))
-    folder = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(document.get("wdir", "."))))
+    folder, outs = pointer_outputs(text, file)
     found = (_pointer(out, folder, file, stage=None) for out in outs)
     return [pointer for pointer in found if pointer is not None]
+
+
+def pointer_outputs(text: str | bytes, file: str) -> tuple[str, list[dict[str, Any]]]:
+    """The folder that a `.dvc` file's paths start from, and its outputs, each with a path and what pins it.
+
+    Raises Refused for unresolved merge conflicts; BadSettings for text that is no `.dvc` file, or only a part of one.
+    """
+    document = load_yaml(text, file)
+    outs = document.get("outs")
+    if not isinstance(outs, list) or not outs:
+        raise BadSettings(file, "outs", "is missing, empty or not a list: it pins nothing", _advice(file))
+    # An import, or a stage of old, may not have run yet: it says what to do instead of what came of it.
+    is_order = bool(document.get("deps") or document.get("cmd"))
+    for out in outs:
+        problem = _output_problem(out, is_order=is_order)
+        if problem is not None:
+            raise BadSettings(file, "outs", problem, _advice(file))
+    stem = posixpath.basename(file).removesuffix(".dvc")
+    if text[-1:] not in ("\n", b"\n") and posixpath.basename(outs[-1]["path"]) != stem:
+        raise BadSettings(
+            file, "outs", f"ends in the midst of a line: it pins {outs[-1]['path'][:80]!r}", _advice(file)
+        )
+    folder = posixpath.normpath(posixpath.join(posixpath.dirname(file), str(document.get("wdir") or ".")))
+    return folder, outs
+
+
+def _output_problem(out: object, *, is_order: bool) -> str | None:
+    if not isinstance(out, dict):
+        return f"holds {type(out).__name__}, expected a mapping"
+    path, md5 = out.get("path"), out.get("md5")
+    if not isinstance(path, str) or not path:
+        return "has an output without a path"
+    if not is_order and md5 is None and not out.keys() & _OTHER_PINS:
+        return f"has no md5: nothing pins {path[:80]}"
+    if md5 is not None and not (isinstance(md5, str) and _MD5.match(md5)):
+        return f"has md5 {str(md5)[:80]!r}, expected 32 hex digits"
+    for name in ("size", "nfiles"):
+        value = out.get(name)
+        if value is not None and (type(value) is not int or value < 0):
+            return f"has {name} {str(value)[:80]!r}, expected a number"
+    return None
 
 
 def read_lock(text: str | bytes, file: str, folders: Mapping[str, str]) -> list[Pointer]:

@@ -21,11 +21,17 @@ _PLAIN = re.compile(
     rb"(?:      source:(?:(?P<none> \[\]\n)|\n(?P<source>(?:      - %(word)s\n)+)))?)?\Z"
     % {b"word": _WORD, b"count": _COUNT}
 )
+_PLAIN_FILE = re.compile(
+    rb"outs:\n- md5: [0-9a-f]{32}\n  size: (?:%(count)s)\n  hash: md5\n  path: %(word)s\n\Z"
+    % {b"word": _WORD, b"count": _COUNT}
+)
 _NO_TEXT = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 
 
 def read_pointer_text(text: bytes, file: str) -> list[Pointer]:
     """The same as `read_pointer`, a hundred times as fast where the text is plain."""
+    if _PLAIN_FILE.match(text):
+        return []
     found = read_plain_pointer(text, file)
     if found is None:
         return read_pointer(text, file)

@@ -17,7 +17,7 @@ from typing import Any
 
 from datapin.base.errors import DamagedManifest, Refused
 from datapin.versions.dvc_cache import DvcCache, parse_output_list
-from datapin.versions.pointer_file import load_yaml
+from datapin.versions.pointer_file import load_yaml, pointer_outputs
 from datapin.versions.pointer_text import read_plain_pointer
 
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
@@ -47,9 +47,8 @@ def pointer_outs(text: bytes, file: str) -> list[PinnedOut]:
     if plain is not None:
         one = _out({"path": plain.dataset, "md5": plain.md5}, "", file, None)
         return [] if one is None else [one]
-    document = load_yaml(text, file)
-    folder = posixpath.join(posixpath.dirname(file), str(document.get("wdir") or "."))
-    return _outs(document.get("outs"), folder, file, None)
+    folder, outs = pointer_outputs(text, file)
+    return _outs(outs, folder, file, None)
 
 
 def lock_outs(text: bytes, file: str, folders: Mapping[str, str]) -> list[PinnedOut]:

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.documents import read_sealed, sealed
-from datapin.base.errors import DatapinError, UnknownVersion
+from datapin.base.errors import DatapinError, Refused, UnknownVersion
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import FOLDER
 from datapin.versions.git import ask_git, iter_blobs, resolve
 from datapin.versions.lock_text import read_lock_text
-from datapin.versions.pointer_file import Pointer, has_summary, read_pointer, stage_outputs
+from datapin.versions.pointer_cure import with_cure
+from datapin.versions.pointer_file import Pointer, has_summary, stage_outputs
+from datapin.versions.pointer_text import read_pointer_text
 
 _LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
 _PROJECT = ".dvc/config"
@@ -45,24 +47,30 @@ class TrackedPin:
         return Pointer(self.dataset, self.file, self.md5, None, None, None, self.stage)
 
 
-def tracked_pins(root: Path, note: Path) -> list[TrackedPin]:
-    """Every folder that a tracked pointer below `root` pins; one that is in conflict, or no pointer, pins nothing.
+def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None = None) -> list[TrackedPin]:
+    """Every folder that a tracked pointer below `root` pins; one that is in conflict, or cannot be read, pins nothing.
 
-    `note` is a file that keeps what was parsed.
+    `note` is a file that keeps what was parsed. The errors of what cannot be read go into `unreadable`, but not those
+    of conflicts: Git has told of them.
     """
     kept = _load(note)
     seen: _Kept = {}
     pins = []
     for file in _listed(root):
         text = _text(root, file)
-        if text is None or posixpath.basename(file) == ".dvc" or (b".dir" not in text and not has_summary(text)):
-            continue
         is_lock = posixpath.basename(file) == _LOCK
+        if text is None or posixpath.basename(file) == ".dvc" or (is_lock and b".dir" not in text):
+            continue
         pipeline = (_text(root, _beside(file)) or b"") if is_lock else b""
         name = hashlib.sha256(b"\0".join([file.encode("utf-8", "surrogateescape"), text, pipeline])).hexdigest()
         found = kept.get(name)
         if found is None:
-            found = [[one.dataset, one.md5, one.stage] for one in _parsed(file, text, pipeline)]
+            try:
+                found = [[one.dataset, one.md5, one.stage] for one in _parsed(file, text, pipeline)]
+            except DatapinError as error:
+                if unreadable is not None and not isinstance(error, Refused):
+                    unreadable.append(with_cure(root, file, error))
+                continue
         seen[name] = found
         ours = not is_lock and has_summary(text)
         pins += [
@@ -91,7 +99,8 @@ def departed_datasets(root: Path, since: str) -> list[str]:
     found = []
     for file, text in zip(files, iter_blobs(root, [f"{before}:./{file}" for file in files]), strict=True):
         if text is not None and has_summary(text):
-            found += [one.dataset for one in _parsed(file, text, b"") if _is_below(root, one.dataset)]
+            with suppress(DatapinError):
+                found += [one.dataset for one in _parsed(file, text, b"") if _is_below(root, one.dataset)]
     return found
 
 
@@ -113,13 +122,10 @@ def _outside(files: Sequence[str]) -> list[str]:
 
 
 def _parsed(file: str, text: bytes, pipeline: bytes) -> list[Pointer]:
-    try:
-        if posixpath.basename(file) != _LOCK:
-            return read_pointer(text, file)
-        folders = stage_outputs(pipeline, _beside(file))[0] if b"wdir" in pipeline else {}
-        return read_lock_text(text, file, folders)
-    except DatapinError:
-        return []
+    if posixpath.basename(file) != _LOCK:
+        return read_pointer_text(text, file)
+    folders = stage_outputs(pipeline, _beside(file))[0] if b"wdir" in pipeline else {}
+    return read_lock_text(text, file, folders)
 
 
 def _is_below(root: Path, dataset: str) -> bool:

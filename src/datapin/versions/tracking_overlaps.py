@@ -48,7 +48,7 @@ def _outputs(root: Path, file: str) -> list[str] | None:
                 return [os.path.normpath(os.path.join(folder, path[1].decode()))]
         document = load_yaml(text, file)
         found = list(_pointer_outputs(document) if file.endswith(".dvc") else _stage_outputs(document))
-    except (OSError, UnicodeDecodeError, Refused, BadSettings, TypeError, AttributeError):
+    except (OSError, UnicodeDecodeError, Refused, BadSettings, TypeError, AttributeError, KeyError):
         return None
     if any("${" in part for one in found for part in one):
         return None

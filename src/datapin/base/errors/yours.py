@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from datapin.base.errors.tree import EXIT_DAMAGED, EXIT_SETUP, EXIT_USAGE, YourError, listed
 from datapin.base.errors.unknown_names import advice_on
+from datapin.base.placeholders import cures
 
 
 @dataclass
@@ -200,6 +201,10 @@ class SourcesRefused(YourError):
 
     @property
     def hint(self) -> str:
+        ways = cures(self.problems)
+        if ways:
+            commands = ", ".join(f"`{way}`" for way in ways)
+            return f"run {commands} in that folder, then the same command again"
         return "put these right or take them out of the folder, then run the same command again"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from datapin.base.errors import EXIT_CHECK_FAILED
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, printable, size
 from datapin.cli.shell.colour import shows_colour
@@ -49,6 +50,8 @@ def command(selector: str, limit: int | None, key: str | None, as_json: bool, qu
         _show_versions(versions)
     elif not quiet:
         click.echo("no version is committed yet; `git commit` makes one")
+    if versions and versions[0].is_unreadable:
+        click.get_current_context().exit(EXIT_CHECK_FAILED)
 
 
 def _show_versions(versions: Sequence[LogEntry]) -> None:

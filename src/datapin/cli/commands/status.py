@@ -38,7 +38,7 @@ def command(datasets: tuple[str, ...], exit_code: bool, remote: bool, as_json: b
         for note in report.notes:
             kind = "warning" if note == WITHOUT_HOOKS else "note"
             click.echo(f"{kind}: {printable(note)}")
-    if exit_code and report.differs:
+    if report.is_broken or (exit_code and report.differs):
         click.get_current_context().exit(EXIT_CHECK_FAILED)
 
 
