@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from datapin.base.files import write_all
 from datapin.base.forks import core_count, fork_quietly, read_all
-from datapin.intake.tool_names import is_tool_folder, tool_file
+from datapin.intake.tool_names import FIRST_BYTES, LAST_BYTES, is_tool_folder, tool_file
 
 SKIPPED_FOLDERS = frozenset({b".git", b".dvc", b".datapin"})
 SKIPPED_FILES = frozenset(
@@ -209,7 +209,7 @@ def _harvest_names(number: int, folder: Folder, names: list[bytes], harvest: Har
         if kind == stat.S_IFREG:
             if name in SKIPPED_FILES:
                 continue
-            if (tool := tool_file(name)) is not None:
+            if (name[0] in FIRST_BYTES or name[-1] in LAST_BYTES) and (tool := tool_file(name)) is not None:
                 harvest.left_out[tool] += 1
                 continue
             if checks_reading and not seen.st_mode & stat.S_IROTH and not os.access(name, os.R_OK, dir_fd=number):

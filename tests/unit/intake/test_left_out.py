@@ -9,7 +9,7 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import Refused
-from datapin.intake import walkers
+from datapin.intake import tool_names, walkers
 from datapin.intake.early import start_walk
 from datapin.intake.walk import walk
 from datapin.repo import Repo
@@ -57,6 +57,18 @@ def test_files_and_folders_of_tools_are_left_out_and_counted(
     assert sum(found.left_out.values()) == len(folders) + len(files) + 3 + 1
     assert walk([source], started=start_walk([source])).left_out == found.left_out
     assert walk([source, source / "a"]).left_out["._*"] == 5
+
+
+def test_the_short_cut_passes_no_name_of_the_list() -> None:
+    for name in [
+        *tool_names.FILES,
+        *(name.upper() for name in tool_names.FILES),
+        b"a.jpg:Zone.Identifier",
+        b"._a",
+        b"~$a",
+    ]:
+        assert tool_names.tool_file(name) is not None
+        assert name[0] in tool_names.FIRST_BYTES or name[-1] in tool_names.LAST_BYTES
 
 
 def test_a_tool_folder_that_is_named_is_added(tmp_path: Path) -> None:
