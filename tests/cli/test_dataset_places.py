@@ -153,3 +153,9 @@ def test_what_the_undone_edit_left_can_be_edited_again(places: Clone) -> None:
     assert repo.ls("data/raw")["label"].to_pylist() == ["x", "x"]
     places.dvc("status", "-q", "data/raw.dvc")
     assert not list(Path(repo._workspace.scratch).glob(".tmp-*"))
+
+
+def test_a_rollback_to_nothing_is_a_wrong_word(places: Clone) -> None:
+    for version in ("", " "):
+        with pytest.raises(Usage, match="names no version"):
+            Repo.find(places.path).rollback(["data/raw"], to=version)

@@ -105,15 +105,14 @@ def _part_problem(part: str) -> str | None:
 
 
 def check_keys(keys: Column | Sequence[str], *, where: str) -> None:
-    """Raise BadKeys, listing the first 100 problems, unless every key keeps every rule.
+    """Raise BadKeys, listing the first 100 problems and how many there are, unless every key keeps every rule.
 
     One key at a time; whether keys repeat is for the table to say. Nulls count as problems.
     """
     column = _as_text(keys, where)
-    for chunk in column.chunks:
-        problems = _chunk_problems(chunk)
-        if problems:
-            raise BadKeys(problems=tuple(problems), where=where)
+    problems = [problem for chunk in column.chunks for problem in _chunk_problems(chunk)]
+    if problems:
+        raise BadKeys(problems=tuple(problems[:MAX_PROBLEMS]), where=where, count=len(problems))
 
 
 def _as_text(keys: Column | Sequence[str], where: str) -> pa.ChunkedArray:
@@ -126,7 +125,7 @@ def _as_text(keys: Column | Sequence[str], where: str) -> pa.ChunkedArray:
             column = pa.chunked_array([pa.array(keys, pa.string())])
         except UnicodeEncodeError:
             bad = [f"{shown(key)} is not valid UTF-8" for key in keys if key_problem(key) == "is not valid UTF-8"]
-            raise BadKeys(problems=tuple(bad[:MAX_PROBLEMS]), where=where) from None
+            raise BadKeys(problems=tuple(bad[:MAX_PROBLEMS]), where=where, count=len(bad)) from None
     return column if column.type == pa.string() else column.cast(pa.string())
 
 
@@ -141,8 +140,6 @@ def _chunk_problems(chunk: pa.StringArray) -> list[str]:
         problem = "is null" if value is None else key_problem(value)
         if problem:
             problems.append(f"{shown(value)} {problem}")
-            if len(problems) == MAX_PROBLEMS:
-                break
     return problems
 
 
@@ -166,8 +163,6 @@ def _undecodable(chunk: pa.StringArray) -> list[str]:
                 raw.to_pybytes().decode("utf-8")
         except UnicodeDecodeError:
             problems.append(f"{shown(text_at(chunk, number))} is not valid UTF-8")
-            if len(problems) == MAX_PROBLEMS:
-                break
     return problems or ["the column's offsets are broken"]
 
 

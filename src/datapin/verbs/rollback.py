@@ -95,6 +95,8 @@ def rollback(
     """
     if every == bool(names):
         raise Usage("name the datasets to roll back, or --all", "for example `datapin rollback data/raw --to v1`")
+    if not version.strip():
+        raise Usage("--to names no version", "for example `--to v1` or `--to @~1`; `datapin log DATASET` lists them")
     if every and pin:
         raise Usage("--pin is for named outputs of stages; --all takes the whole dvc.lock", "leave --pin out")
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from datapin.base.errors import BadKeys
 from datapin.manifest.dataset_names import MAX_PART_BYTES, dataset_problem, folded_name
+from datapin.manifest.keys import MAX_PROBLEMS, check_keys
 from datapin.testing.hostile_keys import HOSTILE_KEYS
 
 _RESERVED = ["data/new.dvc", "a.DVC/raw", "data/dvc.yaml", "DVC.lock", "data/.dvcignore", ".dvc/x", "x/.Datapin/y"]
@@ -53,3 +55,11 @@ def test_a_part_leaves_room_for_the_names_beside_it() -> None:
 def test_names_are_compared_as_file_systems_do_that_ignore_case_and_form() -> None:
     assert folded_name("Data/É") == folded_name("data/e\u0301") == folded_name("DATA/\u200cé")
     assert folded_name("data/raw") != folded_name("data/row")
+
+
+def test_of_many_bad_keys_it_is_said_how_many_there_are() -> None:
+    with pytest.raises(BadKeys) as caught:
+        check_keys(["good", *(f"bad{number}." for number in range(250))], where="img")
+    assert caught.value.message.startswith("250 bad key(s) in img: 'bad0.' ")
+    assert caught.value.message.endswith("… and 245 more")
+    assert len(caught.value.problems) == MAX_PROBLEMS

@@ -142,13 +142,17 @@ class BadAssetId(YourError):
 class BadKeys(YourError):
     """Keys that would be unsafe or ambiguous as paths."""
 
-    problems: tuple[str, ...]  # each names the key and the rule it breaks
+    problems: tuple[str, ...]  # each names the key and the rule it breaks; the first of them
     where: str = ""
+    count: int = 0  # of all; 0: `problems` are all
 
     @property
     def message(self) -> str:
         place = f" in {self.where}" if self.where else ""
-        return f"{len(self.problems)} bad key(s){place}: {listed(self.problems, 5)}"
+        count = max(self.count, len(self.problems))
+        shown = ", ".join(self.problems[:5])
+        more = f", … and {count - 5} more" if count > 5 else ""
+        return f"{count} bad key(s){place}: {shown}{more}"
 
     @property
     def hint(self) -> str:
