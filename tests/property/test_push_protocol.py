@@ -22,7 +22,7 @@ from datapin.base.settings import StoreSettings
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
-from datapin.transfer.push import PushVersion, push_versions
+from datapin.transfer.push import Manifests, PushVersion, push_versions
 from datapin.transfer.root_records import read_roots
 from tapped_backend import TappedBackend
 
@@ -206,7 +206,9 @@ def test_the_requests_of_a_push_come_in_the_order_of_the_protocol(tmp_path):
     tapped = TappedBackend(LocalBackend(tmp_path / "remote"))
     store = store_with(tmp_path / "mine", CONTENTS)
     remote = RemoteStore(CountingBackend(tapped))
-    push_versions(store, remote, VERSIONS, lambda md5s: tapped.calls.append(("manifests", "")) or 2, jobs=2)
+    push_versions(
+        store, remote, VERSIONS, Manifests(lambda md5s: tapped.calls.append(("manifests", "")) or {}, list), jobs=2
+    )
     places: dict[str, list[int]] = {}
     for number, step in steps_of(tapped.calls):
         places.setdefault(step, []).append(number)
@@ -288,7 +290,7 @@ def push_beside_a_collector(folder, store, orphans, schedule):
             done.append(step)
 
     tapped = TappedBackend(LocalBackend(place), before)
-    push_versions(store, RemoteStore(CountingBackend(tapped)), VERSIONS, len, jobs=1)
+    push_versions(store, RemoteStore(CountingBackend(tapped)), VERSIONS, Manifests(lambda md5s: {}, list), jobs=1)
     calls = len(tapped.calls)
     for step in [step for number in sorted(schedule) for step in schedule[number]][len(done) :]:
         getattr(collector, step)()  # the push was over before: a collector goes on
@@ -297,7 +299,13 @@ def push_beside_a_collector(folder, store, orphans, schedule):
 
 def test_a_collector_between_any_two_requests_deletes_nothing_that_a_final_root_names(tmp_path):
     store = store_with(tmp_path / "mine", CONTENTS)
-    push_versions(store, RemoteStore(CountingBackend(LocalBackend(tmp_path / "first"))), VERSIONS, len, jobs=1)
+    push_versions(
+        store,
+        RemoteStore(CountingBackend(LocalBackend(tmp_path / "first"))),
+        VERSIONS,
+        Manifests(lambda md5s: {}, list),
+        jobs=1,
+    )
     # What a push that was cut off before its roots leaves behind: everything may be reused, nothing is named.
     kept = [path for path in (tmp_path / "first").rglob("*") if path.is_file() and path.parent.name != "roots"]
     orphans = {str(path.relative_to(tmp_path / "first")): path.read_bytes() for path in kept if path.name[0] != "."}

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from datapin.base import failpoints, log
-from datapin.base.errors import DamagedPack, PushOvertaken
+from datapin.base.errors import AssetsMissing, BadRows, Damage, DamagedPack, DatapinError, PushOvertaken
 from datapin.base.progress import SILENT, Progress
 from datapin.store.index import Index, join_entries
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.plan import TransferPlan, plan_transfer
-from datapin.transfer.report import TransferReport
+from datapin.transfer.report import Failure, TransferReport
 from datapin.transfer.root_records import (
     FINAL,
     PENDING,
@@ -29,17 +29,28 @@ from datapin.transfer.threads import map_in_order, packs_at_once
 from datapin.transfer.uploads import Upload, Uploads
 from datapin.transfer.wanted import Needs, PushVersion, Wanted
 
-__all__ = ["PushVersion", "push_versions"]
+__all__ = ["Manifests", "PushVersion", "push_versions"]
 
 _TRIES = 5
 _READS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """How manifests come to the remote, all named by the md5 of their lists.
+
+    `send` says why some of them could not be sent; `held` which of them the remote holds whole.
+    """
+
+    send: Callable[[Sequence[str]], Mapping[str, DatapinError]]
+    held: Callable[[Sequence[str]], Collection[str]]
 
 
 def push_versions(
     store: Store,
     remote: RemoteStore,
     versions: Sequence[PushVersion],
-    send_manifests: Callable[[Sequence[str]], int],
+    manifests: Manifests,
     *,
     jobs: int,
     progress: Progress = SILENT,
@@ -49,11 +60,11 @@ def push_versions(
 ) -> TransferReport:
     """Bring these versions to `remote`; what is there is not sent again, also after a push that was cut off.
 
-    A version counts as there if a final root record says so and every pack that it names is listed; then its ids are
-    not asked for, and five requests do for any number of versions. `send_manifests` gets the md5s of the others, after
-    their packs and before their roots. `again` takes no record's word: every version is looked at, and what the remote
-    has lost of it is sent. Raises AssetsMissing if an asset is neither here nor there, DamagedAsset if there is no good
-    copy here, PushOvertaken, DamagedPack, StoreFormat, RemoteUnreachable, StorageFailed.
+    A version counts as there if a final root record says so, every pack that it names is listed and in the index, and
+    its manifest is there; then its ids are not asked for. What the remote has lost of it is sent again. `again` takes
+    no record's word: every version is looked at. A version that cannot be pushed (AssetsMissing, DamagedAsset,
+    DamagedManifest, ManifestMissing, …) keeps none of the others away: the report says why. Raises PushOvertaken,
+    DamagedPack, StoreFormat, RemoteUnreachable, StorageFailed.
     """
     push = _Push(store, remote, jobs, progress)
     survey = Survey(remote)
@@ -65,6 +76,10 @@ def push_versions(
     if dry_run:
         remote.check_format()
         return push.report_of(push.plan(survey, todo))
+    vouched = {record.version for record in there}
+    pushed = {one.manifest: one for one in versions if one.version in vouched}
+    lost = sorted(pushed.keys() - set(manifests.held(sorted(pushed)))) if pushed else []
+    push.fail({pushed[md5]: error for md5, error in manifests.send(lost).items()} if lost else {})
     for attempt in range(_TRIES):
         if not todo:
             break
@@ -73,14 +88,13 @@ def push_versions(
         else:
             remote.make()
         work = push.plan(survey, todo)
-        relied_on = push.send(survey, work)
+        work, relied_on = push.send(survey, work)
         if not attempt:
             push.skipped += work.wanted.present
-            send_manifests([one.manifest for one in todo])
+            by_md5 = {one.manifest: one for one in work.versions}
+            push.fail({by_md5[md5]: error for md5, error in manifests.send(list(by_md5)).items()})
             failpoints.hit("push.manifests.sent")
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        records = [_record(*of_one, actor, now) for of_one in zip(todo, work.needs, relied_on, strict=True)]
-        todo = [one for one, is_final in zip(todo, declare(remote, records), strict=True) if not is_final]
+        todo = push.declared(work, relied_on, actor)
     if todo:
         raise PushOvertaken(remote=remote.url, tries=_TRIES)
     return push.report()
@@ -92,6 +106,7 @@ class _Work:
 
     here: Index
     wanted: Wanted
+    versions: list[PushVersion]
     needs: list[Needs]
     plan: TransferPlan
 
@@ -106,26 +121,44 @@ class _Push:
         self._progress = progress
         self._assets = self._packs = self._bytes = 0
         self.skipped = 0
+        self.failures: list[Failure] = []
 
     def plan(self, survey: Survey, todo: Sequence[PushVersion]) -> _Work:
-        """What these versions lack."""
+        """What these versions lack; those of which something is nowhere are left out and have failed."""
         here = self._store.index
         there = survey.reliable(self._remote.index(survey.index))
         wanted = Wanted(here, there)
-        needs = [wanted.add(one.ids()) for one in todo]
-        log.step("push", "%d versions to send; %d assets are there already, not sent", len(todo), wanted.present)
-        return _Work(here, wanted, needs, plan_transfer(wanted.ids, here, there, never_whole=survey.condemned.packs))
+        versions, needs = [], []
+        for one in todo:
+            try:
+                needs.append(wanted.add(one.ids()))
+                versions.append(one)
+            except (AssetsMissing, Damage, BadRows) as error:
+                self.fail({one: error})
+        log.step("push", "%d versions to send; %d assets are there already, not sent", len(versions), wanted.present)
+        plan = plan_transfer(wanted.ids, here, there, never_whole=survey.condemned.packs)
+        return _Work(here, wanted, versions, needs, plan)
 
-    def send(self, survey: Survey, work: _Work) -> list[Objects]:
-        """Send packs, loose assets and the index that names them; for each version what it relies on now."""
+    def fail(self, errors: Mapping[PushVersion, DatapinError]) -> None:
+        """These versions cannot be pushed."""
+        self.failures += [Failure(version, error) for version, error in errors.items()]
+
+    def send(self, survey: Survey, work: _Work) -> tuple[_Work, list[Objects]]:
+        """Send packs, loose assets and the index that names them; for each version what it relies on now.
+
+        The work comes back without versions that need an asset which turned out to be damaged or gone: they have
+        failed.
+        """
         plan = work.plan
         uploads: list[Upload] = []
+        damaged: dict[bytes, DatapinError] = {}
         if plan.assets:
             with self._store.staging() as filler, self._progress.bar("pushing", plan.bytes, "B") as bar:
                 sender = Uploads(self._store, self._remote, work.here, survey, filler)
                 for upload in sender.send(plan, packs_at_once(self._jobs)):
                     bar.advance(upload.size_bytes)
                     uploads.append(upload)
+            damaged = sender.damaged
             failpoints.hit("push.packs.sent")
         new = Index(join_entries([upload.entries for upload in uploads]))
         if len(new):
@@ -133,18 +166,44 @@ class _Push:
             self._remote.publish_index(new.entries)
             failpoints.hit("push.index.sent")
         self._count(uploads)
+        if damaged:
+            work = self._without(work, damaged)
         places = work.wanted.places(new)
-        return [need.objects(places, new.entries) for need in work.needs]
+        return work, [need.objects(places, new.entries) for need in work.needs]
+
+    def declared(self, work: _Work, relied_on: Sequence[Objects], actor: str) -> list[PushVersion]:
+        """Write the root records of what is there now; the versions that have to be pushed again."""
+        failed = {failure.version for failure in self.failures}
+        steps = [step for step in zip(work.versions, work.needs, relied_on, strict=True) if step[0] not in failed]
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        records = [_record(*step, actor, now) for step in steps]
+        are_final = declare(self._remote, records) if records else []
+        return [step[0] for step, is_final in zip(steps, are_final, strict=True) if not is_final]
+
+    def _without(self, work: _Work, damaged: Mapping[bytes, DatapinError]) -> _Work:
+        """The work without the versions that need one of these assets."""
+        kept = []
+        rows = {work.here.find_one(raw_id): error for raw_id, error in damaged.items()}
+        for number, need in enumerate(work.needs):
+            error = next((error for row, error in rows.items() if row is not None and need.has_row(row)), None)
+            if error is None:
+                kept.append(number)
+            else:
+                self.fail({work.versions[number]: error})
+        versions = [work.versions[number] for number in kept]
+        return replace(work, versions=versions, needs=[work.needs[number] for number in kept])
 
     def report(self) -> TransferReport:
         """What was sent."""
-        return TransferReport(self._assets, self._packs, self._bytes, self._remote.backend.requests, self.skipped)
+        requests = self._remote.backend.requests
+        return TransferReport(self._assets, self._packs, self._bytes, requests, self.skipped, tuple(self.failures))
 
     def report_of(self, work: _Work) -> TransferReport:
         """What would be sent."""
         plan = work.plan
         packs = len(plan.whole) + len(plan.loose)
-        return TransferReport(plan.assets, packs, plan.bytes, 0, self.skipped + work.wanted.present)
+        skipped = self.skipped + work.wanted.present
+        return TransferReport(plan.assets, packs, plan.bytes, 0, skipped, tuple(self.failures))
 
     def _count(self, uploads: Sequence[Upload]) -> None:
         new = [upload for upload in uploads if upload.is_new]

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from datapin.base.errors import DatapinError
+from datapin.transfer.wanted import PushVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one version was not pushed; all others were."""
+
+    version: PushVersion
+    error: DatapinError
+
 
 @dataclass(frozen=True, slots=True)
 class TransferReport:
@@ -17,3 +28,4 @@ class TransferReport:
     bytes: int
     requests: int
     skipped: int
+    failures: tuple[Failure, ...] = ()

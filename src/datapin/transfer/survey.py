@@ -56,14 +56,29 @@ class Survey:
         """The size of every loose asset."""
         return self._remote.list_loose()
 
+    @cached_property
+    def _named(self) -> Index:
+        """What the index names. Its files are kept here: it costs no request where nothing is new."""
+        return self._remote.index(self.index)
+
+    @cached_property
+    def _named_packs(self) -> frozenset[bytes]:
+        return frozenset(self._named.entries.packs)
+
     def holds(self, record: RootRecord) -> bool:
-        """Whether everything that `record` names is there to stay, and there is an index at all to find it by."""
+        """Whether everything that `record` names is there to stay, and the index finds it.
+
+        Raises DamagedPack for an index that cannot be read, RemoteUnreachable.
+        """
         named = objects_of(record)
-        if not self.index and (named.packs or named.loose):
-            return False
         if not self.packs.keys() >= named.packs or self.condemned.has_any_of(named):
             return False
-        return not named.loose or self.loose.keys() >= named.loose
+        # A push publishes one index file for whole packs, and merges keep all rows: a pack is named whole or not.
+        if not self._named_packs >= named.packs:
+            return False
+        if not named.loose:
+            return True
+        return self.loose.keys() >= named.loose and all(self._named.find_one(one) is not None for one in named.loose)
 
     def reliable(self, index: Index) -> Index:
         """What of the remote's `index` can be relied on: not what it names in vain, nor what is condemned."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from datapin.base import failpoints
-from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedPack
+from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedPack, DatapinError
 from datapin.pack.table import read_table_of_file, records_from_bytes
 from datapin.pack.writer import SealedPack
 from datapin.store.copies import hash_of_file
@@ -46,12 +46,13 @@ class Uploads:
         self._index = index
         self._survey = survey
         self._filler = filler
+        self.damaged: dict[bytes, DatapinError] = {}  # what has no good copy here, and was not sent
 
     def send(self, plan: TransferPlan, jobs: int) -> Iterator[Upload]:
         """Send everything the plan names, whole packs first; each upload when it is there.
 
-        A pack that is damaged anywhere is not sent: its wanted assets are taken out of it one by one. Raises
-        DamagedAsset, AssetsMissing, DamagedPack, RemoteUnreachable, StorageFailed.
+        A pack that is damaged anywhere is not sent: its wanted assets are taken out of it one by one. What is damaged
+        or gone is left out and in `damaged` then. Raises DamagedPack, RemoteUnreachable, StorageFailed.
         """
         entries = self._index.entries
         pieces = [plan.pieces]
@@ -64,7 +65,8 @@ class Uploads:
         yield from map_in_order(self._send_staged, self._repacked(np.concatenate(pieces)), jobs=jobs)
         loose = [entries.ids[row].tobytes() for row in plan.loose]
         held = self._survey.loose if loose else {}
-        yield from map_in_order(lambda raw_id: self._send_loose(raw_id, held), loose, jobs=jobs)
+        sent = map_in_order(lambda raw_id: self._find_loose(raw_id, held), loose, jobs=jobs)
+        yield from (upload for upload in sent if upload is not None)
 
     def _send_whole(self, pack: bytes) -> Upload | None:
         """Send a pack as it is; None if it is damaged, or gone since the plan was made."""
@@ -88,6 +90,13 @@ class Uploads:
             os.unlink(pack.path)
         return Upload(pack.size_bytes, entries_of_table(raw_id, records_from_bytes(pack.table)), is_new)
 
+    def _find_loose(self, raw_id: bytes, held: Mapping[bytes, int]) -> Upload | None:
+        try:
+            return self._send_loose(raw_id, held)
+        except (DamagedAsset, AssetsMissing) as error:
+            self.damaged[raw_id] = error
+            return None
+
     def _send_loose(self, raw_id: bytes, held: Mapping[bytes, int]) -> Upload:
         path, key = self._store.loose_path(raw_id), loose_key(raw_id.hex())
         try:
@@ -97,6 +106,7 @@ class Uploads:
             size = path.stat().st_size
             is_there = held.get(raw_id) == size
             if not is_there and hash_of_file(str(path)) != raw_id:
+                self._store.note_damaged_file(raw_id)
                 raise DamagedAsset(raw_id.hex(), key)
         except FileNotFoundError:
             raise AssetsMissing(names=(raw_id.hex(),), count=1) from None
@@ -108,7 +118,11 @@ class Uploads:
         waiting = 0
         with storage_failures("write to the store", self._store.root):
             for row in pieces:
-                asset = self._store.read_encoded(self._index.entries, int(row))
+                try:
+                    asset = self._store.read_encoded(self._index.entries, int(row))
+                except (DamagedAsset, AssetsMissing) as error:
+                    self.damaged[self._index.entries.ids[row].tobytes()] = error
+                    continue
                 self._filler.append_stored(asset.raw_id, asset.codec, asset.stored, asset.raw_length)
                 waiting += len(asset.stored)
                 if waiting >= _REPACKED_BYTES:

@@ -50,6 +50,10 @@ class Needs:
     row_bits: npt.NDArray[np.uint8] | None
     assets: int
 
+    def has_row(self, row: int) -> bool:
+        """Whether this row of the local index has to be sent for it."""
+        return self.row_bits is not None and bool(self.row_bits[row >> 3] >> (7 - (row & 7)) & 1)
+
     def objects(self, place_of_row: npt.NDArray[np.int64], sent: Entries) -> Objects:
         """All that the version relies on, once row `n` of the local index lies at `sent[place_of_row[n]]`."""
         if self.row_bits is None:

@@ -6,33 +6,46 @@ Push goes packs, index, manifest shards, root record, each there before the next
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
-from datapin.base.errors import ManifestMissing, Refused, UnknownDataset, who_must_push
+from datapin.base.errors import (
+    AssetsMissing,
+    DamagedManifest,
+    DatapinError,
+    ManifestMissing,
+    Refused,
+    StorageFailed,
+    UnknownDataset,
+)
 from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.manifest.schema import asset_columns
+from datapin.store.index import Index
 from datapin.transfer.fetch import fetch_assets
-from datapin.transfer.push import PushVersion, push_versions
-from datapin.transfer.report import TransferReport
+from datapin.transfer.push import Manifests, PushVersion, push_versions
+from datapin.transfer.report import Failure, TransferReport
 from datapin.verbs.follow import follow
 from datapin.verbs.known_remote import is_known, knows_versions, remember, remember_versions
+from datapin.verbs.mend import bring_each, keep_work_trees, mend_work_tree, nowhere, work_tree_holds
 from datapin.verbs.place import RemotePlace, remote_place
 from datapin.verbs.reports import MoveReport
+from datapin.verbs.rest import Failures
 from datapin.verbs.selector import name_version, work_tree_manifest
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.git import author
 from datapin.versions.history import pinned_versions
 from datapin.versions.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
-from datapin.versions.pointer import FoundOutputs, Pointer, materialise_pointer, read_dataset_pointer
+from datapin.versions.pointer import Pointer, materialise_pointer, read_dataset_pointer
+from datapin.versions.remote_manifests import manifests_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +68,32 @@ def push(
 ) -> MoveReport:
     """Send the named datasets, or all of the work tree; with `all_versions`, every version in Git's history too.
 
-    `again` looks also at what was pushed before, and sends what the remote has lost of it. Raises AssetsMissing or
-    ManifestMissing if something is neither here nor there, Refused for rows that no pointer pins, RemoteUnreachable.
+    `again` looks also at what was pushed before, and sends what the remote has lost of it. A version that cannot be
+    sent keeps none of the others. Raises AssetsMissing or ManifestMissing if something is neither here nor there,
+    Refused for rows that no pointer pins, SomeLost for several; RemoteUnreachable.
     """
     place = remote_place(workspace, remote)
-    found = None if names else workspace.find_outputs()
-    datasets = _here(workspace, names, found)
-    pinned = [_pinned(workspace, dataset) for dataset in datasets]
+    failures = Failures("push")
+    datasets = _here(workspace, names, failures)
+    if not dry_run:
+        keep_work_trees(workspace, _readable_pointers(workspace, datasets))
+    pinned: list[tuple[Pointer, Manifest]] = []
+    for dataset in datasets:
+        with failures.gather():
+            pinned.append(_pinned(workspace, dataset))
     if all_versions:
         seen = {(pointer.dataset, pointer.md5) for pointer, _ in pinned}
         older = [one for one in pinned_versions(workspace.root) if (one.dataset, one.md5) not in seen]
         wanted = [one for one in older if not names or one.dataset in datasets]
-        pinned += _opened(workspace, place, wanted)
-    report = _push(workspace, place, pinned, dry_run=dry_run, again=again)
-    if found is not None:
-        found.check()  # what can be read is sent all the same
-    return report
+        pinned += _opened(workspace, place, wanted, failures)
+    return _push(workspace, place, pinned, failures, dry_run=dry_run, again=again)
 
 
 def push_pinned(workspace: Workspace, pointers: Sequence[Pointer], *, remote: str | None = None) -> MoveReport:
     """Send these dataset versions, whichever commit pins them. Raises as `push`."""
     place = remote_place(workspace, remote)
-    return _push(workspace, place, _opened(workspace, place, pointers), dry_run=False)
+    failures = Failures("push")
+    return _push(workspace, place, _opened(workspace, place, pointers, failures), failures, dry_run=False)
 
 
 def fetch(
@@ -91,47 +108,51 @@ def fetch(
     """Bring the named dataset versions, or all datasets that the work tree pins; with `where`, assets of these rows.
 
     `all_versions` brings every version of them in Git's history too. A stage's output that was never pushed is only
-    an error if it was named: `dvc repro` makes it again. Raises ManifestMissing, AssetsMissing, BadQuery,
-    RemoteUnreachable.
+    an error if it was named: `dvc repro` makes it again. What cannot be had keeps none of the rest away. Raises
+    ManifestMissing, AssetsMissing, Damage, SomeLost for several; BadQuery, RemoteUnreachable.
     """
     _tell_of_hooks(workspace)
     place = remote_place(workspace, remote)
-    outputs = None if selectors else workspace.find_outputs()
-    wanted = _wanted(workspace, place, selectors, outputs, all_versions=all_versions)
+    failures = Failures("fetch")
+    wanted = _wanted(workspace, place, selectors, failures, all_versions=all_versions)
+    if not dry_run:
+        keep_work_trees(workspace, [one.pointer for one in wanted if one.in_work_tree])
     cache = DvcCache(workspace.root)
     for one in wanted:
         cache.give_back(one.pointer.md5)
-    not_here = {one.pointer.md5 for one in wanted if not cache.is_whole(one.pointer.md5)}
-    absent = set(bring_manifests(workspace.root, place.root, sorted(not_here)))
+    absent = bring_each(workspace, place.root, [one.pointer for one in wanted])
     if not dry_run:
         follow(workspace.root)  # a pull that could not bring a manifest has left an older one
     found: list[_Wanted] = []
     ids: list[IdMatrix] = [np.empty((0, 32), np.uint8)]
     there = place.store.index() if place.store.check_format() else None
     for one in wanted:
-        manifest = _manifest(workspace, one, is_absent=one.pointer.md5 in absent)
-        if manifest is None:
-            continue
-        rows = _ids(manifest) if where is None else _ids(manifest, select_rows(manifest, where).to_numpy())
-        if one.pointer.stage is not None and not one.is_named and there is not None:
-            is_there, _ = there.find(rows)
-            rows = rows[is_there]
-        ids.append(rows)
-        found.append(one)
-        cache.keep(one.pointer.md5)
-    report = fetch_assets(
-        workspace.store,
-        place.store,
-        np.concatenate(ids),
-        jobs=workspace.jobs,
-        progress=workspace.progress,
-        dry_run=dry_run,
-    )
+        with failures.gather():
+            manifest = _manifest(workspace, one, absent, dry_run=dry_run)
+            if manifest is None:
+                continue
+            rows = _ids(manifest) if where is None else _ids(manifest, select_rows(manifest, where).to_numpy())
+            if one.pointer.stage is not None and not one.is_named and there is not None:
+                rows = _made_here(workspace, one.pointer.dataset, rows, there)
+            ids.append(rows)
+            found.append(one)
+            cache.keep(one.pointer.md5)
+    report = TransferReport(0, 0, 0, 0, 0)
+    with failures.gather(), suppress(StorageFailed):
+        workspace.store.take_in_strays()
+    with failures.gather():
+        report = fetch_assets(
+            workspace.store,
+            place.store,
+            np.concatenate(ids),
+            jobs=workspace.jobs,
+            progress=workspace.progress,
+            dry_run=dry_run,
+        )
     if there is not None:
         remember(workspace, place.name, there.entries.ids)
-        remember_versions(workspace, place.name, not_here - absent)
-    if outputs is not None:
-        outputs.check()  # what can be read is brought all the same
+        remember_versions(workspace, place.name, {one.pointer.md5 for one in found if one.pointer.md5 not in absent})
+    failures.check()
     return _report(report, place, dry_run, [one.pointer for one in found])
 
 
@@ -139,20 +160,24 @@ def _wanted(
     workspace: Workspace,
     place: RemotePlace,
     selectors: Sequence[str],
-    outputs: FoundOutputs | None,
+    failures: Failures,
     *,
     all_versions: bool,
 ) -> list[_Wanted]:
-    """`outputs` are those of the work tree, where nobody named a dataset."""
-    wanted = [_named(workspace, text) for text in selectors]
-    if outputs is not None:
+    wanted: list[_Wanted] = []
+    for text in selectors:
+        with failures.gather():
+            wanted.append(_named(workspace, text))
+    if not selectors:
+        found = workspace.find_outputs()
+        failures.errors += found.unreadable.values()
         # In a fresh clone only the remote can tell which outputs of stages are datasets.
         told = (
             one
-            for one in outputs.unknown
+            for one in found.unknown
             if one.stage is not None and is_manifest_there(workspace.root, place.root, one.md5)
         )
-        wanted = [_Wanted(pointer, True, False) for pointer in (*outputs.datasets, *told)]
+        wanted = [_Wanted(pointer, True, False) for pointer in (*found.datasets, *told)]
     if all_versions:
         seen = {(one.pointer.dataset, one.pointer.md5) for one in wanted}
         datasets = {one.pointer.dataset for one in wanted}
@@ -164,6 +189,16 @@ def _wanted(
     return wanted
 
 
+def _made_here(workspace: Workspace, dataset: str, ids: IdMatrix, there: Index) -> IdMatrix:
+    """Those of a stage's assets that the remote has; what is nowhere can only be made again, and that is said."""
+    is_there, _ = there.find(ids)
+    lost = int(workspace.store.missing(ids[~is_there]).sum())
+    if lost:
+        again = f"`dvc repro --force {shlex.quote(dataset)}` makes them again"
+        workspace.progress.note(f"{dataset}: {lost} asset(s) are neither here nor on the remote; {again}")
+    return ids[is_there]
+
+
 def _tell_of_hooks(workspace: Workspace) -> None:
     if lacks_hooks(workspace.root):
         workspace.progress.note(WITHOUT_HOOKS)
@@ -173,39 +208,69 @@ def _push(
     workspace: Workspace,
     place: RemotePlace,
     pinned: Sequence[tuple[Pointer, Manifest]],
+    failures: Failures,
     *,
     dry_run: bool,
     again: bool = False,
 ) -> MoveReport:
-    versions = [
-        PushVersion(pointer.dataset, manifest.digest, pointer.md5, partial(_ids, manifest))
-        for pointer, manifest in pinned
-    ]
+    versions: dict[PushVersion, Pointer] = {}
+    for pointer, manifest in pinned:
+        with failures.gather():
+            versions[PushVersion(pointer.dataset, manifest.digest, pointer.md5, partial(_ids, manifest))] = pointer
     report = push_versions(
         workspace.store,
         place.store,
-        versions,
-        lambda md5s: send_manifests(workspace.root, place.root, md5s),
+        list(versions),
+        Manifests(
+            partial(send_manifests, workspace.root, place.root), partial(manifests_on, workspace.root, place.root)
+        ),
         jobs=workspace.jobs,
         progress=workspace.progress,
         dry_run=dry_run,
         actor=author(workspace.root),
         again=again,
     )
-    md5s = {pointer.md5 for pointer, _ in pinned}
+    failures.errors += [_not_sent(failure) for failure in report.failures]
+    failed = {failure.version for failure in report.failures}
+    sent = [pointer for version, pointer in versions.items() if version not in failed]
+    md5s = {pointer.md5 for pointer in sent}
     for md5 in md5s:
         DvcCache(workspace.root).keep(md5)
     if not dry_run:
         if report.assets or not is_known(workspace, place.name) or not knows_versions(workspace, place.name, md5s):
             remember(workspace, place.name, place.store.index().entries.ids)
         remember_versions(workspace, place.name, md5s)
-    return _report(report, place, dry_run, [pointer for pointer, _ in pinned])
+    failures.check()
+    return _report(report, place, dry_run, sent)
 
 
-def _here(workspace: Workspace, names: Sequence[str], found: FoundOutputs | None) -> list[str]:
-    if found is None:
+def _not_sent(failure: Failure) -> DatapinError:
+    """The error with the version that it kept back."""
+    version, error = failure.version, failure.error
+    name = f"{version.dataset} ({version.manifest[:8]})"
+    if isinstance(error, AssetsMissing):
+        return replace(error, reason=f"{name} was not pushed")
+    if isinstance(error, ManifestMissing):
+        return replace(error, dataset=name)
+    return error
+
+
+def _here(workspace: Workspace, names: Sequence[str], failures: Failures) -> list[str]:
+    if names:
         return [workspace.dataset_name(name) for name in names]
-    return [dataset for dataset in found.readable if workspace.dataset_path(dataset).is_dir()]
+    found = workspace.find_outputs()
+    failures.errors += found.unreadable.values()
+    names = [pointer.dataset for pointer in found.datasets]
+    return [dataset for dataset in names if workspace.dataset_path(dataset).is_dir()]
+
+
+def _readable_pointers(workspace: Workspace, datasets: Sequence[str]) -> list[Pointer]:
+    pointers = []
+    for dataset in datasets:
+        with suppress(DatapinError):  # told when it is needed
+            pointer = read_dataset_pointer(workspace.root, dataset)
+            pointers += [] if pointer is None else [pointer]
+    return pointers
 
 
 def _pinned(workspace: Workspace, dataset: str) -> tuple[Pointer, Manifest]:
@@ -222,34 +287,31 @@ def _pinned(workspace: Workspace, dataset: str) -> tuple[Pointer, Manifest]:
     return pointer, manifest
 
 
-def _opened(workspace: Workspace, place: RemotePlace, pointers: Sequence[Pointer]) -> list[tuple[Pointer, Manifest]]:
+def _opened(
+    workspace: Workspace, place: RemotePlace, pointers: Sequence[Pointer], failures: Failures
+) -> list[tuple[Pointer, Manifest]]:
     """Each version with its manifest, brought from the remote where it is not here.
 
-    A stage's output that is nowhere is left out with a note. Raises ManifestMissing for any other.
+    A stage's output that is nowhere is left out with a note; any other has failed.
     """
-    opened = []
+    opened: list[tuple[Pointer, Manifest]] = []
     for pointer in pointers:
-        try:
-            manifest = _manifest_of(workspace, pointer)
-        except ManifestMissing:
-            if not bring_manifests(workspace.root, place.root, [pointer.md5]):
+        with failures.gather():
+            try:
                 manifest = _manifest_of(workspace, pointer)
-            elif pointer.stage is None:
-                raise _nowhere(pointer) from None
-            else:
-                workspace.progress.note(
-                    f"a version of {pointer.dataset} ({pointer.md5[:8]}) is neither here nor on the remote: left out; "
-                    "`dvc repro` of its commit makes it again"
-                )
-                continue
-        opened.append((pointer, manifest))
+            except (ManifestMissing, DamagedManifest):
+                if not bring_manifests(workspace.root, place.root, [pointer.md5]):
+                    manifest = _manifest_of(workspace, pointer)
+                elif pointer.stage is None:
+                    raise nowhere(pointer) from None
+                else:
+                    workspace.progress.note(
+                        f"a version of {pointer.dataset} ({pointer.md5[:8]}) is neither here nor on the remote: "
+                        "left out; `dvc repro` of its commit makes it again"
+                    )
+                    continue
+            opened.append((pointer, manifest))
     return opened
-
-
-def _nowhere(pointer: Pointer) -> ManifestMissing:
-    advice = who_must_push(pointer.dataset, is_output=pointer.stage is not None)
-    missing = f"{pointer.md5} in DVC's cache"
-    return ManifestMissing(pointer.dataset, missing, "the remote does not have it either", advice)
 
 
 def _named(workspace: Workspace, text: str) -> _Wanted:
@@ -265,19 +327,25 @@ def _named(workspace: Workspace, text: str) -> _Wanted:
     return _Wanted(pointer, True, True)
 
 
-def _manifest(workspace: Workspace, one: _Wanted, *, is_absent: bool) -> Manifest | None:
+def _manifest(
+    workspace: Workspace, one: _Wanted, absent: Mapping[str, DatapinError], *, dry_run: bool
+) -> Manifest | None:
     """The manifest, laid out if it is the work tree's; None for a stage's output that can be made again."""
-    dataset = one.pointer.dataset
+    pointer, dataset = one.pointer, one.pointer.dataset
+    why = absent.get(pointer.md5)
     if one.in_work_tree and workspace.dataset_path(dataset).is_dir():
-        return work_tree_manifest(workspace, dataset)
-    if is_absent:
-        if one.pointer.stage is not None and not one.is_named:
-            workspace.progress.note(f"{dataset} is not on the remote; `dvc repro` makes it again")
-            return None
-        raise _nowhere(one.pointer)
+        if why is None and not dry_run:
+            mend_work_tree(workspace, pointer)
+        if why is None or work_tree_holds(workspace, pointer):
+            return work_tree_manifest(workspace, dataset)
+    if why is not None:
+        if pointer.stage is None or one.is_named:
+            raise why
+        workspace.progress.note(f"{dataset} is not on the remote; `dvc repro` makes it again")
+        return None
     if not one.in_work_tree:
-        return _manifest_of(workspace, one.pointer)
-    lay_out(workspace.root, [one.pointer])
+        return _manifest_of(workspace, pointer)
+    lay_out(workspace.root, [pointer])
     return work_tree_manifest(workspace, dataset)
 
 

@@ -115,7 +115,7 @@ class DatasetStatus:
     def differs(self) -> bool:
         """True if the tree or the manifest has changes that are not added or not committed, or cannot be read."""
         changes = (self.tree, self.head)
-        return self.digest is None or self.is_new or any(one.any for one in changes if one is not None)
+        return self.head is None or self.is_new or any(one.any for one in changes if one is not None)
 
 
 @dataclass(frozen=True, slots=True)

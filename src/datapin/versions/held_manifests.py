@@ -97,10 +97,13 @@ def _files(folder: Path) -> Mapping[str, os.stat_result] | None:
     return dict(sorted(files.items())) or None
 
 
+def list_bytes(files: Mapping[str, str]) -> bytes:
+    """DVC's list of a folder with these files (name and hash), as its Tree.as_bytes writes it."""
+    return json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())], sort_keys=True).encode()
+
+
 def _list_md5(files: Mapping[str, str]) -> str:
-    # As Tree.as_bytes of dvc_data writes it.
-    listing = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())], sort_keys=True)
-    return f"{hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()}.dir"
+    return f"{hashlib.md5(list_bytes(files), usedforsecurity=False).hexdigest()}.dir"
 
 
 def _md5(path: Path) -> str:

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 from datapin.backends.backend import Backend
 from datapin.base import failpoints
-from datapin.base.errors import DamagedManifest, ManifestMissing, ObjectMissing, ToolFailed
+from datapin.base.errors import DamagedManifest, DatapinError, ManifestMissing, ObjectMissing, ToolFailed
 from datapin.base.files import make_directory, publish_bytes, publish_file, temporary_name
 from datapin.versions.dvc_cache import DvcCache, check_list_hash, holds_shards, parse_list, parse_output_list
+from datapin.versions.held_manifests import list_bytes
 from datapin.versions.pointer_file import Pointer
 from datapin.versions.tracking import silent
 from datapin.versions.tracking_plain import LeftToDvc, lay_out_plain
@@ -30,37 +32,87 @@ _CHUNK_BYTES = 1 << 20
 
 ParseList: TypeAlias = Callable[[bytes, str], list[tuple[str, str]]]
 BringFile: TypeAlias = Callable[[DvcCache, Backend, str], None]
+IsHere: TypeAlias = Callable[[DvcCache, str], bool]
 
 
-def send_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> int:
-    """Copy the manifests with these `.dir` hashes from the cache to the remote; how many objects were sent.
+def send_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> dict[str, DatapinError]:
+    """Copy the manifests with these `.dir` hashes from the cache to the remote; why some of them are not whole there.
 
-    Raises ManifestMissing or DamagedManifest if one is not whole here, RemoteUnreachable.
+    That is ManifestMissing or DamagedManifest, and keeps none of the others away. Raises RemoteUnreachable.
     """
     cache = DvcCache(root)
+    failed: dict[str, DatapinError] = {}
     shards: dict[str, Path] = {}
+    of_list: dict[str, list[str]] = {}
     lists: dict[str, Path] = {}
     for md5 in md5s:
-        for name, shard in _entries(cache, md5):
-            shards[shard] = _cached(cache, shard, f"{md5} ({name})")
-        lists[md5] = _cached(cache, md5, md5)
-    sent = 0
+        try:
+            named = {shard: _cached(cache, shard, f"{md5} ({name})") for name, shard in _entries(cache, md5)}
+            lists[md5] = _cached(cache, md5, md5)
+        except (ManifestMissing, DamagedManifest) as error:
+            failed[md5] = error
+            continue
+        shards |= named
+        of_list[md5] = list(named)
     # Shards before lists: a list is never visible before everything that it names.
+    bad = _send_all(remote, shards)
+    failpoints.hit("push.manifests.sent")
+    for md5, named_shards in of_list.items():
+        lost = next((bad[shard] for shard in named_shards if shard in bad), None)
+        if lost is not None:
+            failed[md5] = lost
+    failed |= _send_all(remote, {md5: path for md5, path in lists.items() if md5 not in failed})
+    failpoints.hit("push.manifests.sent")
+    return failed
+
+
+def _send_all(remote: Backend, objects: Mapping[str, Path]) -> dict[str, DatapinError]:
+    def send(one: tuple[str, Path]) -> DatapinError | None:
+        try:
+            _send(remote, *one)
+        except DamagedManifest as error:
+            return error
+        return None
+
     with ThreadPoolExecutor(_THREADS) as threads:
-        for objects in (shards, lists):
-            sent += sum(threads.map(lambda one: _send(remote, *one), objects.items()))
-            failpoints.hit("push.manifests.sent")
-    return sent
+        answers = list(zip(objects, threads.map(send, objects.items()), strict=True))
+    return {md5: error for md5, error in answers if error is not None}
 
 
 def bring_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> list[str]:
     """Copy these manifests from the remote to the cache; the hashes of those that the remote does not have whole.
 
-    Raises DamagedManifest if the remote's bytes are not those that the hash names, RemoteUnreachable.
+    What lies in the cache and does not hash to its name is brought anew. Raises DamagedManifest if the remote's bytes
+    are not those that the hash names, RemoteUnreachable.
     """
     cache = DvcCache(root)
-    wanted = [md5 for md5 in md5s if not cache.is_whole(check_list_hash(md5))]
-    return [md5 for md5 in wanted if not _bring_folder(cache, remote, md5, parse_list, _bring)]
+    wanted = [md5 for md5 in md5s if not is_intact(cache, check_list_hash(md5))]
+    return [md5 for md5 in wanted if not _bring_folder(cache, remote, md5, parse_list, _bring, is_good)]
+
+
+def is_good(cache: DvcCache, md5: str) -> bool:
+    """Whether the cache has the object of this hash, and it hashes to its name."""
+    path = cache.find(md5)
+    return path is not None and _md5(_chunks(path)) == md5.removesuffix(".dir")
+
+
+def is_intact(cache: DvcCache, md5: str, known: Callable[[str], bool] | None = None) -> bool:
+    """Whether the manifest of this hash is in the cache, and all of it hashes to its name: 2 ms a MB."""
+    good = known or partial(is_good, cache)
+    return good(md5) and all(good(file) for _, file in cache.entries(md5) or ())
+
+
+def keep_manifest(root: Path, folder: Path, md5: str) -> None:
+    """Put the manifest in `folder`, which hashes to `md5`, into the cache, where that lacks some of it."""
+    cache = DvcCache(root)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    objects = {_md5([data]): data for data in files.values()}
+    listing = list_bytes({name: _md5([data]) for name, data in files.items()})
+    if _md5([listing]) != md5.removesuffix(".dir"):
+        return  # it has changed meanwhile
+    for name, data in (*objects.items(), (md5, listing)):
+        if not is_good(cache, name):
+            _keep(cache, name, data)
 
 
 def is_manifest_there(root: Path, remote: Backend, md5: str) -> bool:
@@ -81,7 +133,8 @@ def bring_outputs(root: Path, remote: Backend, md5s: Sequence[str]) -> list[str]
     absent = []
     for md5 in md5s:
         if md5.endswith(".dir"):
-            is_here = _bring_folder(cache, remote, md5, parse_output_list, _bring_stream)
+            # Outputs may be of any size: those that are here are not hashed.
+            is_here = _bring_folder(cache, remote, md5, parse_output_list, _bring_stream, _is_there)
         else:
             is_here = cache.find(md5) is not None or _is_brought(cache, remote, md5)
         if not is_here:
@@ -148,13 +201,15 @@ def _send(remote: Backend, md5: str, path: Path) -> bool:
     return remote.put_if_absent(_key(md5), path)
 
 
-def _bring_folder(cache: DvcCache, remote: Backend, md5: str, parse: ParseList, bring: BringFile) -> bool:
+def _bring_folder(
+    cache: DvcCache, remote: Backend, md5: str, parse: ParseList, bring: BringFile, is_here: IsHere
+) -> bool:
     """Everything in the folder, then its list; False if the remote lacks some of it."""
-    kept = cache.find(check_list_hash(md5))
+    kept = cache.find(check_list_hash(md5)) if is_good(cache, md5) else None
     try:
         data = _read(remote, md5) if kept is None else kept.read_bytes()
         entries = parse(data, f"{remote.url}/{_key(md5)}" if kept is None else str(kept))
-        missing = sorted({file for _, file in entries if cache.find(file) is None})
+        missing = sorted({file for _, file in entries if not is_here(cache, file)})
         with ThreadPoolExecutor(_THREADS) as threads:
             for _ in threads.map(lambda file: bring(cache, remote, file), missing):
                 pass
@@ -164,6 +219,10 @@ def _bring_folder(cache: DvcCache, remote: Backend, md5: str, parse: ParseList, 
     if kept is None:
         _keep(cache, md5, data)
     return True
+
+
+def _is_there(cache: DvcCache, md5: str) -> bool:
+    return cache.find(md5) is not None
 
 
 def _is_brought(cache: DvcCache, remote: Backend, md5: str) -> bool:

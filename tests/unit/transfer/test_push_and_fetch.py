@@ -113,7 +113,7 @@ def test_a_damaged_pack_here_is_not_pushed(mine, remote, place):
         harm(path)
     with pytest.raises(DamagedAsset):
         push(mine, remote, CONTENTS)
-    assert not (place / "index").exists()
+    assert not (place / "roots").exists()
 
 
 def test_the_good_assets_of_a_damaged_pack_are_pushed(mine, remote, place):

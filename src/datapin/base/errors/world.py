@@ -59,6 +59,24 @@ class ManifestMissing(WorldError):
 
 
 @dataclass
+class SomeLost(WorldError):
+    """Several things that a command could not move; it has moved all others."""
+
+    what: str  # "push" or "fetch"
+    problems: tuple[str, ...]
+    hints: tuple[str, ...]
+    exit_code = EXIT_MISSING
+
+    @property
+    def message(self) -> str:
+        return f"{self.what}: all but {len(self.problems)} done: {'; '.join(self.problems)}"
+
+    @property
+    def hint(self) -> str:
+        return "; ".join(dict.fromkeys(filter(None, self.hints)))
+
+
+@dataclass
 class OutputMissing(WorldError):
     """The bytes of an output (a model) that a pointer pins are nowhere."""
 
