@@ -146,7 +146,7 @@ def _ended(words: list[str], asked: Asked) -> int:
         if sys.stdout:
             sys.stdout.flush()
     except errors.DatapinError as error:
-        code = _tell(asked, error.kind, error.message, error.hint, error.exit_code, error.details())
+        code = _tell(asked, error.kind, error.message, _hint(error), error.exit_code, error.details())
         log.detail("command", "%s", _traced(error))
     except click.exceptions.Exit as ended:
         code = ended.exit_code
@@ -161,6 +161,15 @@ def _ended(words: list[str], asked: Asked) -> int:
     except Exception as error:  # noqa: BLE001  # whatever it is, it is told, and its code is not that of a check
         code = _tell_bug(asked, error)
     return code if isinstance(code, int) else 0
+
+
+def _hint(error: errors.DatapinError) -> str:
+    """The error's hint; where data is lost or damaged, what heals it in this repository."""
+    if isinstance(error, errors.Damage | errors.AssetsMissing):
+        with suppress(Exception):  # a hint must not hide its error
+            hint: str = importlib.import_module("datapin.verbs.healing").hint_here(error)
+            return hint
+    return error.hint
 
 
 def _run(words: list[str], asked: Asked) -> Any:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Collection
+from dataclasses import replace
 from importlib.metadata import version
 
 from datapin.base.errors import DatapinError, RemoteUnreachable
@@ -17,6 +18,8 @@ from datapin.githooks.install import hooks_state
 from datapin.pipeline.environment import environment_differences, environment_here
 from datapin.pipeline.environment_file import environment_of, environment_path, read_environments
 from datapin.pipeline.record import RECORD, read_record
+from datapin.store.check import HEAL
+from datapin.verbs.healing import heal_store
 from datapin.verbs.place import remote_name, remote_place
 from datapin.verbs.problems import dataset_problem
 from datapin.verbs.recover import set_aside_findings
@@ -78,7 +81,8 @@ def _folders(workspace: Workspace) -> list[Finding]:
 
 
 def _store(workspace: Workspace) -> list[Finding]:
-    return workspace.store.check()
+    found = workspace.store.check()
+    return [replace(one, hint=heal_store(workspace)) if one.hint == HEAL else one for one in found]
 
 
 def _remote(workspace: Workspace) -> list[Finding]:

@@ -13,6 +13,7 @@ from datapin.checks.runner import CheckResult, run_checks
 from datapin.checks.subject import Subject
 from datapin.checks.waivers import FILE, Waived, apply_waivers
 from datapin.manifest.manifest import Manifest
+from datapin.verbs.healing import with_ways
 from datapin.verbs.verify_diff import BaseDiff, diff_base
 from datapin.verbs.verify_subject import subject_of
 from datapin.verbs.workspace import Workspace
@@ -79,6 +80,8 @@ def verify(
         known={check.name for check in CHECKS},
         ran={check.name for check in chosen},
     )
+    if rev is None:
+        findings = with_ways(workspace, findings)
     manifests = _manifests(subject)
     head = subject.commit
     return VerifyReport(

@@ -21,7 +21,7 @@ class DamagedAsset(Damage):
 
     @property
     def hint(self) -> str:
-        return "add the file again with `datapin add` (a good copy heals it), or run `datapin fetch`"
+        return "run `datapin fetch`; without a remote add the original file again, a good copy heals it"
 
 
 @dataclass
@@ -37,7 +37,7 @@ class DamagedPack(Damage):
 
     @property
     def hint(self) -> str:
-        return "run `datapin rebuild-index`, then `datapin doctor` to see which assets are affected"
+        return "run `datapin rebuild-index`, then `datapin fetch` if `datapin doctor` says that assets are lost"
 
 
 @dataclass
