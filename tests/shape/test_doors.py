@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src" / "datapin"
@@ -23,6 +24,7 @@ BARE_STARTS = {
 PROGRAMS = {"git", "python", "python3", "-m"}
 
 
+@cache
 def _modules() -> list[tuple[str, ast.Module]]:
     paths = sorted(SOURCE.rglob("*.py"))
     return [(path.relative_to(SOURCE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
@@ -52,7 +54,11 @@ def test_programs_are_started_by_the_words_of_one_module_only() -> None:
         assert not shells, f"{name}: a shell"
 
 
+def _is_interpreter(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and node.attr == "executable" and ast.unparse(node) == "sys.executable"
+
+
 def test_the_interpreter_is_named_by_one_module_only() -> None:
     # Beside it: where this installation's own command lies.
-    named = {name for name, tree in _modules() for node in ast.walk(tree) if ast.unparse(node) == "sys.executable"}
+    named = {name for name, tree in _modules() for node in ast.walk(tree) if _is_interpreter(node)}
     assert named <= {"base/processes.py", "githooks/drivers.py", "githooks/install.py", "checks/repro_rerun.py"}
