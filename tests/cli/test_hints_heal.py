@@ -257,6 +257,7 @@ def test_a_hint_run_as_printed_ends_the_complaint(place: Place, name: str) -> No
 NOT_BY_COMMAND = {
     "AmbiguousVersion": "only the user knows which version is meant: the candidates are in the message",
     "BadAssetId": "says what an id is",
+    "BadDocument": "a document of the user's is to be corrected",
     "BadKeys": "files of the user's are to be renamed",
     "BadQuery": "the user's SQL is to be corrected",
     "BadRows": "the user's table is to be corrected",
