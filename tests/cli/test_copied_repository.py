@@ -38,7 +38,7 @@ def test_a_rollback_in_a_copy_leaves_the_folders_of_the_original(checked_out: Cl
 
 def test_a_folder_elsewhere_follows_a_repository_that_was_moved(checked_out: Clone, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
-    checked_out.datapin("checkout", "data/raw", "--into", elsewhere)
+    checked_out.datapin("checkout", "data/raw", "--into", elsewhere, "--follow")
     before = Clone(elsewhere).files()
     moved = Clone(tmp_path / "moved")
     checked_out.path.rename(moved.path)

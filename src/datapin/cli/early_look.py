@@ -25,7 +25,7 @@ def begin(start: str | None, words: Sequence[str]) -> None:
     for folder in (here := Path(os.path.abspath(start or "")), *here.parents):
         if (folder / _HOME).is_dir():
             state = state_of(folder).cache / "checkout"
-            for tree in registered_trees(state):
+            for tree in registered_trees(state, folder):
                 if "--all" in words or os.path.basename(tree.dataset) in names:
                     look = start_look(state, tree.target)
                     _started.extend([look] if look is not None else [])

@@ -11,12 +11,13 @@ from datapin.base.errors import Usage
 from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
+from datapin.verbs.git_exclude import leave_out_of_git
 from datapin.verbs.presence import ensure_here
-from datapin.verbs.selector import select
+from datapin.verbs.selector import Selected, select
 from datapin.verbs.workspace import Workspace
 from datapin.versions.checkout import CheckoutReport, checkout_files
 from datapin.versions.checkout_layout import columns_of, lay_out
-from datapin.versions.checkout_places import register_tree
+from datapin.versions.checkout_places import FollowingTree, is_below, register_tree, registered_trees
 from datapin.versions.checkout_state import Arrangement, arrangement_of
 
 
@@ -29,20 +30,26 @@ def checkout(
     force: bool,
     link: bool | None = None,
     layout: str | None = None,
+    adopt: bool = False,
+    follow: bool | None = None,
 ) -> CheckoutReport:
     """Write the files of the matching rows into `into`; see versions.checkout for what is refused.
 
     `link` gives large files of the store a second name there instead of a copy, `layout` says where files lie: None is
-    as the last checkout into that folder had it.
+    as the last checkout into that folder had it. `adopt` takes equal files that are there as datapin's. `follow` says
+    whether rollbacks, and hooks if the settings say so, move the files along with the work tree's rows: None is as the
+    last time, else only inside the repository. Git is told to leave the folder alone.
     """
     target = _target(workspace, into)
     selected = select(workspace, selector)
     state = workspace.cache / "checkout"
+    is_following = _will_follow(workspace, selected, state, target, follow, into)
     before = arrangement_of(state, target)
     arrangement = Arrangement(layout or before.layout, before.is_linked if link is None else link)
     files = files_of_rows(selected.manifest, where, arrangement.layout, name=selector)
     ids = ids_from_hex(files["asset_id"])
     ensure_here(workspace, ids, what=f"checkout of {selector}", keys=files["key"])
+    leave_out_of_git(workspace, target, is_done=False)
     report = checkout_files(
         files,
         target,
@@ -51,10 +58,34 @@ def checkout(
         jobs=workspace.jobs,
         progress=workspace.progress,
         force=force,
+        adopt=adopt,
         arrangement=arrangement,
     )
-    register_tree(state, target, selected.dataset, where, is_following=selected.version is None)
+    leave_out_of_git(workspace, target, is_done=True)
+    tree = FollowingTree(str(target), selected.dataset, where, is_chosen=not _is_inside(workspace, target))
+    register_tree(state, tree, is_following=is_following)
     return report
+
+
+def _will_follow(
+    workspace: Workspace, selected: Selected, state: Path, target: Path, wanted: bool | None, into: str
+) -> bool:
+    """Whether the folder will follow. Raises Usage if it is asked to follow a version that never changes."""
+    if selected.version is not None:
+        if wanted:
+            raise Usage(f"--follow: {selected.name} does not change", f"name the rows here: {selected.dataset}")
+        return False
+    if wanted is None:
+        wanted = _is_inside(workspace, target) or any(
+            tree.target == str(target) for tree in registered_trees(state, workspace.root)
+        )
+        if not wanted:
+            workspace.progress.note(f"{into} lies outside the repository and does not follow it (--follow: it does)")
+    return wanted
+
+
+def _is_inside(workspace: Workspace, target: Path) -> bool:
+    return is_below(str(target), str(workspace.root))
 
 
 def files_of_rows(manifest: Manifest, where: str | None, layout: str, *, name: str) -> pa.Table:
@@ -69,13 +100,18 @@ def files_of_rows(manifest: Manifest, where: str | None, layout: str, *, name: s
 
 
 def _target(workspace: Workspace, into: str) -> Path:
-    """The folder to write into. Raises Usage if it is the repository's own or a dataset's."""
+    """The folder to write into; outside the repository the way to it may lead through links.
+
+    Raises Usage if it is the repository's own or a dataset's, or holds the repository.
+    """
     target = Path(os.path.normpath(workspace.cwd / into))
+    is_inside = _is_inside(workspace, target)
+    if not is_inside:
+        target = Path(os.path.realpath(target.parent)) / target.name
     # Of the path inside the repository only: an experiment's copy lies below the `.dvc` of its origin.
-    is_inside = target.is_relative_to(workspace.root)
     reserved = (".git", ".dvc", ".datapin") if is_inside else (".git",)
     parts = target.relative_to(workspace.root).parts if is_inside else target.parts
-    if target == workspace.root or any(part.casefold() in reserved for part in parts):
+    if workspace.root.is_relative_to(target) or any(part.casefold() in reserved for part in parts):
         raise Usage(f"--into {into}: not a place for files", "name a folder of its own, for example --into out")
     for dataset in workspace.find_outputs().names:
         directory = workspace.dataset_path(dataset)

@@ -16,7 +16,7 @@ def follow_trees(workspace: Workspace, datasets: Sequence[str]) -> None:
     A folder with files that somebody edited stays as it is, and is told of.
     """
     for dataset in datasets:
-        for tree in trees_of(workspace.cache / "checkout", dataset):
+        for tree in trees_of(workspace.cache / "checkout", workspace.root, dataset):
             try:
                 checkout(workspace, dataset, into=tree.target, where=tree.where, force=False)
             except DatapinError as error:

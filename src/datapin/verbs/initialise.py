@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -11,12 +13,14 @@ from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
 from datapin.githooks.drivers import install_drivers
 from datapin.githooks.install import hooks_are_refused, install_hooks, note_wish, remove_hooks
+from datapin.verbs.git_exclude import git_pattern
 from datapin.verbs.initialise_ci import Server, write_ci
 from datapin.verbs.place import remote_name
 from datapin.verbs.reports import InitReport
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_settings import settings_of_remotes
 from datapin.versions.pointer import remote_names
+from datapin.versions.tracking_git import ignoring_patterns, is_tracked
 
 _CONFIG_TEXT = """\
 # Settings of datapin; the defaults are shown. Overrides for this machine only: {local} (git-ignored).
@@ -42,10 +46,12 @@ def initialise(
     template: str | None,
     hooks: bool | None = None,
     ci: Server | None = None,
+    originals: Sequence[str] = (),
 ) -> InitReport:
     """Write `.datapin/config.toml`, `.datapin/.gitignore` and, if asked, a template's files that do not exist yet.
 
     Git is told how to show and merge pointers: in `.gitattributes`, and in this clone's settings.
+    Folders of `originals`, from which rows will be added, go into `.gitignore`: their content will be in the store.
     `hooks` puts our part into Git's hooks (True) or takes it out (False); None puts it in unless it was taken out
     earlier, and leaves hooks that are not ours to edit. `ci` writes a job for that server. Raises
     BadSettings if `remote` is no DVC remote, Refused for a hook or a job that is not ours to edit; everything else is
@@ -86,6 +92,7 @@ def initialise(
     created += drivers.created
     changed += drivers.changed
     notes = _hooks(workspace.root, hooks, created, changed)
+    notes += _ignore_originals(workspace, originals, created, changed)
     notes += [] if ci is None else _write_ci(workspace, ci, remote, created)
     return InitReport(created=created, changed=changed, notes=notes)
 
@@ -103,6 +110,25 @@ def _hooks(root: Path, hooks: bool | None, created: list[str], changed: list[str
         for left in changes.left:
             raise Refused(f"{left.file} was left as it is: {left.reason}", left.advice)
     return [f"{left.file}: {left.reason}; {left.advice}" for left in changes.left]
+
+
+def _ignore_originals(
+    workspace: Workspace, originals: Sequence[str], created: list[str], changed: list[str]
+) -> list[str]:
+    """Let Git ignore these folders, where it does not yet; what is left to do for those that it tracks."""
+    root = workspace.root
+    paths = [Path(os.path.normpath(workspace.cwd / folder)) for folder in originals]
+    names = [path.relative_to(root).as_posix() for path in paths if path != root and path.is_relative_to(root)]
+    if not names:
+        return []
+    patterns = ignoring_patterns(root, names) or [""] * len(names)
+    lines = [git_pattern(name) for name, pattern in zip(names, patterns, strict=True) if not pattern]
+    _complete_lines(root, ".gitignore", tuple(lines), created, changed)
+    return [
+        f"{name}: Git tracks files of it; `git rm -r --cached {shlex.quote(name)}` leaves them to datapin"
+        for name in names
+        if is_tracked(root, name)
+    ]
 
 
 def _write_ci(workspace: Workspace, ci: Server, remote: str | None, created: list[str]) -> list[str]:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from datapin.base import failpoints
-from datapin.base.errors import BadQuery, DatapinError, Refused, StorageFailed, Usage, listed
+from datapin.base.errors import BadQuery, DatapinError, Refused, StorageFailed, Usage
 from datapin.manifest.diff import Changes
 from datapin.verbs.checkout import files_of_rows
+from datapin.verbs.git_exclude import leave_out_of_git
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_bring import bring_goals
 from datapin.verbs.rollback_goals import Goals, OutGoal, goals_of_all, named_goals, restored_goals
@@ -227,7 +228,7 @@ class _Rollback:
 
     def _trees(self, dataset: ReadyDataset) -> list[_MovingTree]:
         found = []
-        for tree in trees_of(self._state, dataset.goal.dataset):
+        for tree in trees_of(self._state, self._root, dataset.goal.dataset):
             layout = arrangement_of(self._state, Path(tree.target)).layout
             try:
                 rows = files_of_rows(dataset.after, tree.where, layout, name=f"the files in {tree.target}")
@@ -242,12 +243,12 @@ class _Rollback:
         return [
             Unsaved(
                 os.path.relpath(one.tree.target, self._workspace.cwd),
-                f"edited: {listed(names, 5)}",
+                one.outlook.about_edited(self._workspace.cwd, one.tree.dataset),
                 Path(one.tree.target),
-                tuple(names),
+                tuple(one.outlook.edited),
             )
             for one in trees
-            if (names := one.outlook.edited)
+            if one.outlook.edited
         ]
 
     def _bring_files(self, moving: _MovingTree) -> None:
@@ -302,6 +303,8 @@ class _Rollback:
 
             commit_rollback(self._root, self._workspace.scratch, plan, write_tree)
             is_committed = True
+            for tree in to_write:
+                leave_out_of_git(self._workspace, Path(tree.target), is_done=True)
         finally:
             # A journal that stands needs what is staged, and will be finished.
             if not is_committed and not self._workspace.is_rollback_cut_off:

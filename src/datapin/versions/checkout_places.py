@@ -17,11 +17,15 @@ _REGISTER = "trees.json"
 
 @dataclass(frozen=True, slots=True)
 class FollowingTree:
-    """A folder into which the work tree's version of `dataset` was checked out, or its rows that match `where`."""
+    """A folder into which the work tree's version of `dataset` was checked out, or its rows that match `where`.
 
-    target: str  # absolute
+    One outside the repository `is_chosen`, by --follow; before 0029 nobody asked, so those follow no more.
+    """
+
+    target: str  # absolute, without links
     dataset: str
     where: str | None
+    is_chosen: bool = False
 
 
 def records_path(state: Path, target: Path) -> Path:
@@ -29,15 +33,14 @@ def records_path(state: Path, target: Path) -> Path:
     return state / hashlib.sha256(os.fsencode(os.path.realpath(target))).hexdigest()[:24]
 
 
-def register_tree(state: Path, target: Path, dataset: str, where: str | None, *, is_following: bool) -> None:
-    """Note what was checked out into `target`; a tree of a fixed version (`is_following` False) follows nothing.
+def register_tree(state: Path, tree: FollowingTree, *, is_following: bool) -> None:
+    """Note what was checked out into the tree's folder; a tree of a fixed version (`is_following` False) is not noted.
 
     `state` is where checkouts keep what they wrote. A note that is lost costs a `datapin checkout` by hand.
     """
-    place = os.path.realpath(target)
-    trees = [tree for tree in registered_trees(state) if tree.target != place]
+    trees = [one for one in _noted_trees(state) if one.target != tree.target]
     if is_following:
-        trees.append(FollowingTree(place, dataset, where))
+        trees.append(tree)
     mine = os.path.realpath(state)
     noted = json.dumps([{**asdict(tree), "state": mine} for tree in trees]).encode()
     if noted != _read(state):
@@ -45,23 +48,35 @@ def register_tree(state: Path, target: Path, dataset: str, where: str | None, *,
         publish_bytes(state / _REGISTER, noted)
 
 
-def registered_trees(state: Path) -> list[FollowingTree]:
-    """Every folder that follows a dataset, also one that is gone by now.
+def registered_trees(state: Path, root: Path) -> list[FollowingTree]:
+    """Every folder that follows a dataset of the repository `root`, also one that is gone by now."""
+    top = os.path.realpath(root)
+    return [tree for tree in _noted_trees(state) if tree.is_chosen or is_below(tree.target, top)]
 
-    The folders of a repository of which this one is a copy are not ours as long as that repository is there.
-    """
+
+def trees_of(state: Path, root: Path, dataset: str) -> list[FollowingTree]:
+    """The folders that follow `dataset` and are still there, and not links by now."""
+    return [
+        tree
+        for tree in registered_trees(state, root)
+        if tree.dataset == dataset and os.path.isdir(tree.target) and os.path.realpath(tree.target) == tree.target
+    ]
+
+
+def is_below(path: str, top: str) -> bool:
+    """Whether `path` lies in the folder `top`; both are absolute."""
+    return path.startswith(top.rstrip("/") + "/")
+
+
+def _noted_trees(state: Path) -> list[FollowingTree]:
+    """The folders of a repository of which this one is a copy are not ours as long as that repository is there."""
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         return [
-            FollowingTree(str(one["target"]), str(one["dataset"]), one["where"])
+            FollowingTree(str(one["target"]), str(one["dataset"]), one["where"], one.get("is_chosen") is True)
             for one in read_json(_read(state), "the record")
             if not _is_of_another(state, str(one.get("state", state)))
         ]
     return []
-
-
-def trees_of(state: Path, dataset: str) -> list[FollowingTree]:
-    """The folders that follow `dataset` and are still there."""
-    return [tree for tree in registered_trees(state) if tree.dataset == dataset and os.path.isdir(tree.target)]
 
 
 def _read(state: Path) -> bytes:

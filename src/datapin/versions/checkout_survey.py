@@ -30,7 +30,8 @@ _LEFTOVER = re.compile(r"\.tmp-\d+-[0-9a-f]{16}\Z")
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """Files that lie there. `rows` says which wanted row each is, -1 for one that is only recorded.
+    """Files that lie there. `rows` says which wanted row each is, -1 for one that is only recorded; `recorded` is the
+    number of its record, -1 if it has none.
 
     `blocked` are paths at which something lies that a wanted file or its folder cannot replace. `is_settled` is False
     for a file that may change once more without its stats showing it.
@@ -38,6 +39,7 @@ class Present:
 
     keys: pa.StringArray
     rows: npt.NDArray[np.int64]
+    recorded: npt.NDArray[np.int64]
     stats: StatMatrix
     ids: IdMatrix
     is_settled: npt.NDArray[np.bool_]
@@ -98,6 +100,7 @@ def survey(
     return Present(
         keys=keys,
         rows=np.where(places < len(wanted), places, -1),
+        recorded=position[places],
         stats=stats,
         ids=ids,
         is_settled=is_known | (stats[:, 1:3].max(axis=1, initial=0) < started_ns - TICK_NS),

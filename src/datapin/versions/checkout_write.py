@@ -6,22 +6,23 @@ import os
 import posixpath
 import threading
 from array import array
-from collections.abc import Iterator, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from datapin.base import failpoints
 from datapin.base.errors import StorageFailed
+from datapin.base.files import TEMPORARY_PREFIX
 from datapin.base.ids import AssetId
 from datapin.base.progress import Bar, Progress
 from datapin.base.stat_records import StatMatrix
+from datapin.base.syncing import sync_file_system
 from datapin.store.store import Reader, Store
-from datapin.versions.safe_tree import SafeTree, StatRow
+from datapin.versions.safe_tree import Obstructed, SafeTree
 
 _BATCH_FILES = 64
 _BATCH_BYTES = 8 << 20
@@ -29,6 +30,9 @@ _STREAM_FROM_BYTES = 64 << 20
 _RUN_FILES = 256
 _LONGEST_RUN_FILES = 2048
 _RUN_BYTES = 64 << 20
+_CHUNK_FILES = 16_384
+_CHUNK_BYTES = 512 << 20
+_FEW_FILES = 16
 _OPEN_FOLDERS = "/proc/self/fd"
 
 
@@ -63,35 +67,55 @@ class Written:
 
 
 def write_files(tree: SafeTree, files: NewFiles, old: OldFiles, *, jobs: int, progress: Progress) -> Written:
-    """Write every new file and remove every old one, with the folders that are empty then.
+    """Write every new file and remove every old one, with the folders that are empty then; all of it is durable then.
 
-    Bytes are hashed before a file gets its name; what cannot be linked is copied. The first error ends all threads
-    after their batch. Raises Obstructed, DamagedAsset, OSError.
+    Bytes are hashed, and on the disk, before a file gets its name; what cannot be linked is copied. The first error
+    ends all threads after their batch. Raises Obstructed, DamagedAsset, OSError.
     """
-    stats = np.empty((len(files.keys), 4), np.int64)
     runs = list(_cut_runs(files.keys, files.sizes))
+    are_few = len(files.keys) + len(old.keys) <= _FEW_FILES
     stop = threading.Event()
     are_threads_worth_it = jobs > 1 and len(runs) > 1
     if old.are_in_the_way or not are_threads_worth_it:
         _remove(tree, old.keys, frozenset(), stop)
     with progress.bar("writing files", len(files.keys), "file") as bar:
-        writing = _Writing(files, bar, stop)
-        if not are_threads_worth_it:
-            for first, last in runs:
-                stats[first:last] = writing.write(tree, first, last)
-            return Written(stats, writing.is_linked)
-        # One thread more: unlink waits for the disk, which is told of the blocks that are free.
-        with ThreadPoolExecutor(max_workers=jobs + 1) as threads:
-            try:
-                removal = threads.submit(_remove_beside, tree, () if old.are_in_the_way else old.keys, files.keys, stop)
-                places = {threads.submit(writing.write_beside, tree, first, last): first for first, last in runs}
-                for future in as_completed(places):
-                    written = future.result()
-                    stats[places[future] : places[future] + len(written)] = written
-                removal.result()
-            finally:
-                stop.set()
-    return Written(stats, writing.is_linked)
+        writing = _Writing(files, bar, stop, are_few=are_few)
+        try:
+            if not are_threads_worth_it:
+                for chunk in _cut_chunks(runs, files.sizes):
+                    for first, last in chunk:
+                        writing.stage(tree, first, last)
+                    writing.sync(tree)
+                    for first, last in chunk:
+                        writing.place(tree, first, last)
+            else:
+                # One thread more: unlink waits for the disk, which is told of the blocks that are free.
+                with ThreadPoolExecutor(max_workers=jobs + 1) as threads:
+                    try:
+                        going = () if old.are_in_the_way else old.keys
+                        removal = threads.submit(_remove_beside, tree, going, files.keys, stop)
+                        for chunk in _cut_chunks(runs, files.sizes):
+                            _wait(threads.submit(_beside, writing.stage, tree, *run) for run in chunk)
+                            writing.sync(tree)
+                            _wait(threads.submit(_beside, writing.place, tree, *run) for run in chunk)
+                        removal.result()
+                    finally:
+                        stop.set()
+            writing.sync_names(tree, old.keys)
+        finally:
+            writing.clear(tree)
+    return Written(writing.stats, writing.is_linked)
+
+
+def _wait(futures: Iterable[Future[None]]) -> None:
+    for future in as_completed(list(futures)):
+        future.result()
+
+
+def _beside(step: Callable[[SafeTree, int, int], None], tree: SafeTree, first: int, last: int) -> None:
+    """A step for a thread: `tree` only says which tree it is."""
+    with closing(tree.twin()) as own:
+        step(own, first, last)
 
 
 def _remove_beside(tree: SafeTree, keys: Sequence[str], written: Sequence[str], stop: threading.Event) -> None:
@@ -122,65 +146,127 @@ def _remove(tree: SafeTree, keys: Sequence[str], needed: Set[str], stop: threadi
 
 
 class _Writing:
-    """One checkout's files on their way. Safe across threads, each with a tree of its own."""
+    """One checkout's files on their way: staged, synced, then given their names, chunk by chunk.
 
-    def __init__(self, files: NewFiles, bar: Bar, stop: threading.Event) -> None:
+    Safe across threads, each with a tree of its own. `are_few`: each is synced by itself, which takes less than to wait
+    for all that others have written to the disk.
+    """
+
+    def __init__(self, files: NewFiles, bar: Bar, stop: threading.Event, *, are_few: bool) -> None:
         self._files = files
         self._bar = bar
-        self._bar_lock = threading.Lock()
+        self._lock = threading.Lock()
         self._stop = stop
+        self._are_few = are_few
+        # Random once and then counted: drawing a name per file costs a tenth of writing it.
+        self._drawn = int.from_bytes(os.urandom(8))
+        self._is_staged = np.zeros(len(files.keys), np.bool_)
+        self._disks: dict[int, str] = {}  # others than that of the top, and a folder on each
+        self.stats: StatMatrix = np.empty((len(files.keys), 4), np.int64)
         self.is_linked = np.zeros(len(files.keys), np.bool_)
 
-    def write_beside(self, tree: SafeTree, first: int, last: int) -> StatMatrix:
-        """`write` for a thread: `tree` only says which tree it is."""
-        with closing(tree.twin()) as own:
-            return self.write(own, first, last)
-
-    def write(self, tree: SafeTree, first: int, last: int) -> StatMatrix:
-        """Write these files, batch by batch; the stats of those that were written when somebody said stop."""
-        files, stats = self._files, array("q")
+    def stage(self, tree: SafeTree, first: int, last: int) -> None:
+        """Write these files under temporary names, batch by batch, until somebody says stop."""
+        files = self._files
         for begin, end in _cut_batches(files.sizes[first:last], files.linkable[first:last]):
             if self._stop.is_set():
                 break
             start = first + begin
-            if linked := self._link(tree, start):
-                stats.extend(linked)
+            if self._link(tree, start):
+                pass
             elif end - begin == 1 and files.sizes[start] >= _STREAM_FROM_BYTES and os.path.isdir(_OPEN_FOLDERS):
-                stats.extend(self._stream(tree, start))
+                self._is_staged[start] = True
+                self._stream(tree, start)
             else:
                 for number, data in enumerate(files.reader.read_batch(range(start, first + end)), start):
-                    folder, _, name = files.keys[number].rpartition("/")
-                    stats.extend(tree.write(folder, name, data))
+                    folder = files.keys[number].rpartition("/")[0]
+                    self._is_staged[number] = True
+                    tree.stage(folder, self._temporary(number), data, is_synced=self._are_few)
             failpoints.hit("checkout.batch.written")
-            with self._bar_lock:
+            with self._lock:
                 self._bar.advance(end - begin)
-        return np.frombuffer(stats, np.int64).reshape(-1, 4)
+                self._disks.update(tree.mounted)
 
-    def _link(self, tree: SafeTree, number: int) -> StatRow | None:
-        """The stat of the link that was made, None if file `number` is to be copied."""
+    def sync(self, tree: SafeTree) -> None:
+        """Make what was staged so far durable, if it is not."""
+        if not self._are_few:
+            for folder in ("", *self._disks.values()):
+                number = tree.enter(folder, create=False)
+                if number is not None:
+                    sync_file_system(number)
+        failpoints.hit("checkout.synced")
+
+    def place(self, tree: SafeTree, first: int, last: int) -> None:
+        """Give these files their names, those that were staged."""
+        staged = first + np.flatnonzero(self._is_staged[first:last])
+        rows = array("q")
+        for number in staged.tolist():
+            folder, _, name = self._files.keys[number].rpartition("/")
+            rows.extend(tree.place(folder, self._temporary(number), name))
+            self._is_staged[number] = False
+            failpoints.hit("checkout.file.placed")
+        self.stats[staged] = np.frombuffer(rows, np.int64).reshape(-1, 4)
+
+    def sync_names(self, tree: SafeTree, removed: Sequence[str]) -> None:
+        """Make durable that files have their names now, and that others are gone."""
+        if not self._are_few:
+            self.sync(tree)
+            return
+        folders = {""}
+        for key in (*self._files.keys, *removed):
+            while key:
+                key = posixpath.dirname(key)
+                folders.add(key)
+        for folder in sorted(folders):
+            with suppress(Obstructed):  # a file by now
+                tree.fsync(folder)
+
+    def clear(self, tree: SafeTree) -> None:
+        """Take away what was staged and got no name."""
+        for number in np.flatnonzero(self._is_staged).tolist():
+            with suppress(OSError, Obstructed):
+                tree.remove(self._files.keys[number].rpartition("/")[0], self._temporary(number))
+
+    def _temporary(self, number: int) -> str:
+        return f"{TEMPORARY_PREFIX}{os.getpid()}-{(self._drawn + number) & 0xFFFF_FFFF_FFFF_FFFF:016x}"
+
+    def _link(self, tree: SafeTree, number: int) -> bool:
+        """Whether a link was made, so that file `number` is not to be copied."""
         files = self._files
         if not files.linkable[number]:
-            return None
+            return False
         folder, _, name = files.keys[number].rpartition("/")
         raw_id = files.reader.raw_id(number)
         stat = tree.link(folder, name, files.store.loose_path(raw_id), raw_id)
-        self.is_linked[number] = stat is not None
-        return stat
+        if stat is not None:
+            self.stats[number] = stat
+            self.is_linked[number] = True
+        return stat is not None
 
-    def _stream(self, tree: SafeTree, number: int) -> StatRow:
+    def _stream(self, tree: SafeTree, number: int) -> None:
         asset_id = AssetId(self._files.reader.raw_id(number).hex())
         key = self._files.keys[number]
-        folder, _, name = key.rpartition("/")
-        with tree.streamed(folder, name) as (path, written):
-            self._copy(asset_id, path, key)
-        return written[0]
-
-    def _copy(self, asset_id: AssetId, path: Path, key: str) -> None:
+        path = tree.staged_path(key.rpartition("/")[0], self._temporary(number))
         try:
-            self._files.store.copy_to(asset_id, path, durable=False)
+            self._files.store.copy_to(asset_id, path, durable=self._are_few)
         except StorageFailed as error:
             # The path names an open folder of this process.
             raise StorageFailed("write", key, error.problem) from None
+        failpoints.hit("checkout.file.written")
+
+
+def _cut_chunks(runs: Sequence[tuple[int, int]], sizes: npt.NDArray[np.int64]) -> Iterator[list[tuple[int, int]]]:
+    """Runs that wait for the disk together: many, as each wait costs; not all, as what is staged takes room."""
+    chunk: list[tuple[int, int]] = []
+    held = 0
+    for first, last in runs:
+        if chunk and (last - chunk[0][0] > _CHUNK_FILES or held > _CHUNK_BYTES):
+            yield chunk
+            chunk, held = [], 0
+        chunk.append((first, last))
+        held += int(sizes[first:last].sum())
+    if chunk:
+        yield chunk
 
 
 def _cut_runs(keys: list[str], sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:

@@ -246,6 +246,13 @@ def hooks_directory(root: Path, *, by_default: bool = False) -> Path:
     return Path(os.path.normpath(folder / "hooks" if by_default else folder))
 
 
+def exclude_file(root: Path) -> Path:
+    """The file with patterns that this clone ignores beside those of `.gitignore`; it need not exist."""
+    top = top_directory(root)
+    file = os.fsdecode(_run(top, "rev-parse", "--git-path", "info/exclude").removesuffix(b"\n"))
+    return Path(os.path.normpath(top / file))
+
+
 def other_worktrees(root: Path) -> list[Path]:
     """The same folder as `root` in each other worktree of the repository, the main one first; those that are there."""
     said = os.fsdecode(_run(root, "worktree", "list", "--porcelain"))

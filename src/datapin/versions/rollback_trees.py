@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import shlex
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain
@@ -15,19 +16,19 @@ from datapin.base.errors import Refused, listed
 from datapin.base.progress import Progress
 from datapin.manifest.columns import arrow_numbers
 from datapin.store.store import Store
-from datapin.versions.checkout import checkout_files
+from datapin.versions.checkout import checkout_files, open_tree
 from datapin.versions.checkout_early import StartedLook
 from datapin.versions.checkout_plan import Look, WantedFiles, look
 from datapin.versions.checkout_state import CheckoutState
 from datapin.versions.checkout_survey import holds_only
 from datapin.versions.rollback_journal import TreeToWrite, refuse_unwritable
-from datapin.versions.safe_tree import SafeTree
 
 
 @dataclass(frozen=True, slots=True)
 class TreeOutlook:
     """A tree and the files of `rows` (key, asset_id, size) that it will hold; `new_bytes` of them are to be written."""
 
+    target: Path
     rows: pa.Table
     look: Look
     new_bytes: int
@@ -37,6 +38,17 @@ class TreeOutlook:
         """Files that a checkout would replace or take away and that no checkout wrote."""
         return self.look.plan.edited
 
+    def about_edited(self, seen_from: Path, dataset: str) -> str:
+        """What is to be known of them, and for those that no checkout wrote how they are handed over."""
+        foreign = self.look.plan.foreign
+        edited = [name for name in self.edited if name not in set(foreign)]
+        parts = [f"edited: {listed(edited, 5)}"] if edited else []
+        if foreign:
+            into = shlex.quote(os.path.relpath(self.target, seen_from))
+            way = f"`datapin checkout {shlex.quote(dataset)} --into {into} --adopt` makes equal files datapin's own"
+            parts.append(f"not written by datapin: {listed(foreign, 5)} ({way})")
+        return ", ".join(parts)
+
 
 def look_at_tree(rows: pa.Table, target: Path, state: Path, started: StartedLook | None = None) -> TreeOutlook:
     """What writing the files of `rows` into the folder `target` would do; `started` may have begun to look.
@@ -44,7 +56,7 @@ def look_at_tree(rows: pa.Table, target: Path, state: Path, started: StartedLook
     Raises Refused if something else lies in the way, StorageFailed if a folder is not ours to write, BadKeys, BadRows.
     """
     wanted = WantedFiles.of_table(rows, where=str(target))
-    with CheckoutState.hold(state, target) as known, closing(SafeTree(target)) as tree:
+    with CheckoutState.hold(state, target) as known, closing(open_tree(target)) as tree:
         looked = look(tree, known, wanted, force=False, started=started)
         going = set(looked.plan.removals)
         in_the_way = [
@@ -57,7 +69,7 @@ def look_at_tree(rows: pa.Table, target: Path, state: Path, started: StartedLook
         raise Refused(what, "move them away and run the command again")
     changing = chain(wanted.keys.take(arrow_numbers(looked.plan.writes)).to_pylist(), looked.plan.removals)
     refuse_unwritable(sorted({os.path.join(target, posixpath.dirname(key)) for key in changing}))
-    return TreeOutlook(rows, looked, int(rows["size"].to_numpy()[looked.plan.writes].sum()))
+    return TreeOutlook(target, rows, looked, int(rows["size"].to_numpy()[looked.plan.writes].sum()))
 
 
 def write_tree(

@@ -11,14 +11,16 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from datapin.base import failpoints
-from datapin.base.files import TEMPORARY_PREFIX, write_all
+from datapin.base.files import temporary_name, write_all
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# On the way to the top a folder that may only be passed through is enough.
+_PASSAGE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK_BYTES = 1 << 20
@@ -39,14 +41,17 @@ class Obstructed(Exception):
 class SafeTree:
     """An open folder tree. `folder` arguments are key prefixes without a trailing slash, empty for the top."""
 
-    def __init__(self, top: Path | int) -> None:
-        """`top` is a path, through links if it has any, or the number of an open folder, which stays open."""
-        self._top = os.dup(top) if isinstance(top, int) else os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    def __init__(self, top: Path | int, *, create: bool = False) -> None:
+        """`top` is an absolute path without any link, made if `create`, or the number of an open folder.
+
+        Raises Obstructed, whose path begins with a slash then, or OSError.
+        """
+        self._top = os.dup(top) if isinstance(top, int) else _open_top(top, create=create)
         self._names: list[str] = []
         self._numbers: list[int] = []
         self._current: str | None = None
-        # Random once and then counted: drawing a name per file costs a tenth of writing it.
-        self._drawn = int.from_bytes(os.urandom(8))
+        self._device = os.fstat(self._top).st_dev
+        self.mounted: dict[int, str] = {}  # of each other disk that was entered, a folder on it
 
     def twin(self) -> SafeTree:
         """The same tree for another thread, with open folders of its own."""
@@ -149,43 +154,42 @@ class SafeTree:
         finally:
             os.close(file)
 
-    def write(self, folder: str, name: str, data: bytes) -> StatRow:
-        """Put a file there at once, in place of a file or link of that name. Raises Obstructed, OSError."""
+    def stage(self, folder: str, temporary: str, data: bytes, *, is_synced: bool) -> None:
+        """Write a file that gets its name by `place`, durably if `is_synced`. Raises Obstructed, OSError."""
         number = self.enter(folder, create=True)
         assert number is not None
-        temporary = self._temporary_name()
         file = os.open(temporary, _NEW_FILE, 0o666, dir_fd=number)
         try:
             written = os.write(file, data)
             if written < len(data):
                 write_all(file, memoryview(data)[written:])
-            failpoints.hit("checkout.file.written")
-            os.replace(temporary, name, src_dir_fd=number, dst_dir_fd=number)
-            return stat_row(os.fstat(file))
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=number)
-            raise
+            if is_synced:
+                os.fsync(file)
         finally:
             os.close(file)
+        failpoints.hit("checkout.file.written")
 
-    @contextmanager
-    def streamed(self, folder: str, name: str) -> Iterator[tuple[Path, list[StatRow]]]:
-        """A path for somebody else to write the file to; at the end of the context it gets its name and its stat."""
+    def staged_path(self, folder: str, temporary: str) -> Path:
+        """Where somebody else may write such a file, as long as nothing else is entered.
+
+        The path leads through our open folder, so no component of it can be swapped. Raises Obstructed, OSError.
+        """
         number = self.enter(folder, create=True)
-        assert number is not None
-        temporary = self._temporary_name()
-        written: list[StatRow] = []
-        try:
-            # The path leads through our open folder, so no component of it can be swapped.
-            yield Path(f"/proc/self/fd/{number}/{temporary}"), written
-            failpoints.hit("checkout.file.written")
-            os.replace(temporary, name, src_dir_fd=number, dst_dir_fd=number)
-            written.append(stat_row(os.stat(name, dir_fd=number, follow_symlinks=False)))
-        except BaseException:
-            with suppress(OSError):
-                os.unlink(temporary, dir_fd=number)
-            raise
+        return Path(f"/proc/self/fd/{number}/{temporary}")
+
+    def place(self, folder: str, temporary: str, name: str) -> StatRow:
+        """Give a staged file its name, in place of a file or link of that name. Raises Obstructed, OSError."""
+        number = self.enter(folder, create=False)
+        if number is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
+        os.replace(temporary, name, src_dir_fd=number, dst_dir_fd=number)
+        return stat_row(os.lstat(name, dir_fd=number))
+
+    def fsync(self, folder: str) -> None:
+        """Make the names in a folder durable, if it is there. Raises Obstructed, OSError."""
+        number = self.enter(folder, create=False)
+        if number is not None:
+            os.fsync(number)
 
     def link(self, folder: str, name: str, source: Path, raw_id: bytes) -> StatRow | None:
         """Put a second name of the file `source` there; None if it cannot be linked, or if its bytes are not `raw_id`.
@@ -194,7 +198,7 @@ class SafeTree:
         """
         number = self.enter(folder, create=True)
         assert number is not None
-        temporary = self._temporary_name()
+        temporary = temporary_name()
         try:
             file = _open_link(source, temporary, number)
             if file is None:
@@ -238,10 +242,6 @@ class SafeTree:
             return True
         return False
 
-    def _temporary_name(self) -> str:
-        self._drawn = (self._drawn + 1) & 0xFFFF_FFFF_FFFF_FFFF
-        return f"{TEMPORARY_PREFIX}{os.getpid()}-{self._drawn:016x}"
-
     def _leave(self, depth: int) -> None:
         while len(self._numbers) > depth:
             os.close(self._numbers.pop())
@@ -252,7 +252,10 @@ class SafeTree:
         above = self._numbers[-1] if self._numbers else self._top
         while True:
             try:
-                return os.open(part, _FOLDER, dir_fd=above)
+                number = os.open(part, _FOLDER, dir_fd=above)
+                if (device := os.fstat(number).st_dev) != self._device:
+                    self.mounted.setdefault(device, "/".join([*self._names, part]))
+                return number
             except FileNotFoundError:
                 if not create:
                     return None
@@ -263,6 +266,41 @@ class SafeTree:
                     what = kind_name(os.stat(part, dir_fd=above, follow_symlinks=False))
                     raise Obstructed("/".join([*self._names, part]), what) from None
                 raise
+
+
+def _open_top(path: Path, *, create: bool) -> int:
+    """The folder `path`, entered from the root of the file system on, one component at a time."""
+    parts = path.parts[1:]
+    number = os.open(path.anchor, _PASSAGE if parts else _FOLDER)
+    for depth, part in enumerate(parts, 1):
+        above, flags = number, _FOLDER if depth == len(parts) else _PASSAGE
+        try:
+            if create:
+                _make(part, above)
+            number = os.open(part, flags, dir_fd=above)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                what = kind_name(os.stat(part, dir_fd=above, follow_symlinks=False))
+                raise Obstructed("/" + "/".join(parts[:depth]), what) from None
+            error.filename = error.filename or str(path)
+            raise
+        finally:
+            os.close(above)
+    return number
+
+
+def _make(name: str, folder: int) -> None:
+    """Make the folder `name` there durably, unless something of that name is there."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            os.mkdir(name, dir_fd=folder)
+        around = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            os.fsync(around)
+        finally:
+            os.close(around)
 
 
 def _open_link(source: Path, name: str, folder: int) -> int | None:

@@ -32,7 +32,7 @@ from datapin.base.stat_records import StatMatrix
 from datapin.store.store import Store
 from datapin.versions import checkout_write
 from datapin.versions.checkout import CheckoutReport, checkout_files
-from datapin.versions.checkout_plan import plan_checkout
+from datapin.versions.checkout_plan import Claims, plan_checkout
 from datapin.versions.checkout_survey import Present
 from datapin.versions.safe_tree import SafeTree
 
@@ -148,7 +148,7 @@ def test_a_foreign_file_in_the_way_is_refused_unless_it_is_equal(out: Out, tmp_p
         out(V1)
     assert caught.value.names == ("top",)
     (tmp_path / "out" / "top").unlink()
-    assert out(V1) == CheckoutReport(written=4, removed=0, unchanged=1, bytes=12)
+    assert out(V1) == CheckoutReport(written=4, removed=0, unchanged=1, bytes=12, yours=1)
 
 
 def test_a_deleted_file_comes_back(out: Out, tmp_path: Path) -> None:
@@ -208,11 +208,14 @@ def test_a_pipe_in_the_way_does_not_hang(out: Out, tmp_path: Path) -> None:
         out(V1)
 
 
-def test_the_target_itself_may_be_a_link(out: Out, tmp_path: Path) -> None:
+def test_nothing_is_written_through_a_target_that_is_a_link_or_lies_below_one(store: Store, tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
-    (tmp_path / "out").symlink_to("real")
-    out(V1)
-    assert files_below(tmp_path / "real") == V1
+    (tmp_path / "link").symlink_to("real")
+    for target in (tmp_path / "link", tmp_path / "link" / "below"):
+        with pytest.raises(Refused, match="link is a link") as caught:
+            checkout_files(rows_of(store, V1), target, store=store, state=tmp_path / "state")
+        assert caught.value.hint.endswith(f"--into {os.path.realpath(target)}")
+    assert not list((tmp_path / "real").iterdir())
 
 
 def test_a_target_that_is_a_file_is_wrong_usage(out: Out, tmp_path: Path) -> None:
@@ -443,8 +446,9 @@ def open_below(folder: Path) -> list[str]:
 
 def test_a_tree_keeps_no_open_folder_when_closed(tmp_path: Path) -> None:
     tree = SafeTree(tmp_path)
-    tree.write("a/b/c", "x", b"1")
-    tree.write("a/d", "y", b"2")
+    tree.stage("a/b/c", "temporary", b"1", is_synced=True)
+    tree.stage("a/d", "temporary", b"2", is_synced=False)
+    tree.place("a/d", "temporary", "y")
     assert tree.hash("a/d", "y") == hashlib.sha256(b"2").digest()
     assert tree.hash("a/d", "absent") is None
     assert tree.hash("absent", "y") is None
@@ -481,12 +485,16 @@ def test_the_plan_of_one_key(
         Present(
             keys=pa.array(["k"] * len(there), pa.string()),
             rows=np.array([0 if wanted else -1] * len(there), np.int64),
+            recorded=np.array([0 if ours else -1] * len(there), np.int64),
             stats=np.zeros((len(there), 4), np.int64),
             ids=ids(*there),
             is_settled=np.ones(len(there), np.bool_),
             blocked={},
         ),
-        {("k", ours * 32)} if ours else set(),
+        Claims(
+            ours=np.array([present == ours] * len(there), np.bool_),
+            written=np.array([bool(ours)] * len(there), np.bool_),
+        ),
         force=force,
     )
     assert plan.writes.tolist() == writes

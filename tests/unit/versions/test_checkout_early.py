@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -109,12 +110,12 @@ def settle(store: Store, top: Path) -> None:
     age(top)
     with CheckoutState.hold(top / "state", top / "out") as known, closing(SafeTree(top / "out")) as tree:
         present = survey(tree, known, known.records.keys, force=False)
-        known.save(present.keys, present.stats, present.ids)
+        known.save(present.keys, present.stats, present.ids, np.ones(len(present.keys), np.bool_))
     while True:  # until the clock of the files has moved on
         with CheckoutState.hold(top / "state", top / "out") as known:
             if known.records.settled().all():
                 return
-            known.save(known.records.keys, known.records.stats, known.records.ids)
+            known.save(known.records.keys, known.records.stats, known.records.ids, known.ours)
 
 
 def edit(top: Path) -> None:

@@ -22,6 +22,12 @@ from datapin.versions.checkout_layout import LAYOUTS
     type=click.Choice(LAYOUTS),
     help="Paths: the keys, LABEL/NAME or SPLIT/LABEL/NAME (default: as the last time in DIR, else key).",
 )
+@click.option(
+    "--follow/--no-follow",
+    default=None,
+    help="Rollbacks move these files along (default: as the last time, else only inside the repository).",
+)
+@click.option("--adopt", is_flag=True, help="Files that are there already, and equal, are datapin's from now on.")
 @click.option("-f", "--force", is_flag=True, help="Overwrite files that were edited since.")
 @jobs_option
 @common_options
@@ -31,6 +37,8 @@ def command(
     where: str | None,
     link: bool | None,
     layout: str | None,
+    follow: bool | None,
+    adopt: bool,
     force: bool,
     jobs: int | None,
     as_json: bool,
@@ -38,11 +46,13 @@ def command(
 ) -> None:
     """Write a dataset's files into a folder.
 
-    Only what differs is written; files that were edited since are left alone and named, unless --force. The next
-    checkout into the folder keeps its layout and its links.
+    Only what differs is written; files that were edited since are left alone and named, unless --force. Files that lay
+    there before stay yours. The next checkout into the folder keeps its layout, its links and whether it follows.
     """
     workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
-    report = checkout(workspace, selector, into=folder, where=where, force=force, link=link, layout=layout)
+    report = checkout(
+        workspace, selector, into=folder, where=where, force=force, link=link, layout=layout, adopt=adopt, follow=follow
+    )
     if as_json:
         emit_json(report)
     elif not quiet:

@@ -19,6 +19,9 @@ from datapin.verbs.workspace import Workspace
 @click.option("-r", "--remote", metavar="NAME", help="DVC remote to use instead of DVC's default one.")
 @click.option("--template", type=click.Choice(["image"]), help="Also write a working dvc.yaml and params.yaml.")
 @click.option(
+    "--originals", multiple=True, metavar="DIR", help="A folder to add from: Git ignores it, the store has its content."
+)
+@click.option(
     "--hooks/--no-hooks",
     default=None,
     help="Put datapin's part into Git's hooks (the default), or take it out and never again.",
@@ -26,7 +29,13 @@ from datapin.verbs.workspace import Workspace
 @click.option("--ci", type=click.Choice(SERVERS), help="Also write a job that runs `datapin verify` there.")
 @common_options
 def command(
-    remote: str | None, template: str | None, hooks: bool | None, ci: Server | None, as_json: bool, quiet: bool
+    remote: str | None,
+    template: str | None,
+    originals: tuple[str, ...],
+    hooks: bool | None,
+    ci: Server | None,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Make a Git and DVC repository ready for datapin.
 
@@ -34,7 +43,7 @@ def command(
     """
     progress = terminal_progress(quiet=quiet or as_json)
     workspace = Workspace.find(Path.cwd(), progress=progress, must_be_ready=False)
-    report = initialise(workspace, remote=remote, template=template, hooks=hooks, ci=ci)
+    report = initialise(workspace, remote=remote, template=template, hooks=hooks, ci=ci, originals=originals)
     if as_json:
         document = {"created": report.created, "changed": report.changed}
         emit_json(document | ({"notes": report.notes} if report.notes else {}))
