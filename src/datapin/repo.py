@@ -93,6 +93,8 @@ class Repo:
         metadata: str | None = None,
         mirror: bool = False,
         strict: bool = False,
+        again: bool = False,
+        yes: bool = False,
         csv_delimiter: str | None = None,
         csv_encoding: str | None = None,
         key_column: str | None = None,
@@ -101,11 +103,14 @@ class Repo:
     ) -> AddReport:
         """Files and folders become assets and rows of the dataset `to`; all or nothing.
 
+        `again` brings rows back that were removed, `yes` lets `mirror` drop more than half of the rows.
         `csv_delimiter` and the options below it say how `metadata` is read: `types` of columns (`{"label": "double"}`)
         and `renames` (`{"Group": "group"}`).
         """
         table = TableRules(csv_delimiter, csv_encoding, key_column, types or {}, renames or {})
-        rules = add.AddRules(label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, table=table)
+        rules = add.AddRules(
+            label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, table=table, again=again, yes=yes
+        )
         return add.add(self._workspace, sources, to, rules)
 
     def update(self, dataset: str, assignments: Sequence[str], *, where: str | None = None) -> UpdateReport:
@@ -190,14 +195,18 @@ class Repo:
         force: bool = False,
         link: bool | None = None,
         layout: str | None = None,
+        adopt: bool = False,
+        follow: bool | None = None,
     ) -> CheckoutReport:
         """Write the files of the rows that match into a folder; only what differs.
 
-        `layout` is `key`, `class` or `split-class`, `link` makes links of large files; None: as the last time there.
+        `layout` is `key`, `class` or `split-class`, `link` makes links of large files, `follow` lets rollbacks move the
+        files along; None: as the last time there. `adopt` takes equal files that are there as datapin's.
         """
         return checkout.checkout(
-            self._workspace, selector, into=into, where=where, force=force, link=link, layout=layout
-        )
+            self._workspace, selector, into=into, where=where, force=force, link=link, layout=layout, adopt=adopt,
+            follow=follow,
+        )  # fmt: skip
 
     def rollback(
         self,

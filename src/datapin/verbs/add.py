@@ -17,7 +17,7 @@ from datapin.base.errors import Refused, SourcesRefused, Usage, listed
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix, ids_to_hex
 from datapin.intake.column_kinds import Before
-from datapin.intake.media import label_from_parent, media_types, split_from_first_folder
+from datapin.intake.media import media_types, split_from_first_folder
 from datapin.intake.statcache import StatCache
 from datapin.intake.table_rules import TableRules
 from datapin.intake.walk import FoundFiles, walk
@@ -25,10 +25,13 @@ from datapin.manifest.edit import EditReport, edit_manifest
 from datapin.manifest.keys import case_collisions, check_keys
 from datapin.manifest.manifest import Manifest
 from datapin.store.store import FileBatch
+from datapin.verbs.add_changes import AddChanges, Confirm, changes_to, confirm_drop
+from datapin.verbs.add_keys import SourceKeys
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.described import described, without_metadata
 from datapin.verbs.left_out import hidden_findings, left_out_findings
 from datapin.verbs.new_datasets import dataset_to_write
+from datapin.verbs.removed_rows import forget_removed
 from datapin.verbs.reports import AddReport
 from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
 from datapin.verbs.workspace import Workspace
@@ -48,10 +51,14 @@ class AddRules:
     mirror: bool = False
     strict: bool = False
     table: TableRules = field(default_factory=TableRules)
+    again: bool = False  # rows that were removed come back
+    yes: bool = False  # a mirror may drop more than half of the rows
 
 
-def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) -> AddReport:
-    """Add the files below `sources` to the dataset `to`.
+def add(
+    workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules, confirm: Confirm | None = None
+) -> AddReport:
+    """Add the files below `sources` to the dataset `to`; `confirm` asks the user where one is there.
 
     Raises SourcesRefused with every file that cannot be added, BadKeys with every key that is unsafe; nothing changes
     then. Assets of an add that failed later stay in the store, invisible, and are used again by the next try.
@@ -67,14 +74,16 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
         if not len(found):
             raise Refused(f"no files in {listed([*sources])} but the metadata file", "name the folder of the files")
         names = source_names(workspace, sources)
+        recorded = _recorded(workspace, dataset)
+        placed = _source_keys(workspace, sources, recorded)
         cache_path = stat_cache_path(workspace, dataset, names)
         cache = StatCache.load(cache_path)
         trusted, known_ids = cache.trusted(found)
         log.step("add", "%d files, %d unchanged since the last add and not read again", len(found), trusted.sum())
-        if previous is not None and _nothing_to_do(workspace, dataset, previous, cache, found, trusted, names, rules):
+        if previous is not None and _nothing_to_do(workspace, dataset, previous, cache, found, trusted, placed, rules):
             rows = previous.rows
             return AddReport(dataset, 0, 0, 0, rows, rows, 0, 0, previous.digest, left_out)
-        keys = found.keys
+        keys = placed.keys(found)
         check_keys(keys, where=", ".join(sources))
         findings = left_out + hidden_findings(keys, dataset, strict=rules.strict)
         findings += _case_findings(keys, dataset, rules)
@@ -84,16 +93,26 @@ def add(workspace: Workspace, sources: Sequence[str], to: str, rules: AddRules) 
         )
         findings += metadata_findings
         ids, stats, new_assets, new_bytes = _stored(workspace, found, trusted, known_ids)
-        table = _rows(keys, ids, stats[:, 0], rules, joined, previous)
-        removed = _gone(previous, keys) if rules.mirror and previous is not None else None
+        labels = placed.labels(found) if rules.label == "parent" else None
+        changes = AddChanges(_rows(keys, ids, stats[:, 0], labels, rules, joined, previous), None)
+        if previous is not None:
+            changes = changes_to(
+                workspace, dataset, previous, placed, found, changes.table, cache, recorded,
+                mirror=rules.mirror, again=rules.again,
+            )  # fmt: skip
+            dropped = 0 if changes.removed is None else len(changes.removed) - changes.moved
+            confirm_drop(dataset, dropped, previous.rows, yes=rules.yes, confirm=confirm)
         report = commit_rows(
             workspace,
             dataset,
-            lambda staged: edit_manifest(previous, staged, upserts=table, removed=removed, properties=properties),
-            sources=_recorded_sources(workspace, dataset, names, rules),
+            lambda staged: edit_manifest(
+                previous, staged, upserts=changes.table, removed=changes.removed, properties=properties
+            ),
+            sources=placed.recorded(recorded, mirror=rules.mirror),
         )
+        forget_removed(workspace, dataset, changes.table["key"].combine_chunks())
         save_stat_cache(cache_path, found, stats, ids, stamp=_stamp(report.manifest.digest, rules))
-    return _report(dataset, report, new_assets, new_bytes, findings)
+    return _report(dataset, report, new_assets, new_bytes, changes, [*findings, *changes.findings])
 
 
 def source_names(workspace: Workspace, sources: Sequence[str]) -> list[str]:
@@ -130,16 +149,20 @@ def _nothing_to_do(
     cache: StatCache,
     found: FoundFiles,
     trusted: npt.NDArray[np.bool_],
-    names: list[str],
+    placed: SourceKeys,
     rules: AddRules,
 ) -> bool:
     """True if the same add was done before and neither the files nor the manifest nor the pointer changed since."""
-    if rules.metadata is not None or len(cache) != len(found) or not bool(trusted.all()):
+    if rules.metadata is not None or rules.again or len(cache) != len(found) or not bool(trusted.all()):
         return False
     if cache.stamp != _stamp(previous.digest, rules):
         return False
     pointer = read_dataset_pointer(workspace.root, dataset)
-    if pointer is None or pointer.digest != previous.digest or not set(_inside(names)) <= set(pointer.sources):
+    if (
+        pointer is None
+        or pointer.digest != previous.digest
+        or not set(placed.recorded([], mirror=False)) <= set(pointer.sources)
+    ):
         return False
     return not bool(workspace.store.missing(cache.ids).any())
 
@@ -194,6 +217,7 @@ def _rows(
     keys: pa.Array,
     ids: IdMatrix,
     sizes: npt.NDArray[np.int64],
+    labels: pa.Array | None,
     rules: AddRules,
     joined: pa.Table | None,
     previous: Manifest | None,
@@ -205,7 +229,7 @@ def _rows(
         "media_type": media_types(keys),
     }
     for name, values in (
-        ("label", label_from_parent(keys) if rules.label == "parent" else None),
+        ("label", labels),
         ("split", split_from_first_folder(keys) if rules.split == "first-folder" else None),
     ):
         if values is not None:
@@ -239,29 +263,29 @@ def _kept_or(
     return values if kept is None else pc.coalesce(kept, values)
 
 
-def _gone(previous: Manifest, keys: pa.Array) -> pa.Array:
-    before = previous.to_table(columns=["key"])["key"].combine_chunks()
-    return before.filter(pc.invert(pc.is_in(before, value_set=keys)))
-
-
-def _inside(names: Sequence[str]) -> list[str]:
-    # A path of somebody's machine has no place in a committed file.
-    return [name for name in names if not name.startswith("/")]
-
-
-def _recorded_sources(workspace: Workspace, dataset: str, names: list[str], rules: AddRules) -> list[str]:
+def _recorded(workspace: Workspace, dataset: str) -> list[str]:
     pointer = read_dataset_pointer(workspace.root, dataset)
-    before = pointer.sources if pointer is not None and not rules.mirror else []
-    return sorted({*before, *_inside(names)})
+    return list(pointer.sources) if pointer is not None else []
 
 
-def _report(dataset: str, report: EditReport, new_assets: int, new_bytes: int, findings: list[Finding]) -> AddReport:
+def _source_keys(workspace: Workspace, sources: Sequence[str], recorded: Sequence[str]) -> SourceKeys:
+    paths = [Path(os.path.normpath(workspace.cwd / source)) for source in sources]
+    return SourceKeys.of(paths, [source_names(workspace, [source])[0] for source in sources], recorded)
+
+
+def _report(
+    dataset: str, report: EditReport, new_assets: int, new_bytes: int, changes: AddChanges, findings: list[Finding]
+) -> AddReport:
+    # A row that moved is one change: not one that went and one that came.
+    moved = changes.moved
     return AddReport(
         dataset=dataset,
-        added=report.added,
-        changed=report.changed,
-        removed=report.removed,
+        added=report.added - moved,
+        changed=report.changed + moved,
+        removed=report.removed - moved,
         unchanged=report.manifest.rows - report.added - report.changed,
+        moved=moved,
+        stay_removed=changes.left_out,
         rows=report.manifest.rows,
         new_assets=new_assets,
         new_bytes=new_bytes,

@@ -18,6 +18,7 @@ from datapin.manifest.schema import fits, normalise
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.new_datasets import dataset_to_write
 from datapin.verbs.own_stages import running_stage, write_output
+from datapin.verbs.removed_rows import note_removed
 from datapin.verbs.reports import AddReport, RemoveReport, UpdateReport
 from datapin.verbs.stages import stage_context
 from datapin.verbs.workspace import Workspace
@@ -52,7 +53,8 @@ def remove(workspace: Workspace, name: str, where: str) -> RemoveReport:
     dataset = workspace.dataset_name(name)
     with workspace.edit_lock(dataset):
         previous = _existing(workspace, dataset)
-        removed = _keys(previous).take(select_rows(previous, where))
+        rows = previous.to_table(columns=["key", "asset_id"]).take(select_rows(previous, where))
+        removed = rows["key"].combine_chunks()
         if len(removed) == previous.rows:
             raise Refused(
                 f"{dataset}: all {previous.rows} rows match {where!r}; a dataset needs at least one",
@@ -61,6 +63,7 @@ def remove(workspace: Workspace, name: str, where: str) -> RemoveReport:
         report = commit_rows(
             workspace, dataset, lambda staged: edit_manifest(previous, staged, upserts=None, removed=removed)
         )
+        note_removed(workspace, dataset, rows)
     return RemoveReport(dataset, report.removed, report.manifest.rows, report.manifest.digest)
 
 

@@ -19,7 +19,11 @@ class InitReport:
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """Rows added, changed, removed and left alone; `new_bytes` counts bytes of assets the store did not have."""
+    """Rows added, changed, removed and left alone; `new_bytes` counts bytes of assets the store did not have.
+
+    Of the changed ones `moved` got another key with their file; `stay_removed` files got no row, as
+    theirs was removed before.
+    """
 
     dataset: str
     added: int
@@ -31,6 +35,8 @@ class AddReport:
     new_bytes: int
     digest: str
     findings: list[Finding] = field(default_factory=list)
+    moved: int = 0
+    stay_removed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

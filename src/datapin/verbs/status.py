@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import pyarrow.compute as pc
 
 from datapin.base.documents import read_sealed, sealed
 from datapin.base.errors import (
@@ -27,7 +26,7 @@ from datapin.base.errors import (
     listed,
 )
 from datapin.base.files import make_directory, publish_bytes
-from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
+from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
 from datapin.intake.early import StartedWalk
 from datapin.intake.hashing import hash_files
@@ -241,23 +240,16 @@ def _tree(
             [every[i] for i in unread], jobs=workspace.jobs, progress=workspace.progress
         )
         notes.extend(unreadable)
-    changes = _compare(found, ids, manifest)
+    from datapin.verbs.tree_changes import tree_changes  # late: most trees are as they were (decision 0015)
+
+    changes, left_out = tree_changes(workspace, dataset, sources, found.keys, ids, manifest)
+    if left_out:
+        add = f"datapin add {shlex.join(sources)} --to {shlex.quote(dataset)} --again"
+        notes.append(f"{left_out} file(s) of rows that were removed are still there; `{add}` brings the rows back")
     if len(unread) and not unreadable:
         # The stamp says that these files are the rows; that is only true if nothing differs.
-        save_stat_cache(cache_path, found, found.stats, ids, stamp="" if changes.any else cache.stamp)
+        save_stat_cache(cache_path, found, found.stats, ids, stamp="" if changes.any or left_out else cache.stamp)
     return _with_problems(changes, found, notes)
-
-
-def _compare(found: FoundFiles, ids: IdMatrix, manifest: Manifest) -> Changes:
-    rows = manifest.to_table(columns=["key", "asset_id"])
-    keys = found.keys
-    position = pc.index_in(keys, value_set=rows["key"])
-    known = pc.is_valid(position)
-    before = rows["asset_id"].combine_chunks().take(position.filter(known))
-    now = ids_to_hex(ids).filter(known)
-    changed = pc.sum(pc.not_equal(before, now)).as_py() or 0
-    matched = pc.sum(known).as_py() or 0
-    return Changes(added=len(keys) - matched, changed=changed, removed=manifest.rows - matched)
 
 
 def _with_problems(changes: Changes, found: FoundFiles, notes: list[str]) -> Changes:

@@ -184,7 +184,7 @@ def _read(journal: Path, anchors: Anchors) -> RollbackPlan:
     for name in names:
         anchors.target(f"tree:{name}")
     # Folders that follow a dataset may lie anywhere: those that this user checked out, and no others.
-    recorded = {tree.target for tree in registered_trees(anchors.scratch.parent / "cache" / "checkout")}
+    recorded = {tree.target for tree in registered_trees(anchors.scratch.parent / "cache" / "checkout", anchors.root)}
     if others := [tree.target for tree in trees if tree.target not in recorded]:
         raise ForeignPlace(f"nothing was checked out into {others[0]!r}")
     return plan

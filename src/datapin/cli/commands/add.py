@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 
 import click
 
@@ -38,6 +39,8 @@ from datapin.verbs.add import AddRules, add
 )
 @click.option("--rename", "renames", multiple=True, metavar="OLD=NEW", help="Another name for a column.")
 @click.option("--mirror", is_flag=True, help="Also drop rows whose file is gone.")
+@click.option("--again", is_flag=True, help="Rows that were removed come back, if their file is there.")
+@click.option("-y", "--yes", is_flag=True, help="Let --mirror drop more than half of the rows.")
 @click.option("--strict", is_flag=True, help="Refuse what would otherwise be a warning.")
 @jobs_option
 @common_options
@@ -54,17 +57,24 @@ def command(
     renames: tuple[str, ...],
     mirror: bool,
     strict: bool,
+    again: bool,
+    yes: bool,
     jobs: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Add files and folders to a dataset.
 
-    A row's key is its file's path below SRC. Rows with the same key are updated; nothing changes if anything fails.
+    A row's key is its file's path below SRC, or below the folder around it that was added before. Rows with the same
+    key are updated; nothing changes if anything fails.
     """
     table = TableRules(csv_delimiter, csv_encoding, key_column, pairs("--types", types), pairs("--rename", renames))
-    rules = AddRules(label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, table=table)
-    report = add(open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), sources, dataset, rules)
+    rules = AddRules(
+        label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, table=table, again=again, yes=yes
+    )
+    is_asked = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
+    workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
+    report = add(workspace, sources, dataset, rules, _ask if is_asked else None)
     if as_json:
         emit_json(report)
         return
@@ -78,3 +88,7 @@ def command(
         click.echo(f"digest {report.digest}")
         if report.added or report.changed or report.removed:
             click.echo(f'next: git add {shlex.quote(report.dataset + ".dvc")} && git commit -m "data: …"')
+
+
+def _ask(what: str) -> bool:
+    return click.confirm(f"{what}. Drop them?", err=True)
