@@ -36,6 +36,8 @@ LATE = {
     ("verbs/presence.py", "datapin.verbs.place"),
     ("verbs/rollback_rows.py", "datapin.transfer.survey"),
     ("verbs/rollback_rows.py", "datapin.verbs.place"),
+    ("verbs/removed_rows.py", "datapin.verbs.log"),
+    ("verbs/status.py", "datapin.verbs.tree_changes"),
 }
 
 

@@ -24,6 +24,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.verbs.selector import counts_of
 from datapin.verbs.workspace import Workspace
 from datapin.versions.git import has_commit, resolve
+from datapin.versions.version_history import VersionHistory
 
 _MOST_VERSIONS = 200
 
@@ -77,9 +78,7 @@ def were_removed(
 def _in_history(
     workspace: Workspace, dataset: str, now: Manifest, keys: pa.Array, assets: pa.Array, *, fetch: bool
 ) -> Mask:
-    # Late: most adds bring new files only, or none (decision 0015).
-    from datapin.verbs.log import bring_missing
-    from datapin.versions.version_history import VersionHistory
+    from datapin.verbs.log import bring_missing  # late: what talks to remotes loads long (decision 0015)
 
     found = np.zeros(len(keys), np.bool_)
     history = VersionHistory(workspace.root, dataset, resolve(workspace.root, "HEAD"))
