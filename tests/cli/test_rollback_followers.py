@@ -16,7 +16,7 @@ def test_a_folder_that_cannot_follow_is_named(filled: Clone, words: tuple[str, .
     filled.datapin("update", "data/raw", "--set", "split = 'val'")
     filled.commit("v2")
     out = filled.path.parent / "out"
-    filled.datapin("checkout", "data/raw", "--into", out, *words)
+    filled.datapin("checkout", "data/raw", "--into", out, "--follow", *words)
     message, hint = filled.refusal("rollback", "data/raw", "--to", "v1", code=40)
     assert message.startswith(f"{out}, a checkout of data/raw, cannot follow: ")
     assert "split" in message
