@@ -199,3 +199,36 @@ def test_a_fresh_clone_knows_the_outputs_of_stages(filled: Clone, tmp_path: Path
     assert not (clone.path / "model").exists(), "a folder of something else is DVC's"
     clone.datapin("checkout", "data/prepared", "--into", "out", "-q")
     assert len(clone.files("out")) == 12
+
+
+def test_an_edit_of_an_imported_dataset_leaves_dvc_content(filled: Clone, blank: Path, tmp_path: Path) -> None:
+    shutil.copytree(blank, tmp_path / "other", symlinks=True)
+    other = Clone(tmp_path / "other")
+    (other.path / "data").mkdir()
+    other.dvc("import", "-q", str(filled.path), "data/raw", "-o", "data/imported")
+    other.commit("import")
+    Repo.find(other.path).update("data/imported", ["label='mine'"])
+    assert "up to date" in other.dvc("status").stdout
+    pointer = (other.path / "data" / "imported.dvc").read_text()
+    assert "rev_lock" in pointer, "it stays an import"
+    assert len(Repo.find(other.path).ls("data/imported", where="label = 'mine'")) == 12
+
+
+def test_a_word_that_is_empty_is_a_wrong_word_in_every_verb(filled: Clone) -> None:
+    before = filled.files("data")
+    for words in (("diff", "data/raw", ""), ("ls", "data/raw", "--where", ""), ("push", "-r", " ")):
+        assert "is empty" in filled.refusal(*words, code=2)[0]
+    assert filled.files("data") == before
+
+
+def test_profiles_that_a_commit_brought_run_no_program(filled: Clone) -> None:
+    ran = filled.path / "ran"
+    (filled.path / "aws").write_text(f"[default]\ncredential_process = touch {ran}\n")
+    (filled.path / ".dvc" / "config").write_text(
+        "[core]\n    remote = lab\n['remote \"lab\"']\n    url = s3://bucket/x\n    configpath = ../aws\n"
+    )
+    filled.commit("a remote of a stranger's")
+    message, hint = filled.refusal("push", code=40)
+    assert "configpath" in message
+    assert "--local lab configpath" in hint
+    assert not ran.exists()

@@ -173,6 +173,9 @@ def _hint(error: errors.DatapinError) -> str:
 
 
 def _run(words: list[str], asked: Asked) -> Any:
+    if not all(word.strip() for word in words) and not any(word in HIDDEN for word in words):
+        advice = "name what was meant, or leave the option out; in a shell, look whether a variable is set"
+        raise errors.Usage("one of the words of the command is empty", advice)
     # Not click's own main: it ends with code 1, and without a word, whichever pipe broke.
     try:
         with root.make_context("datapin", words.copy(), obj=asked, color=asked.colour) as context:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from datapin.backends.below import BackendBelow
 from datapin.backends.counting import CountingBackend
 from datapin.backends.locate import PREFIX, locate_backend
-from datapin.base.errors import BadSettings
+from datapin.base.errors import BadSettings, Refused
 from datapin.store.remote import RemoteStore
 from datapin.verbs.workspace import Workspace
 from datapin.versions.dvc_settings import default_remote, settings_of_remotes
+from datapin.versions.git import ask_git
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,27 @@ def remote_place(workspace: Workspace, wanted: str | None = None) -> RemotePlace
         seen = ", ".join(sorted(remotes)) or "none"
         advice = f"run `dvc remote add {shlex.quote(name)} URL`"
         raise BadSettings(path=".dvc/config", where="", problem=f"no remote {name!r}; known: {seen}", advice=advice)
+    _refuse_committed_profiles(workspace.root, name, remotes[name])
     backend = locate_backend(name, remotes, root=workspace.root)
     # By its URL too: a remote that is moved or replaced is not taken for the one we knew.
     known = hashlib.sha256(f"{name}\0{backend.url}".encode()).hexdigest()[:16]
     store = RemoteStore(CountingBackend(BackendBelow(backend, PREFIX)), workspace.cache / "remotes" / known)
     return RemotePlace(name, CountingBackend(backend), store)
+
+
+def _refuse_committed_profiles(root: Path, name: str, settings: Mapping[str, Any]) -> None:
+    """Raise Refused for a file of AWS profiles that a commit brought: a profile may name a program to run."""
+    for option in ("configpath", "credentialpath"):
+        said = os.path.expanduser(str(settings.get(option) or os.devnull))
+        # Relative to the current folder as we read it, to the settings' own folder as DVC may.
+        paths = {os.path.realpath(os.path.join(folder, said)) for folder in (os.getcwd(), root, root / ".dvc")}
+        inside = [path for path in paths if Path(path).is_relative_to(os.path.realpath(root))]
+        if inside and ask_git(root, "ls-files", "--", *inside):
+            raise Refused(
+                f"remote {name}: {option} is {settings[option]}, a file that Git tracks; "
+                "its profiles could run a program of whoever committed it",
+                f"name one of your own: `dvc remote modify --local {shlex.quote(name)} {option} ~/.aws/config`",
+            )
 
 
 def remote_name(workspace: Workspace, wanted: str | None = None) -> str | None:

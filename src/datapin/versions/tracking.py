@@ -102,8 +102,10 @@ def _track(root: Path, dataset: str, summary: Mapping[str, Any]) -> str:
             md5 = str(out.hash_info.value)
             notes = dict(out.annot.meta or {})
             wanted = {"for": md5, **summary}
-            if notes.get(SUMMARY) != wanted:
+            if notes.get(SUMMARY) != wanted or stage.md5 is not None:
                 out.annot.meta = {**notes, SUMMARY: wanted}
+                if stage.md5 is not None:  # of an import: `dvc add` leaves that of the bytes which were imported
+                    stage.md5 = stage.compute_md5()
                 stage.dump()
             _make_durable(repo, out, Path(stage.path))
         return md5
