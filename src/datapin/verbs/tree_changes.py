@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.base.documents import read_sealed, sealed
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_to_hex
 from datapin.manifest.columns import arrow_flags, flags
@@ -60,7 +60,7 @@ def _left_out(
         [head, manifest.digest, asked, noted.stat().st_mtime_ns if noted.exists() else 0],
     )
     with suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(note.read_bytes())
+        kept = read_sealed(note)
         if kept["state"] == state:
             bits = np.frombuffer(base64.b64decode(kept["mask"]), np.uint8)
             return np.unpackbits(bits, count=len(keys)).astype(np.bool_)
@@ -68,5 +68,5 @@ def _left_out(
     with suppress(OSError):
         make_directory(note.parent)
         said = {"state": state, "mask": base64.b64encode(np.packbits(mask).tobytes()).decode()}
-        publish_bytes(note, json.dumps(said).encode())
+        publish_bytes(note, sealed(said))
     return mask
