@@ -121,7 +121,7 @@ def test_status_of_an_empty_repository(repo: Clone) -> None:
 def test_checkout_writes_only_what_differs(filled: Clone) -> None:
     total = sum(len(content) for content in filled.files("img").values())
     assert filled.json("checkout", "data/raw", "--into", "out") == {
-        "written": 12, "removed": 0, "unchanged": 0, "bytes": total, "linked": 0,
+        "written": 12, "removed": 0, "unchanged": 0, "bytes": total, "linked": 0, "yours": 0, "left": 0
     }  # fmt: skip
     assert filled.files("out") == filled.files("img")
     assert filled.json("checkout", "data/raw", "--into", "out")["unchanged"] == 12
