@@ -224,9 +224,9 @@ class Repo:
             self._workspace, datasets, to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy
         )
 
-    def restore(self, datasets: Sequence[str] = (), *, dry_run: bool = False, lazy: bool = False) -> RollbackReport:
+    def restore(self, datasets: Sequence[str] = (), *, dry_run: bool = False) -> RollbackReport:
         """Bring rows to what the pointers in the work tree pin; a copy of edits that nothing keeps is made first."""
-        return rollback.restore(self._workspace, datasets, dry_run=dry_run, lazy=lazy)
+        return rollback.restore(self._workspace, datasets, dry_run=dry_run)
 
     def recover(self) -> RecoverReport:
         """Finish or undo what a command that was cut off has left."""

@@ -53,7 +53,7 @@ def recover(workspace: Workspace) -> RecoverReport:
         try:
             pointer = read_dataset_pointer(workspace.root, dataset)
             if pointer is not None and pointer.stage is None and not workspace.dataset_path(dataset).exists():
-                restore(workspace, [dataset], lazy=True)
+                restore(workspace, [dataset])
                 restored.append(dataset)
         except DatapinError as error:
             problems.append(f"{error.message}; {error.hint}")

@@ -117,12 +117,13 @@ def rollback(
         return _Rollback(workspace, find(), how).run()
 
 
-def restore(workspace: Workspace, names: Sequence[str], *, dry_run: bool = False, lazy: bool = False) -> RollbackReport:
+def restore(workspace: Workspace, names: Sequence[str], *, dry_run: bool = False) -> RollbackReport:
     """Bring the named datasets, or all, to the rows that their pointers in the work tree pin; pointers stay.
 
-    Edits that nothing keeps are copied first, and the report says where. Raises as `rollback`.
+    Edits that nothing keeps are copied first, and the report says where. Assets are left where they are, but for those
+    of folders that follow. Raises as `rollback`.
     """
-    how = _How("", force=True, dry_run=dry_run, lazy=lazy, started={})
+    how = _How("", force=True, dry_run=dry_run, lazy=True, rows_only=True, started={})
     if dry_run:
         return _Rollback(workspace, restored_goals(workspace, names), how).run()
     with ExitStack() as locks:
@@ -140,6 +141,7 @@ class _How:
     dry_run: bool
     lazy: bool
     started: dict[str, StartedLook]  # by target
+    rows_only: bool = False  # no assets, but those of folders that follow
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,8 @@ class _Rollback:
         datasets = [ready(workspace, one) for one in goals.datasets]
         moving = [one for one in datasets if not one.is_there]
         unsaved = self._unsaved(datasets, outs, texts)
-        absent = [(one.goal.dataset, assets) for one in moving if len((assets := absent_assets(workspace, one)).ids)]
+        looked_at = [] if how.rows_only else moving
+        absent = [(one.goal.dataset, assets) for one in looked_at if len((assets := absent_assets(workspace, one)).ids)]
         # After what can be known without them: the looks that were started at the folders are under way.
         trees = [tree for one in moving for tree in self._trees(one)]
         unsaved += self._edited(trees)

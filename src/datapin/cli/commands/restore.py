@@ -13,17 +13,16 @@ from datapin.verbs.rollback import restore
 @click.command("restore")
 @click.argument("datasets", metavar="[DATASET]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Say what would change; change nothing.")
-@click.option("--lazy", is_flag=True, help="Leave on the remote what is not here; it must be there.")
 @jobs_option
 @common_options
-def command(datasets: tuple[str, ...], dry_run: bool, lazy: bool, jobs: int | None, as_json: bool, quiet: bool) -> None:
+def command(datasets: tuple[str, ...], dry_run: bool, jobs: int | None, as_json: bool, quiet: bool) -> None:
     """Bring rows to what the pointers in the work tree pin.
 
     After `git checkout` of a pointer, a pull or a reset without hooks, or to give up edits: those that nothing else
     keeps are copied first.
     """
     workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
-    report = restore(workspace, datasets, dry_run=dry_run, lazy=lazy)
+    report = restore(workspace, datasets, dry_run=dry_run)
     if as_json:
         emit_json(document_of(report))
     elif not quiet:
