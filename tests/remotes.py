@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
@@ -84,7 +85,8 @@ class Ended:
     def refused(self, code: int) -> str:
         """The one line of an error with this exit code; a hint follows it."""
         assert self.code == code, (self.code, self.out, self.err)
-        lines = self.err.strip().splitlines()
+        # With -v, what happened stands around it.
+        lines = [line for line in self.err.strip().splitlines() if not re.match(r" *\d+\.\d+s ", line)]
         assert lines[-2].startswith("error: "), self.err
         assert lines[-1].startswith("hint:  "), self.err
         assert len(lines[-1]) > len("hint:  "), self.err
