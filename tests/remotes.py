@@ -86,11 +86,9 @@ class Ended:
         """The one line of an error with this exit code; a hint follows it."""
         assert self.code == code, (self.code, self.out, self.err)
         # With -v, what happened stands around it.
-        lines = [line for line in self.err.strip().splitlines() if not re.match(r" *\d+\.\d+s ", line)]
-        assert lines[-2].startswith("error: "), self.err
-        assert lines[-1].startswith("hint:  "), self.err
-        assert len(lines[-1]) > len("hint:  "), self.err
-        return lines[-2].removeprefix("error: ")
+        found = re.findall(r"^error: (.+)\nhint:  \S", self.err, re.MULTILINE)
+        assert len(found) == 1, self.err
+        return str(found[0])
 
     def done(self) -> Ended:
         assert self.code == 0, (self.code, self.out, self.err)

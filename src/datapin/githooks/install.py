@@ -120,14 +120,15 @@ def hooks_state(root: Path) -> list[Finding]:
     """What is wrong with our hooks; a note if there are none. What is true of several is said of the first one."""
     findings: dict[tuple[str, str], Finding] = {}
     folders = _folders(root)
+    refused = hooks_are_refused(root)
     for hook in HOOKS:
-        found = _state_of(root, folders, hook)
+        found = _state_of(root, folders, hook, is_refused=refused)
         if found is not None:
             findings.setdefault((found.message, found.hint), found)
     return list(findings.values())
 
 
-def _state_of(root: Path, folders: Sequence[Path], hook: str) -> Finding | None:
+def _state_of(root: Path, folders: Sequence[Path], hook: str, *, is_refused: bool) -> Finding | None:
     active, *others = folders
     path = active / hook
     text = _text(path)
@@ -147,7 +148,7 @@ def _state_of(root: Path, folders: Sequence[Path], hook: str) -> Finding | None:
     if _runs_under_pre_commit(root, text or "", hook):
         return None
     return Finding(
-        "note" if hooks_are_refused(root) else "warning",
+        "note" if is_refused else "warning",
         "hooks",
         where,
         _WITHOUT_FOLLOWING if hook in FOLLOWING else _WITHOUT_PUSH,
