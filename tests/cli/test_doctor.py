@@ -19,10 +19,11 @@ def test_a_repository_that_is_set_up_has_no_errors(filled: Clone) -> None:
     assert [f for f in filled.json("doctor")["findings"] if f["severity"] == "error"] == []
 
 
-def test_a_fresh_clone_ignores_the_store_that_is_not_there_yet(filled: Clone, tmp_path: Path) -> None:
+def test_a_store_in_the_work_tree_must_be_ignored_also_before_it_is_there(filled: Clone, tmp_path: Path) -> None:
     filled.commit("data")
     filled.git("clone", "-q", filled.path, tmp_path / "fresh")
     fresh = Clone(tmp_path / "fresh")
+    (fresh.path / ".datapin" / "config.local.toml").write_text('[store]\ndir = ".datapin/store"\n')
     assert findings(fresh, "git", code=1) == []
     (fresh.path / ".datapin" / ".gitignore").write_text("")
     (finding,) = findings(fresh, "git", code=1)

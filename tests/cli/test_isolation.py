@@ -42,6 +42,7 @@ _ARGUMENTS: dict[str, list[list[str]]] = {
     "merge-driver": [["base.dvc", "ours.dvc", "theirs.dvc", "data/raw.dvc"]],
     "merge-lock": [["base.dvc", "ours.dvc", "theirs.dvc", "dvc.lock"]],
     "ask-remote": [[]],
+    "recover": [[]],
 }
 
 

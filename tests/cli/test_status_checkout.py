@@ -112,7 +112,7 @@ def test_status_counts_assets_of_every_column_that_names_some(filled: Clone) -> 
 
 
 def test_status_of_an_empty_repository(repo: Clone) -> None:
-    assert repo.json("status") == {"datasets": [], "unreadable": []}
+    assert repo.json("status") == {"datasets": [], "unreadable": [], "notes": []}
     message, hint = repo.refusal("status", "data/raw", code=10)
     assert "data/raw" in message
     assert "datapin add" in hint

@@ -12,6 +12,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from clones import Clone
+from datapin.base.state import state_of
 
 PIPELINE = """
 stages:
@@ -218,8 +219,8 @@ def test_versions_that_cannot_be_read_are_named_not_passed_over(repo: Clone, tmp
     work = Clone(tmp_path / "copy")
     shutil.copytree(repo.path, work.path, symlinks=True)
     md5 = re.findall(r"md5: (\w+)\.dir", work.git("show", "v1:data/raw.dvc"))[0]
-    listing = work.path / ".dvc" / "cache" / "files" / "md5" / md5[:2] / f"{md5[2:]}.dir"
-    listing.unlink()
+    for place in (work.path / ".dvc" / "cache", state_of(work.path).objects):
+        (place / "files" / "md5" / md5[:2] / f"{md5[2:]}.dir").unlink()
     report = work.json("uses", f"data/raw:{_train_key(work)}")
     assert len(report["unread"]) == 1
     assert "data/raw" in report["unread"][0]
