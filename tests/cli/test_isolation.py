@@ -43,6 +43,8 @@ _ARGUMENTS: dict[str, list[list[str]]] = {
     "merge-lock": [["base.dvc", "ours.dvc", "theirs.dvc", "dvc.lock"]],
     "ask-remote": [[]],
     "recover": [[]],
+    "help": [["add"]],
+    "completion": [["bash"]],
 }
 
 
