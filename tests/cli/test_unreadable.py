@@ -75,8 +75,8 @@ SPOILS = {
     "conflict": (merge_in_conflict, "refused", "unresolved merge conflicts", "datapin resolve data/raw"),
     "yaml": (cut_off, "bad-settings", "is not YAML", f"git checkout -- {POINTER}"),
     "empty": (empty, "bad-settings", "is missing", f"git checkout -- {POINTER}"),
-    "shard": (damage_shard, "damaged-manifest", "not a readable manifest", f"dvc checkout --force {POINTER}"),
-    "key": (write_bad_key, "bad-keys", "'../evil' has a part '..'", f"dvc checkout --force {POINTER}"),
+    "shard": (damage_shard, "damaged-manifest", "not a readable manifest", "datapin restore data/raw"),
+    "key": (write_bad_key, "bad-keys", "'../evil' has a part '..'", "datapin restore data/raw"),
 }
 
 
@@ -200,9 +200,9 @@ def test_a_version_of_bad_rows_that_is_pinned_is_not_offered_as_its_own_cure(thr
     hint = statuses(three, code=1)["data/raw"]["problem"]["hint"]
     assert "`datapin log data/raw`" in hint
     assert len(three.json("log", "data/raw")) == 1
-    assert f"`git checkout COMMIT -- {POINTER}`, then `dvc checkout --force {POINTER}`" in hint
+    assert f"`git checkout COMMIT -- {POINTER}`, then `datapin restore data/raw`" in hint
     three.git("checkout", "-q", "HEAD", "--", POINTER)
-    three.dvc("checkout", "-q", "--force", POINTER)
+    three.datapin("restore", "-q", "data/raw")
     assert statuses(three)["data/raw"]["problem"] is None
 
 

@@ -70,10 +70,9 @@ def _short(manifest: Manifest) -> str:
 
 
 def _ways(pointer: Pointer) -> str:
-    file, dataset = shlex.quote(pointer.file), shlex.quote(pointer.dataset)
-    if pointer.stage is not None:
-        return f"`dvc checkout --force {dataset}` brings the pinned one back, `dvc repro` makes it anew"
-    return f"`dvc checkout --force {file}` brings the pinned one back, `dvc add {dataset}` pins this one"
+    dataset = shlex.quote(pointer.dataset)
+    other = "`dvc repro` makes it anew" if pointer.stage is not None else f"`dvc add {dataset}` pins this one"
+    return f"`datapin restore {dataset}` brings the pinned one back and keeps a copy of this one, or {other}"
 
 
 def _check_shards(subject: Subject) -> Iterator[Finding]:
@@ -116,8 +115,16 @@ def _check_summary(subject: Subject) -> Iterator[Finding]:
         for what, said, seen in claims:
             if said is not None and seen is not None and said != seen:
                 message = f"{pointer.file} says {what} {said}, the manifest that it pins has {seen}"
-                hint = "run `dvc repro`" if pointer.stage is not None else f"run `dvc add {shlex.quote(dataset)}`"
-                yield Finding("error", _SUMMARY, dataset, message, hint)
+                yield Finding("error", _SUMMARY, dataset, message, _truth(pointer, what, seen))
+
+
+def _truth(pointer: Pointer, what: str, seen: object) -> str:
+    if pointer.stage is not None:
+        return "run `dvc repro`"
+    # DVC writes its own fields anew, and keeps ours as long as the hash is the same.
+    back = f"`git checkout -- {shlex.quote(pointer.file)}` brings the committed pointer back"
+    other = f"`dvc add {shlex.quote(pointer.dataset)}`" if what in ("nfiles", "size") else f"write {what} {seen} there"
+    return f"{back}, or {other}"
 
 
 def _total(files: list[Path]) -> int:

@@ -29,7 +29,7 @@ def _check_present(subject: Subject) -> Iterator[Finding]:
             yield unread(subject, _PRESENT, out.path, error)
             continue
         if problem:
-            missing = OutputMissing(out.path, problem)
+            missing = OutputMissing(out.path, problem, _makers(out))
             yield Finding("error", _PRESENT, out.path, missing.message, missing.hint)
 
 
@@ -41,6 +41,13 @@ def _absence(subject: Subject, out: PinnedOut) -> str:
     if remote.root.head(f"files/md5/{out.md5[:2]}/{out.md5[2:]}") is not None:
         return ""
     return f"nowhere: {out.file} pins {out.md5}, neither DVC's cache nor {remote.root.url} has it"
+
+
+def _makers(out: PinnedOut) -> str:
+    path = shlex.quote(out.path)
+    if out.stage is None:
+        return f"no copy is known: who has one runs `dvc push {path}`"
+    return f"run `dvc repro {path}` to make it again, or, where it is, `dvc push {path}`"
 
 
 def _check_changed(subject: Subject) -> Iterator[Finding]:

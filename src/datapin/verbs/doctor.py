@@ -153,9 +153,8 @@ def _dataset(workspace: Workspace, dataset: str) -> list[Finding]:
         hint = f"run `datapin add` again, or ignore this: only the summary in {pointer.file} is stale"
         return [Finding("note", "dataset", pointer.file, "the summary is older than the pointer", hint)]
     if pointer.digest is not None and pointer.digest != manifest.digest:
-        take, pin = (shlex.quote(one) for one in (pointer.file, dataset))
-        hint = (
-            f"`dvc checkout --force {take}` takes the pinned rows back and gives these up, `dvc add {pin}` pins these"
-        )
+        name = shlex.quote(dataset)
+        back = f"`datapin restore {name}` brings the pinned rows back and keeps a copy of these"
+        hint = f"{back}, or `dvc add {name}` pins these"
         return [Finding("error", "dataset", dataset, "the manifest is not the one that the pointer pins", hint)]
     return []

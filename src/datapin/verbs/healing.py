@@ -24,6 +24,8 @@ from datapin.versions.pointer import Pointer, find_outputs
 _MOST_NAMED = 3
 _DEEP = "deep.assets"
 
+_Rows = tuple[Pointer, pa.Table]
+
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
@@ -70,16 +72,25 @@ def hint_for(workspace: Workspace, error: DatapinError) -> str:
 
 def heal_rows(workspace: Workspace, dataset: str, keys: Sequence[str]) -> str:
     """What brings the assets of these rows of the work tree back; empty if nothing is known."""
-    holders = [_Holder(one, list(keys)) for one in find_outputs(workspace.root).datasets if one.dataset == dataset]
-    return _ways(workspace, holders, is_asked=False)
+    return _heal(workspace, _rows_here(workspace), dataset, keys)
+
+
+def _heal(workspace: Workspace, rows: Sequence[_Rows], dataset: str, keys: Sequence[str]) -> str:
+    wanted = pa.array(list(keys), pa.string())
+    named = [table for pointer, table in rows if pointer.dataset == dataset]
+    ids = [one for table in named for one in table["asset_id"].filter(pc.is_in(table["key"], value_set=wanted))]
+    return _ways(workspace, list(_holders(rows, [one.as_py() for one in ids])), is_asked=False)
 
 
 def with_ways(workspace: Workspace, findings: Sequence[Finding]) -> list[Finding]:
     """The findings on the work tree, those on lost or damaged assets with what heals these."""
-    found = []
+    found, rows = [], None
     for one in findings:
         dataset, _, key = one.where.partition(":")
-        way = heal_rows(workspace, dataset, [key]) if one.check == _DEEP and one.severity == "error" and key else ""
+        way = ""
+        if one.check == _DEEP and one.severity == "error" and key:
+            rows = _rows_here(workspace) if rows is None else rows
+            way = _heal(workspace, rows, dataset, [key])
         found.append(replace(one, hint=way) if way else one)
     return found
 
@@ -100,7 +111,7 @@ def heal_store(workspace: Workspace) -> str:
 
 
 def _about_assets(workspace: Workspace, names: Sequence[str], otherwise: str, *, is_asked: bool) -> str:
-    return _ways(workspace, list(_holders(workspace, names)), is_asked=is_asked) or otherwise
+    return _ways(workspace, list(_holders(_rows_here(workspace), names)), is_asked=is_asked) or otherwise
 
 
 def _ways(workspace: Workspace, holders: Sequence[_Holder], *, is_asked: bool) -> str:
@@ -109,23 +120,33 @@ def _ways(workspace: Workspace, holders: Sequence[_Holder], *, is_asked: bool) -
         return ""
     names = " ".join(shlex.quote(one.pointer.dataset) for one in holders[:_MOST_NAMED])
     ways = [f"`datapin fetch {names}`"] if remote_name(workspace) is not None and not is_asked else []
-    ways += dict.fromkeys(filter(None, (one.again(workspace.root) for one in holders)))
+    # A stage passes on the assets of its input: where a source has them, running the stage makes nothing anew.
+    makers = [one for one in holders if one.pointer.stage is None] or holders
+    ways += dict.fromkeys(filter(None, (one.again(workspace.root) for one in makers)))
     if ways:
         return f"run {', or '.join(ways)}"
-    first = holders[0]
+    first = makers[0]
     where = " OR ".join("key = '{}'".format(key.replace("'", "''")) for key in first.keys[:_MOST_NAMED])
     remove = f"`datapin remove {shlex.quote(first.pointer.dataset)} --where {shlex.quote(where)}`"
     push = f"`datapin push {shlex.quote(first.pointer.dataset)} --all-versions --again`"
     return f"no good copy is known: who has one runs {push}; or take the rows out with {remove}"
 
 
-def _holders(workspace: Workspace, names: Sequence[str]) -> Iterator[_Holder]:
-    """The datasets of the work tree with rows of these assets, named by id or by key."""
-    wanted = pa.array(list(names), pa.string())
+def _rows_here(workspace: Workspace) -> list[_Rows]:
+    """Keys and ids of every dataset of the work tree that can be read."""
+    rows = []
     for pointer in find_outputs(workspace.root).datasets:
         with suppress(DatapinError):
-            rows = work_tree_manifest(workspace, pointer.dataset).to_table(columns=["key", "asset_id"])
-            hit = pc.or_(pc.is_in(rows["asset_id"], value_set=wanted), pc.is_in(rows["key"], value_set=wanted))
-            keys = rows["key"].filter(hit).slice(0, _MOST_NAMED).to_pylist()
-            if keys:
-                yield _Holder(pointer, keys)
+            table = work_tree_manifest(workspace, pointer.dataset).to_table(columns=["key", "asset_id"])
+            rows.append((pointer, table))
+    return rows
+
+
+def _holders(rows: Sequence[_Rows], names: Sequence[str]) -> Iterator[_Holder]:
+    """The datasets with rows of these assets, named by id or by key."""
+    wanted = pa.array(list(names), pa.string())
+    for pointer, table in rows:
+        hit = pc.or_(pc.is_in(table["asset_id"], value_set=wanted), pc.is_in(table["key"], value_set=wanted))
+        keys = table["key"].filter(hit).slice(0, _MOST_NAMED).to_pylist()
+        if keys:
+            yield _Holder(pointer, keys)

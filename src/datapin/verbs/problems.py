@@ -20,15 +20,13 @@ def dataset_problem(workspace: Workspace, dataset: str, pointer: Pointer | None,
 
 
 def _way_back(workspace: Workspace, dataset: str, pointer: Pointer) -> str:
-    is_stage = pointer.stage is not None
-    name, target = shlex.quote(dataset), shlex.quote(dataset if is_stage else pointer.file)
+    name = shlex.quote(dataset)
     here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
     if here != pointer.md5:
-        ways = f"`dvc checkout --force {target}`, or `dvc pull --force {target}` if the cache lost them"
-        return f"bring the pinned rows back with {ways}"
-    if is_stage:
+        return f"bring the pinned rows back with `datapin restore {name}`"
+    if pointer.stage is not None:
         return f"these are the rows that {pointer.file} pins: `dvc repro --force {name}` makes them again"
     return (
         f"these are the rows that {pointer.file} pins: take another version of `datapin log {name}` with "
-        f"`git checkout COMMIT -- {target}`, then `dvc checkout --force {target}`"
+        f"`git checkout COMMIT -- {shlex.quote(pointer.file)}`, then `datapin restore {name}`"
     )

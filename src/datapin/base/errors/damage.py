@@ -53,7 +53,7 @@ class DamagedManifest(Damage):
 
     @property
     def hint(self) -> str:
-        return "bring it back with `dvc checkout --force FILE.dvc`, or `dvc pull --force FILE.dvc` if the cache lost it"
+        return "bring the pinned rows back with `datapin restore`"
 
 
 @dataclass
