@@ -36,7 +36,7 @@ store = Store.create(root / ".datapin/store", StoreSettings())
 run_train(StageContext(root=root, store=store, memo=Memo(root / ".datapin/memo")), root / "params.yaml")
 """
 KILLED = 137
-OUTPUTS = 8
+OUTPUTS = 9
 
 
 def _make(root: Path) -> None:

@@ -34,27 +34,29 @@ RUN = TrainRun(
     metrics={"test": {"accuracy": 1.0}},
     model="models/model.skops",
 )
+OUTPUTS = {"models/model.skops": "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"}
 
 
 def test_a_record_can_be_read_back(tmp_path: Path) -> None:
-    (tmp_path / "run.json").write_bytes(encode_record(RUN, {"models/model.skops": b"x"}))
+    (tmp_path / "run.json").write_bytes(encode_record(RUN, OUTPUTS))
     record = read_record(tmp_path / "run.json")
     assert record["inputs"] == RUN.inputs
     assert record["params"] == {"prepare": {"1": "2020-01-02", "x": "inf"}}
-    assert record["model"]["sha256"] == record["outputs"]["models/model.skops"]
+    assert record["outputs"] == OUTPUTS
+    assert record["model"]["sha256"] == OUTPUTS["models/model.skops"]
 
 
 def test_a_record_holds_no_host_and_no_path_and_is_the_same_twice() -> None:
-    text = encode_record(RUN, {"models/model.skops": b"x"}).decode()
+    text = encode_record(RUN, OUTPUTS).decode()
     assert socket.gethostname() not in text
     assert os.getcwd() not in text
-    assert encode_record(RUN, {"models/model.skops": b"x"}).decode() == text
+    assert encode_record(RUN, OUTPUTS).decode() == text
 
 
 def test_dvc_finds_no_figure_to_show_in_a_record() -> None:
     from dvc.repo.metrics.show import _extract_metrics
 
-    document = json.loads(encode_record(RUN, {"models/model.skops": b"x"}))
+    document = json.loads(encode_record(RUN, OUTPUTS))
     assert _extract_metrics(document, "run.json") == {}
 
 
