@@ -53,7 +53,7 @@ class DamagedManifest(Damage):
 
     @property
     def hint(self) -> str:
-        return "bring the pinned rows back with `datapin restore`"
+        return "bring the pinned rows back with `datapin restore`, after `datapin fetch` if DVC's cache is damaged"
 
 
 @dataclass
