@@ -126,20 +126,20 @@ def test_commands_in_hints_quote_the_names_in_them(spaced: Clone) -> None:
     table = pq.read_table(shard)
     shard.unlink()
     pq.write_table(table.slice(1).replace_schema_metadata({}), shard)
-    (note,) = spaced.json("status")["datasets"][0]["notes"]
-    assert ["dvc", "add", SPACED] in words_of(note)
+    notes = spaced.json("status")["datasets"][0]["notes"]
+    assert any(["dvc", "add", SPACED] in words_of(note) for note in notes)
     (error,) = [one for one in spaced.json("doctor", code=1)["findings"] if one["severity"] == "error"]
-    assert words_of(error["hint"]) == [["dvc", "checkout", "--force", f"{SPACED}.dvc"], ["dvc", "add", SPACED]]
+    assert words_of(error["hint"]) == [["datapin", "restore", SPACED], ["dvc", "add", SPACED]]
     found = spaced.json("verify", code=1)["findings"]
     (hint,) = [one["hint"] for one in found if one["check"] == "pins.manifest-changed"]
-    assert words_of(hint) == [["dvc", "checkout", "--force", f"{SPACED}.dvc"], ["dvc", "add", SPACED]]
+    assert words_of(hint) == [["datapin", "restore", SPACED], ["dvc", "add", SPACED]]
     spaced.run(*words_of(error["hint"])[0])
     assert spaced.json("status")["datasets"][0]["notes"] == []
     _, hint = spaced.refusal("remove", SPACED, "--where", "true", code=40)
     assert words_of(hint) == [["dvc", "remove", f"{SPACED}.dvc"]]
     pointer = spaced.path / f"{SPACED}.dvc"
     pointer.write_text(f"<<<<<<< ours\n{pointer.read_text()}=======\n>>>>>>> theirs\n")
-    hint = spaced.json("status")["datasets"][0]["problem"]["hint"]
+    hint = spaced.json("status", code=1)["datasets"][0]["problem"]["hint"]
     assert words_of(hint)[:2] == [["datapin", "resolve", SPACED], ["git", "checkout", "--ours", f"{SPACED}.dvc"]]
 
 

@@ -70,15 +70,14 @@ def start(level: int = 0, *, write: Callable[[str], None] | None = None) -> str 
     place = os.environ.get("DATAPIN_LOG", "")
     if place.lower() in _TERMINAL_WORDS:
         level, place = max(level, 2), ""
+    if "logging" in sys.modules:
+        _stop_listening()
     if not level and not place:
         return None
     import logging
 
     _watch_processes()
     logger = logging.getLogger("datapin")
-    for handler in [one for one in logger.handlers if getattr(one, "is_datapin", False)]:
-        logger.removeHandler(handler)
-        handler.close()
     handlers: list[Any] = []
     problem = None
     if level:
@@ -92,6 +91,15 @@ def start(level: int = 0, *, write: Callable[[str], None] | None = None) -> str 
         logger.addHandler(handler)
     logger.setLevel(min((handler.level for handler in handlers), default=logging.NOTSET))
     return problem
+
+
+def _stop_listening() -> None:
+    """An earlier command of this process may have listened, with more words than this one."""
+    logger = sys.modules["logging"].getLogger("datapin")
+    for handler in [one for one in logger.handlers if getattr(one, "is_datapin", False)]:
+        logger.removeHandler(handler)
+        handler.close()
+        logger.setLevel(0)
 
 
 def start_from_environment() -> None:
