@@ -65,8 +65,7 @@ def _contents(subject: Subject, ids: IdMatrix) -> Iterator[bytes]:
             yield b""  # deep.assets tells
 
 
-_ASKS = "Does a row name the file's own bytes, and not a placeholder of git-lfs, git-annex or the like?"
-HYGIENE = (
-    Check(_SOME, f"{_ASKS} (up to {_MOST_READ} small assets of each dataset)", partial(_check, _SOME, _MOST_READ)),
-)
-DEEP = (Check(_ALL, _ASKS, partial(_check, _ALL, None)),)
+_ASKS = "Does {} name the file's own bytes, and not a placeholder of git-lfs, git-annex or the like?"
+_OF_SOME = _ASKS.format(f"a row of up to {_MOST_READ} small assets of each dataset")
+HYGIENE = (Check(_SOME, _OF_SOME, partial(_check, _SOME, _MOST_READ)),)
+DEEP = (Check(_ALL, _ASKS.format("a row"), partial(_check, _ALL, None)),)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -22,6 +25,9 @@ ANSWER_BYTES = 1 << 30
 _MOST_MEMORY_BYTES = 4 << 30
 _ROWS_AT_ONCE = 1 << 15
 _INTERRUPTED = "interrupted"
+_AGAIN_S = 0.05
+_LONGEST_WAIT_S = 3600.0
+_OVER = b"\0"  # no signal has this number
 
 
 def memory_bytes() -> int:
@@ -35,17 +41,9 @@ def refusals(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[None]:
     import duckdb
 
     most_s = _seconds(sql)
-    expired = threading.Event()
-
-    def end() -> None:
-        expired.set()
-        connection.interrupt()
-
-    timer = threading.Timer(most_s, end)
-    timer.daemon = True
-    timer.start()
     try:
-        yield
+        with _ended_in_time(connection, most_s) as expired:
+            yield
     except (duckdb.Error, pa.ArrowException, RuntimeError) as error:
         if expired.is_set():
             allowed = f"ended after {most_s:g} s; {TIME_VARIABLE} in the environment allows more"
@@ -57,9 +55,48 @@ def refusals(connection: duckdb.DuckDBPyConnection, sql: str) -> Iterator[None]:
         raise BadQuery(sql, first_line(str(error))) from None
     except MemoryError:
         raise BadQuery(sql[:200], "needs more memory than there is") from None
+
+
+@contextmanager
+def _ended_in_time(connection: duckdb.DuckDBPyConnection, most_s: float) -> Iterator[threading.Event]:
+    """Interrupt what runs in `connection` after `most_s` (then the event is set), or when the user presses Ctrl-C.
+
+    Python tells a signal to its main thread only, and that may wait for an answer in DuckDB or Arrow, neither of which
+    always asks. So the signal wakes a thread, which interrupts until the block has ended: one interrupt that comes just
+    before a statement begins is lost.
+    """
+    expired = threading.Event()
+    awake, wake = os.pipe()
+    os.set_blocking(wake, False)
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.set_wakeup_fd(wake, warn_on_full_buffer=False) if is_main else -1
+
+    def watch() -> None:
+        ends_at, is_ending = time.monotonic() + most_s, False
+        while True:
+            left_s = _AGAIN_S if is_ending else max(0.0, ends_at - time.monotonic())
+            ready, _, _ = select.select([awake], [], [], min(left_s, _LONGEST_WAIT_S))
+            told = os.read(awake, 64) if ready else b""
+            if _OVER in told:
+                return
+            if not is_ending and time.monotonic() >= ends_at:
+                expired.set()
+            is_ending = is_ending or expired.is_set() or bytes([signal.SIGINT]) in told
+            if is_ending:
+                connection.interrupt()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield expired
     finally:
-        timer.cancel()
-        timer.join()
+        if is_main:
+            signal.set_wakeup_fd(before)
+        os.set_blocking(wake, True)
+        os.write(wake, _OVER)
+        watcher.join()
+        os.close(wake)
+        os.close(awake)
 
 
 def bounded_table(relation: duckdb.DuckDBPyRelation, sql: str) -> pa.Table:

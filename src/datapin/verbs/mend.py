@@ -10,8 +10,7 @@ from pathlib import Path
 
 from datapin.backends.backend import Backend
 from datapin.base.errors import (
-    BadKeys,
-    BadRows,
+    UNREADABLE_ROWS,
     Damage,
     DamagedManifest,
     DatapinError,
@@ -91,7 +90,7 @@ def mend_work_tree(workspace: Workspace, pointer: Pointer) -> None:
 def _problem(folder: Path, dataset: str) -> DatapinError | None:
     try:
         Manifest.open(folder, name=dataset).verify()
-    except (DamagedManifest, ManifestMissing, BadRows, BadKeys) as error:
+    except (*UNREADABLE_ROWS, ManifestMissing) as error:
         return error
     return None
 

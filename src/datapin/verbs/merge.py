@@ -18,8 +18,7 @@ import pyarrow as pa
 
 from datapin.base import failpoints
 from datapin.base.errors import (
-    BadRows,
-    DamagedManifest,
+    UNREADABLE_ROWS,
     DatapinError,
     NoRepository,
     Refused,
@@ -105,7 +104,7 @@ def merge_pointer(
         if is_inner:
             return MergeReport(name)
         way = f"`datapin resolve {shlex.quote(sides.dataset)}` tries again"
-        if isinstance(error, BadRows | DamagedManifest):
+        if isinstance(error, UNREADABLE_ROWS):
             way = f"take one side with `git checkout --ours {shlex.quote(name)}` or `--theirs`, then run `dvc checkout`"
         raise Refused(f"{file} is left in conflict: {error.message}", way) from None
     ours.write_bytes(merged.text.encode())

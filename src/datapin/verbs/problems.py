@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from datapin.base.errors import BadKeys, BadRows, DamagedManifest, DatapinError
+from datapin.base.errors import UNREADABLE_ROWS, DatapinError
 from datapin.verbs.reports import Problem
 from datapin.verbs.workspace import Workspace
 from datapin.versions.held_manifests import HeldManifests
@@ -14,7 +14,7 @@ from datapin.versions.pointer import Pointer
 def dataset_problem(workspace: Workspace, dataset: str, pointer: Pointer | None, error: DatapinError) -> Problem:
     """What to say of a dataset of the work tree whose pointer or manifest raised `error`."""
     hint = error.hint
-    if isinstance(error, DamagedManifest | BadKeys | BadRows) and pointer is not None:
+    if isinstance(error, UNREADABLE_ROWS) and pointer is not None:
         hint = _way_back(workspace, dataset, pointer)
     return Problem(dataset, error.kind, error.message, hint)
 

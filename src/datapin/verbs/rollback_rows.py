@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from datapin.base.errors import (
+    UNREADABLE_ROWS,
     AssetsMissing,
-    BadRows,
     BadSettings,
     Damage,
     DamagedManifest,
@@ -90,11 +90,13 @@ def ready(workspace: Workspace, goal: DatasetGoal) -> ReadyDataset:
     return ReadyDataset(goal, before, before_stays, after, files, kept, is_pinned, is_there)
 
 
-def count(dataset: ReadyDataset) -> Changes:
-    """How many rows come, change and go. Raises DamagedManifest, BadRows, ManifestMissing, StorageFailed."""
+def count(dataset: ReadyDataset) -> Changes | None:
+    """How many rows come, change and go; None if those before cannot be read. Raises ManifestMissing, StorageFailed."""
     if dataset.is_there:
         return Changes(0, 0, 0)
-    return PairCounter().count(dataset.before, dataset.after)
+    with suppress(*UNREADABLE_ROWS):  # those after were verified
+        return PairCounter().count(dataset.before, dataset.after)
+    return None
 
 
 @contextmanager
@@ -102,11 +104,12 @@ def counted_beside(datasets: Sequence[ReadyDataset]) -> Iterator[list[Changes | 
     """The counts of all datasets, filled in by the end of the context, inside which the datasets may be replaced.
 
     Most of a rollback waits for the disk, so counting takes no time of its own there. Rows that will be gone are
-    counted first. None if rows that stay cannot be read after all; else raises as `count`.
+    counted first. None as of `count`, and for rows that stay but cannot be counted after all; else raises as `count`.
     """
-    counts = [None if one.before_stays and not one.is_there else count(one) for one in datasets]
+    can_wait = [one.before_stays and not one.is_there for one in datasets]
+    counts = [None if waits else count(one) for one, waits in zip(datasets, can_wait, strict=True)]
     with ThreadPoolExecutor(max_workers=1) as thread:
-        later = {number: thread.submit(count, datasets[number]) for number, known in enumerate(counts) if known is None}
+        later = {number: thread.submit(count, datasets[number]) for number, waits in enumerate(can_wait) if waits}
         yield counts
         for number, counting in later.items():
             with suppress(DatapinError):
@@ -167,7 +170,7 @@ def _before(workspace: Workspace, goal: DatasetGoal, *, is_pinned: bool) -> tupl
     And whether their files stay. Where both are the same (`is_pinned`) those of the pointer come first: they do.
     """
     for from_pointer in (is_pinned, not is_pinned):
-        with suppress(ManifestMissing, Damage, BadRows):
+        with suppress(ManifestMissing, Damage, *UNREADABLE_ROWS):
             if not from_pointer:
                 return Manifest.open(workspace.dataset_path(goal.dataset), name=goal.dataset), False
             if goal.current is not None:

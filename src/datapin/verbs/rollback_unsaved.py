@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.errors import BadKeys, BadRows, DamagedManifest, ManifestMissing, UnknownVersion, UnsavedRows, listed
+from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, UnknownVersion, UnsavedRows, listed
 from datapin.base.files import fsync_directory, fsync_path, make_directory
 from datapin.manifest.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
@@ -140,7 +140,7 @@ def _edits(workspace: Workspace, dataset: str, pointer: Pointer) -> str:
     try:
         here = Manifest.open(workspace.dataset_path(dataset), name=dataset)
         found = _difference(pinned_manifest(workspace, pointer), here)
-    except (DamagedManifest, BadRows, BadKeys) as error:
+    except UNREADABLE_ROWS as error:
         return error.message
     names = differs(workspace.root, DvcCache(workspace.root), PinnedOut(dataset, pointer.md5, pointer.file))
     # Footers that were carried over to other rows tell of no difference.
@@ -156,7 +156,7 @@ def _since_head(workspace: Workspace, pointer: Pointer) -> str:
         return (
             f" (against HEAD: {_difference(pinned_manifest(workspace, at_head), pinned_manifest(workspace, pointer))})"
         )
-    except (ManifestMissing, DamagedManifest, BadRows, BadKeys):
+    except (ManifestMissing, *UNREADABLE_ROWS):
         return ""
 
 

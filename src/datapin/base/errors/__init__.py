@@ -69,6 +69,9 @@ from datapin.base.errors.yours import (
     Usage,
 )
 
+# What reading the rows of a manifest raises when the rows, not their place, are at fault.
+UNREADABLE_ROWS = (DamagedManifest, BadRows, BadKeys)
+
 __all__ = [
     "EXIT_BUG",
     "EXIT_CHECK_FAILED",
@@ -80,6 +83,7 @@ __all__ = [
     "EXIT_UNREACHABLE",
     "EXIT_USAGE",
     "MAX_LISTED",
+    "UNREADABLE_ROWS",
     "AmbiguousVersion",
     "AssetsMissing",
     "BadAssetId",
