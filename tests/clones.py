@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import warm
 from datapin.base.state import state_of
 
 BIN = Path(sys.executable).parent
@@ -36,13 +37,13 @@ class Clone:
 
     def run(self, *words: str | Path, code: int | None = 0, cwd: Path | None = None, **env: str) -> Ended:
         """Run a command; `code` None accepts any exit code. A traceback always fails the test."""
-        ended = subprocess.run(
-            [str(word) for word in words],
-            cwd=cwd or self.path,
-            env={**ENVIRONMENT, **env},
-            capture_output=True,
-            text=True,
-        )
+        given, folder, environment = [str(word) for word in words], cwd or self.path, {**ENVIRONMENT, **env}
+        if given[0] in ("datapin", "dvc"):
+            given[0] = str(BIN / given[0])
+        if warm.can_run(Path(given[0]), environment):
+            ended = warm.run(given, folder, environment)
+        else:
+            ended = subprocess.run(given, cwd=folder, env=environment, capture_output=True, text=True)
         if code is not None:
             assert ended.returncode == code, f"{words}: exit {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
         assert "Traceback (most recent call last)" not in ended.stdout + ended.stderr, ended.stderr

@@ -13,6 +13,7 @@ from hypothesis import settings
 
 from clones import Clone, write_images
 from datapin.backends import s3_reads, s3_retry, s3_writes
+from datapin.base import log
 from servers.ceph import missing_programs, radosgw
 from servers.fault_proxy import FaultProxy
 from servers.moto import moto
@@ -27,6 +28,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_threa
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _NO_CEPH = "Ceph radosgw is not installed here"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--hints", action="store_true", help="run the hints of planted faults (checks/healing.py)")
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_the_test_before() -> Iterator[None]:
+    yield
+    log.start()
 
 
 @pytest.fixture(scope="session")

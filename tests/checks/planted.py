@@ -41,6 +41,7 @@ class Planted:
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         self.was_seen = False
+        self.found: list[Finding] = []
 
     def seen(self, findings: Iterable[Seen]) -> list[Finding]:
         """Exactly the marked checks went red, each with its severity; notes count only where a mark says note.
@@ -53,4 +54,5 @@ class Planted:
         red = {(one.check, one.severity) for one in given if one.severity != "note" or (one.check, "note") in expected}
         assert red == expected, given
         self.was_seen = True
-        return [one for one in given if (one.check, one.severity) in expected]
+        self.found = [one for one in given if (one.check, one.severity) in expected]
+        return self.found

@@ -1,21 +1,15 @@
 """A hint is a command that, run as printed, ends the complaint: each is produced, run, and looked at again.
 
-Commands of datapin and dvc run in this process: a case takes a second, not ten.
+`make hints` does the same with the hints of every planted fault of `datapin verify` (checks/healing.py).
 """
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import io
-import itertools
 import json
-import logging
 import os
 import re
-import shlex
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +20,8 @@ import pytest
 
 from clones import ENVIRONMENT, Clone, write_images
 from datapin.base import errors
-from datapin.cli.main import main
 from datapin.repo import Repo
+from hints import follow, run_line
 
 
 @dataclass(frozen=True)
@@ -88,36 +82,7 @@ def of_status(one: dict[str, Any]) -> Iterator[str]:
 
 
 def run(place: Place, line: str) -> tuple[int, str]:
-    """One line of a hint, as printed: commands joined by `&&`, quoted as for a shell."""
-    code, text = 0, ""
-    for command in line.split(" && "):
-        words = shlex.split(command)
-        if words[0] in ("datapin", "dvc"):
-            code, text = in_process(words, place.repo)
-        else:
-            ended = subprocess.run(words, cwd=place.repo, env=ENVIRONMENT, capture_output=True, text=True)
-            code, text = ended.returncode, ended.stdout
-    return code, text
-
-
-def in_process(words: list[str], folder: Path) -> tuple[int, str]:
-    before = Path.cwd()
-    os.chdir(folder)
-    out = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-            if words[0] == "dvc":
-                from dvc.cli import main as dvc
-
-                code = dvc(words[1:])
-            else:
-                with pytest.raises(SystemExit) as ended:
-                    main(words[1:])
-                code = int(ended.value.code or 0)
-        return code, out.getvalue()
-    finally:
-        logging.disable(logging.NOTSET)
-        os.chdir(before)
+    return run_line(line, place.repo)
 
 
 PIPELINE = """\
@@ -315,19 +280,15 @@ CASES: dict[str, Case] = {
 def test_a_hint_run_as_printed_ends_the_complaint(place: Place, name: str) -> None:
     case = CASES[name]
     case.harm(place)
-    complaints = [one for one in place.ask(case.ask) if case.complaint in one]
+
+    def left() -> list[str]:
+        return [one for one in place.ask(case.ask) if case.complaint in one]
+
+    complaints = left()
     assert complaints, place.ask(case.ask)
     shutil.rmtree(place.top / "out", ignore_errors=True)
-    hints = list(dict.fromkeys(one.partition("\t")[2] for one in complaints))
-    tried = []
-    # Ways are joined by "or": the first one that helps will do. What is joined by "then" belongs together.
-    for ways in itertools.zip_longest(*(re.split(r"\bor\b", hint) for hint in hints), fillvalue=""):
-        commands = [command for way in ways for command in re.findall(r"`([^`]+)`", way)]
-        tried += [(command, run(place, command)) for command in commands]
-        left = [one for one in place.ask(case.ask) if case.complaint in one]
-        if commands and not left:
-            return
-    pytest.fail(f"{hints}: after {tried} there is still {left}")
+    remaining, tried = follow(dict.fromkeys(one.partition("\t")[2] for one in complaints), place.repo, left)
+    assert not remaining, tried
 
 
 # What no command can end, and why. Every other class of errors has a case above or in the tests named here.
