@@ -8,21 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from clones import Clone, Ended, write_images
-from forks import call
 
 Rows = dict[str, dict[str, Any]]
 
 
 class Member(Clone):
     """A clone, and what its user does every day."""
-
-    def datapin(self, *words: str | Path, code: int | None = 0, cwd: Path | None = None, **env: str) -> Ended:
-        if env or cwd is not None:
-            return super().datapin(*words, code=code, cwd=cwd, **env)
-        ended = call(self.path, [str(word) for word in words])
-        assert code is None or ended.returncode == code, f"{words}: exit {ended.returncode}\n{ended.stderr}"
-        assert "Traceback (most recent call last)" not in ended.stderr, ended.stderr
-        return ended
 
     def rows(self, selector: str = "data/raw") -> Rows:
         return {row.pop("key"): row for row in self.json("ls", selector)}

@@ -1,4 +1,4 @@
-"""Commands as processes of their own that need not import NumPy, Arrow or DVC first: forked from one that has.
+"""Commands as processes of their own that need not import NumPy, Arrow, DVC and us first: forked from one that has.
 
 Half of what a test of the command line waits for is imports. A command still gets a process, streams, a folder and an
 environment of its own, and runs the installed script.
@@ -20,7 +20,7 @@ SERVER = Path(__file__).with_name("warm_server.py")
 # What Python and the libraries read while they are loaded: another value needs a process from the start.
 _READ_EARLY = ("PYTHON", "OMP_", "OPENBLAS_", "MKL_", "ARROW_", "LC_", "LANG", "LD_", "TZ")
 
-_servers: list[socket.socket] = []
+_servers: dict[str, socket.socket] = {}
 _lock = Lock()
 
 
@@ -39,7 +39,7 @@ def run(words: Sequence[str], folder: Path, environment: Mapping[str, str]) -> s
     with open(os.devnull, "rb") as nothing:
         try:
             with _lock:
-                place = _server()
+                place = _server("libraries" if any(name.startswith("DATAPIN_") for name in environment) else "all")
                 socket.send_fds(place, [asked], [nothing.fileno(), *(write for _, write in pipes)])
         finally:
             for _, write in pipes:
@@ -63,20 +63,20 @@ def _newlines(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")  # as text=True
 
 
-def _server() -> socket.socket:
-    if not _servers:
+def _server(what: str) -> socket.socket:
+    if what not in _servers:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         with theirs:
             server = subprocess.Popen(
-                [sys.executable, str(SERVER), str(theirs.fileno())],
+                [sys.executable, str(SERVER), str(theirs.fileno()), what],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-        _servers.append(ours)
+        _servers[what] = ours
         atexit.register(_end, ours, server)
-    return _servers[0]
+    return _servers[what]
 
 
 def _end(place: socket.socket, server: subprocess.Popen[bytes]) -> None:

@@ -1,6 +1,7 @@
-"""A process that has imported what `datapin` and `dvc` need from others, and forks for each command: see warm.py.
+"""A process that has imported what `datapin` and `dvc` need, and forks for each command: see warm.py.
 
-Of datapin nothing is imported here: a command finds its own modules as cold as a user's does.
+Called with "libraries" it imports nothing of datapin: what reads the environment while it is loaded must find that of
+the command.
 """
 
 from __future__ import annotations
@@ -76,10 +77,15 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in IMPORTS.split():
         importlib.import_module(name)
+    if sys.argv[2] == "all":
+        for verb in importlib.import_module("datapin.cli.main").VERBS:
+            importlib.import_module(f"datapin.cli.commands.{verb.replace('-', '_')}")
     gc.collect()
     gc.freeze()
     words = serve(socket.socket(fileno=int(sys.argv[1])))
     random.seed()
+    if Path(words[0]).name != "dvc":
+        importlib.import_module("colorama").deinit()  # DVC takes colours out of what all of a process prints
     sys.argv = words
     sys.path[0] = str(Path(words[0]).parent)
     runpy.run_path(words[0], run_name="__main__")

@@ -10,7 +10,6 @@ import pytest
 
 from clones import Clone, write_images
 from datapin.base import failpoints
-from forks import call
 
 POINTER = "data/raw.dvc"
 
@@ -40,7 +39,9 @@ def copied(repo: Path, place: Path) -> Clone:
 
 
 def run(clone: Clone, words: Sequence[str], *, armed: str = "", log: str = "") -> int:
-    return call(clone.path, words, armed=armed, log=log).returncode
+    asked = {"DATAPIN_FAILPOINT": armed, "DATAPIN_FAILPOINT_LOG": log}
+    given = {name: value for name, value in asked.items() if value}
+    return clone.datapin(*words, code=None, **given).returncode
 
 
 def points_of(clone: Clone, words: Sequence[str], log: Path, *, code: int = 0) -> list[str]:

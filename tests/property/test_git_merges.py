@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from clones import Clone
 from datapin.manifest.merge import WHOLE_ROW
-from forks import call
 from merge_model import Rows, merged
 
 KEYS = [f"{name}.bin" for name in "abcd"]
@@ -29,9 +28,7 @@ Edits = list[tuple[str, str, bytes]]
 
 
 def run(clone: Clone, *words: str) -> str:
-    done = call(clone.path, words)
-    assert done.returncode == 0, f"{words}: {done.stderr}"
-    return done.stdout
+    return clone.datapin(*words).stdout
 
 
 def edit(clone: Clone, edits: Edits) -> None:
