@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Tests wait for disks and servers, too: one worker more than there are cores, and at most four.
+WORKERS := $(shell n=$$(($$(nproc 2>/dev/null || echo 2) + 1)); echo $$((n < 4 ? n : 4)))
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -28,11 +30,11 @@ verify: repro
 
 test: setup
 	@sh tests/servers/install_ceph.sh
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # The hint of every planted fault of `datapin verify`, run as printed: does it end the complaint? Takes half an hour.
 hints: setup
-	$(BIN)/python -m pytest tests/checks --hints -n auto --maxprocesses 2
+	$(BIN)/python -m pytest tests/checks --hints -n $(WORKERS) --dist loadfile
 
 lint: setup
 	$(BIN)/ruff format --check .

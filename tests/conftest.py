@@ -34,6 +34,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--hints", action="store_true", help="run the hints of planted faults (checks/healing.py)")
 
 
+# Files that take longest come first, so that no worker is alone with them at the end.
+_SLOW_FIRST = ("faults", "cli", "checks", "contract", "property")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        room = item.path.relative_to(tests).parts[0]
+        return _SLOW_FIRST.index(room) if room in _SLOW_FIRST else len(_SLOW_FIRST)
+
+    items.sort(key=rank)
+
+
 @pytest.fixture(autouse=True)
 def _no_log_of_the_test_before() -> Iterator[None]:
     yield
