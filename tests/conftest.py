@@ -12,7 +12,9 @@ import pytest
 from hypothesis import settings
 
 from clones import Clone, write_images
-from datapin.backends import s3_reads, s3_retry, s3_writes
+from datapin.backends.s3 import reads as s3_reads
+from datapin.backends.s3 import retry as s3_retry
+from datapin.backends.s3 import writes as s3_writes
 from datapin.base import log
 from servers.ceph import missing_programs, radosgw
 from servers.fault_proxy import FaultProxy

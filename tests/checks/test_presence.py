@@ -15,9 +15,9 @@ import pytest
 
 from checks.planted import Planted
 from clones import BIN, Clone, write_images
-from datapin.backends.below import BackendBelow
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
+from datapin.backends.wrappers import BackendBelow
 from datapin.base.progress import SILENT
 from datapin.checks import presence
 from datapin.checks.runner import run_checks

@@ -11,8 +11,8 @@ import pytest
 from datapin.backends.backend import Backend
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
-from datapin.backends.s3 import S3Backend
-from datapin.backends.s3_settings import s3_settings
+from datapin.backends.s3.backend import S3Backend
+from datapin.backends.s3.settings import s3_settings
 from datapin.testing.backend_suite import BackendSuite
 from servers.odd_s3 import odd_server
 from servers.s3_server import S3Server

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datapin.backends.backend import Backend
-from datapin.backends.dvcfs import DvcBackend
+from datapin.backends.dvcfs.backend import DvcBackend
 from datapin.testing.backend_suite import BackendSuite
 from dvc_remotes import backend_at
 from servers.s3_server import S3Server

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from datapin.backends.backend import Backend
-from datapin.backends.dvcfs import DvcBackend
+from datapin.backends.dvcfs.backend import DvcBackend
 from datapin.backends.local import LocalBackend
-from datapin.backends.s3 import S3Backend
-from datapin.backends.s3_settings import s3_settings
+from datapin.backends.s3.backend import S3Backend
+from datapin.backends.s3.settings import s3_settings
 from datapin.base.errors import BadSettings, listed
 
 # Three or more characters: `dvc gc -c` deletes `<remote>/<2 characters>/<file>` as if it were an old object of its own.

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datapin.backends.below import BackendBelow
 from datapin.backends.counting import CountingBackend
 from datapin.backends.locate import PREFIX, locate_backend
+from datapin.backends.wrappers import BackendBelow
 from datapin.base.errors import BadSettings, Refused
 from datapin.store.remote import RemoteStore
 from datapin.verbs.workspace import Workspace

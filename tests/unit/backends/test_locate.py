@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datapin.backends.dvcfs import DvcBackend
+from datapin.backends.dvcfs.backend import DvcBackend
 from datapin.backends.local import LocalBackend
 from datapin.backends.locate import locate_backend, resolved_settings
 from datapin.base.errors import BadSettings, RemoteUnreachable

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from datapin.backends import s3_retry
-from datapin.backends.s3 import S3Backend
-from datapin.backends.s3_settings import s3_settings
+from datapin.backends.s3 import retry as s3_retry
+from datapin.backends.s3.backend import S3Backend
+from datapin.backends.s3.settings import s3_settings
 from datapin.base.errors import ObjectMissing, RemoteUnreachable, StorageFailed
 from servers.fault_proxy import Fault, FaultProxy
 

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from datapin.backends.s3 import S3Backend
-from datapin.backends.s3_settings import s3_settings
+from datapin.backends.s3.backend import S3Backend
+from datapin.backends.s3.settings import s3_settings
 from servers.s3_server import S3Server
 
 

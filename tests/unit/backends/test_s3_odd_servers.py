@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from datapin.backends.s3 import S3Backend
-from datapin.backends.s3_settings import s3_settings
+from datapin.backends.s3.backend import S3Backend
+from datapin.backends.s3.settings import s3_settings
 from datapin.base.errors import ObjectMissing, RemoteUnreachable
 from servers.odd_s3 import never_conditional, odd_server, only_in
 
@@ -273,8 +273,8 @@ def test_a_public_bucket_needs_no_keys(radosgw_server):
 IN_A_FRESH_PROCESS = """
 import resource, sys
 from pathlib import Path
-from datapin.backends.s3 import S3Backend
-from datapin.backends.s3_settings import s3_settings
+from datapin.backends.s3.backend import S3Backend
+from datapin.backends.s3.settings import s3_settings
 url, endpoint, key, secret, source, target = sys.argv[1:]
 backend = S3Backend(s3_settings(url, {"endpointurl": endpoint, "access_key_id": key, "secret_access_key": secret}))
 backend.put_if_absent("small", b"x")

@@ -10,8 +10,8 @@ from botocore.session import Session
 from dvc.fs import get_cloud_fs
 from dvc_objects.fs.errors import ConfigError
 
-from datapin.backends.s3_aws_files import read_aws_keys, read_aws_profile
-from datapin.backends.s3_settings import s3_settings
+from datapin.backends.s3.aws_files import read_aws_keys, read_aws_profile
+from datapin.backends.s3.settings import s3_settings
 from datapin.base.errors import BadSettings
 
 URL = "s3://bucket/team/data"

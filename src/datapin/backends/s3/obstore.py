@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from datapin.backends.backend import StoredObject
-from datapin.backends.s3_failures import from_obstore
-from datapin.backends.s3_settings import S3Settings
-from datapin.backends.s3_wire import Reading
+from datapin.backends.s3.failures import from_obstore
+from datapin.backends.s3.settings import S3Settings
+from datapin.backends.s3.wire import Reading
 
 # A request may take as long as bytes keep coming: `read_timeout` watches for silence.
 _LONGEST_S = 24 * 3600

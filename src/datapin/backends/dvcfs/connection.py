@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from datapin.backends.dvcfs_errors import library_missing
+from datapin.backends.dvcfs.errors import library_missing
 
 SILENCE_S = float(os.environ.get("DATAPIN_REMOTE_TIMEOUT_S", "60"))
 HTTP = ("http", "https")

@@ -11,8 +11,8 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from datapin.backends.backend import StoredObject, check_key
-from datapin.backends.dvcfs_connection import Connection, Kind
-from datapin.backends.dvcfs_errors import foreign_errors, http_status, is_missing, real_cause
+from datapin.backends.dvcfs.connection import Connection, Kind
+from datapin.backends.dvcfs.errors import foreign_errors, http_status, is_missing, real_cause
 from datapin.base.errors import RemoteUnreachable
 
 Entry = Mapping[str, Any]  # what fsspec says about a name

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from datapin.backends.backend import Abilities, StoredObject, check_key, check_prefix
-from datapin.backends.dvcfs_connection import HTTP, SILENCE_S, Connection, Kind, connect
-from datapin.backends.dvcfs_errors import (
+from datapin.backends.dvcfs.connection import HTTP, SILENCE_S, Connection, Kind, connect
+from datapin.backends.dvcfs.errors import (
     foreign_errors,
     is_denied,
     is_missing,
@@ -26,7 +26,7 @@ from datapin.backends.dvcfs_errors import (
     shown_url,
     unreachable,
 )
-from datapin.backends.dvcfs_files import (
+from datapin.backends.dvcfs.files import (
     is_same,
     read_chunks,
     read_ranges_at_once,
@@ -34,7 +34,7 @@ from datapin.backends.dvcfs_files import (
     read_ranges_through,
     write,
 )
-from datapin.backends.dvcfs_listing import list_objects, look
+from datapin.backends.dvcfs.listing import list_objects, look
 from datapin.base.errors import ObjectMissing, RemoteUnreachable
 
 T = TypeVar("T")

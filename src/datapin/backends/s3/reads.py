@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from datapin.backends import s3_failures as failures
 from datapin.backends.backend import StoredObject
-from datapin.backends.s3_boto import BotoWire
-from datapin.backends.s3_failures import S3Failure
-from datapin.backends.s3_retry import ATTEMPTS, again, pause
-from datapin.backends.s3_wire import Reading
-from datapin.backends.s3_wires import S3Wires
+from datapin.backends.s3 import failures as failures
+from datapin.backends.s3.boto import BotoWire
+from datapin.backends.s3.failures import S3Failure
+from datapin.backends.s3.retry import ATTEMPTS, again, pause
+from datapin.backends.s3.wire import Reading
+from datapin.backends.s3.wires import S3Wires
 
 _RANGES_AT_ONCE = 64
 _PARTS_OF_A_FAILED_BATCH = 4

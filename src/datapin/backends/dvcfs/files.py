@@ -12,9 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from datapin.backends.dvcfs_connection import Connection, Kind
-from datapin.backends.dvcfs_errors import foreign_errors
-from datapin.backends.dvcfs_listing import look
+from datapin.backends.dvcfs.connection import Connection, Kind
+from datapin.backends.dvcfs.errors import foreign_errors
+from datapin.backends.dvcfs.listing import look
 from datapin.base import failpoints
 from datapin.base.files import temporary_name
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from datapin.backends.backend import StoredObject
-from datapin.backends.s3_failures import BROKEN, NO_KEYS, PAST_THE_END, WHOLE_ANSWER, S3Failure, from_botocore
-from datapin.backends.s3_parts import PartsUpload
-from datapin.backends.s3_settings import S3Settings
-from datapin.backends.s3_wire import Reading
+from datapin.backends.s3.failures import BROKEN, NO_KEYS, PAST_THE_END, WHOLE_ANSWER, S3Failure, from_botocore
+from datapin.backends.s3.parts import PartsUpload
+from datapin.backends.s3.settings import S3Settings
+from datapin.backends.s3.wire import Reading
 
 _CHUNK_BYTES = 1 << 18
 _CONNECTIONS = 32

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from datapin.backends.backend import Abilities, StoredObject, check_key, check_prefix
-from datapin.backends.s3_failures import MISSING, S3Failure, unreachable
-from datapin.backends.s3_reads import find_object, iter_listing, open_object, read_object, read_ranges, remove_object
-from datapin.backends.s3_settings import S3Settings
-from datapin.backends.s3_wires import S3Wires
-from datapin.backends.s3_writes import S3Writes
+from datapin.backends.s3.failures import MISSING, S3Failure, unreachable
+from datapin.backends.s3.reads import find_object, iter_listing, open_object, read_object, read_ranges, remove_object
+from datapin.backends.s3.settings import S3Settings
+from datapin.backends.s3.wires import S3Wires
+from datapin.backends.s3.writes import S3Writes
 from datapin.base.errors import ObjectMissing, StorageFailed
 
 MOST_BYTES_IN_ONE_PUT = 5 << 30  # Amazon's limit

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from datapin.backends.s3_aws_files import read_aws_keys
-from datapin.backends.s3_boto import BotoWire, find_keys, find_region
-from datapin.backends.s3_failures import BAD_CERTIFICATE, S3Failure
-from datapin.backends.s3_obstore import ObstoreWire
-from datapin.backends.s3_settings import S3Settings
-from datapin.backends.s3_wire import S3Wire
+from datapin.backends.s3.aws_files import read_aws_keys
+from datapin.backends.s3.boto import BotoWire, find_keys, find_region
+from datapin.backends.s3.failures import BAD_CERTIFICATE, S3Failure
+from datapin.backends.s3.obstore import ObstoreWire
+from datapin.backends.s3.settings import S3Settings
+from datapin.backends.s3.wire import S3Wire
 
 # obstore holds what it puts in memory, and its clock for silence runs while it sends; botocore streams.
 _MOST_BYTES_FROM_MEMORY = 4 << 20

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from datapin.backends.s3_failures import S3Failure
+from datapin.backends.s3.failures import S3Failure
 from datapin.base import log
 
 ATTEMPTS = 5

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from datapin.backends.s3_aws_files import AwsProfile, read_aws_profile
+from datapin.backends.s3.aws_files import AwsProfile, read_aws_profile
 from datapin.base.errors import BadSettings
 
 SILENCE_VARIABLE = "DATAPIN_REMOTE_TIMEOUT_S"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from datapin.backends import s3_failures as failures
 from datapin.backends.backend import Abilities
-from datapin.backends.s3_failures import S3Failure
-from datapin.backends.s3_reads import find_object, open_object
-from datapin.backends.s3_retry import ATTEMPTS, again, pause
-from datapin.backends.s3_wires import S3Wires
+from datapin.backends.s3 import failures as failures
+from datapin.backends.s3.failures import S3Failure
+from datapin.backends.s3.reads import find_object, open_object
+from datapin.backends.s3.retry import ATTEMPTS, again, pause
+from datapin.backends.s3.wires import S3Wires
 from datapin.base import failpoints
 
 _MOST_BYTES_TO_PUT_TWICE = 1 << 20

@@ -8,8 +8,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from datapin.backends.s3_failures import BROKEN, MISSING, TAKEN, S3Failure, from_botocore
-from datapin.backends.s3_retry import again
+from datapin.backends.s3.failures import BROKEN, MISSING, TAKEN, S3Failure, from_botocore
+from datapin.backends.s3.retry import again
 
 _MOST_PARTS = 9_000  # Amazon takes 10,000
 _LEAST_PART_BYTES = 64 << 20
