@@ -19,7 +19,7 @@ from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
 from datapin.backends.wrappers import BackendBelow
 from datapin.base.progress import SILENT
-from datapin.checks import presence
+from datapin.checks.bytes import presence
 from datapin.checks.runner import run_checks
 from datapin.checks.subject import RemoteSide, Subject
 from datapin.store.remote import RemoteStore

@@ -15,7 +15,7 @@ from checks.planted import Planted
 from checks.repro_repos import repro, stage, state, write
 from clones import BIN, Clone
 from datapin.base.findings import Finding
-from datapin.checks.repro_sample import fewer_than
+from datapin.checks.repro.sample import fewer_than
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
 from datapin.verbs.verify import VerifyReport

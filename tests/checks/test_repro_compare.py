@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from datapin.checks.repro_files import compare_files, compare_folders
-from datapin.checks.repro_rerun import other_surroundings
-from datapin.checks.repro_tables import compare_manifest_rows
+from datapin.checks.repro.files import compare_files, compare_folders
+from datapin.checks.repro.rerun import other_surroundings
+from datapin.checks.repro.tables import compare_manifest_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
 from datapin.pipeline.environment import environment_differences, environment_here

@@ -61,4 +61,4 @@ def _is_interpreter(node: ast.AST) -> bool:
 def test_the_interpreter_is_named_by_one_module_only() -> None:
     # Beside it: where this installation's own command lies.
     named = {name for name, tree in _modules() for node in ast.walk(tree) if _is_interpreter(node)}
-    assert named <= {"base/processes.py", "githooks/drivers.py", "githooks/install.py", "checks/repro_rerun.py"}
+    assert named <= {"base/processes.py", "githooks/drivers.py", "githooks/install.py", "checks/repro/rerun.py"}

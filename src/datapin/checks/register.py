@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datapin.base.errors import Usage
-from datapin.checks import deep, hygiene, hygiene_placeholders, pins, presence, repro
+from datapin.checks.bytes import deep, presence
 from datapin.checks.check import GROUPS, READABLE, Check
+from datapin.checks.hygiene import checks as hygiene
+from datapin.checks.hygiene import placeholders as hygiene_placeholders
+from datapin.checks.pins import checks as pins
+from datapin.checks.repro import checks as repro
 
 CHECKS: tuple[Check, ...] = (
     *pins.CHECKS,

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from datapin.base.errors import Refused
 from datapin.base.findings import Finding
 from datapin.checks.check import Check
-from datapin.checks.repro_clone import clean_clone, lay_out_sources
-from datapin.checks.repro_environment import recorded_environments
-from datapin.checks.repro_outputs import PinnedOutputs
-from datapin.checks.repro_rerun import rerun
-from datapin.checks.repro_sample import rerun_sample
-from datapin.checks.repro_verdict import NAME, judge
+from datapin.checks.repro.clone import clean_clone, lay_out_sources
+from datapin.checks.repro.environment import recorded_environments
+from datapin.checks.repro.outputs import PinnedOutputs
+from datapin.checks.repro.rerun import rerun
+from datapin.checks.repro.sample import rerun_sample
+from datapin.checks.repro.verdict import NAME, judge
 from datapin.checks.subject import Subject
 from datapin.pipeline.environment import environment_differences, environment_here
 from datapin.versions.git import commit_state

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from datapin.base.errors import DamagedManifest, DamagedPack, DatapinError
 from datapin.base.findings import Finding
+from datapin.checks.bytes.look import GONE, OBJECTS, Look, Places, look_at
 from datapin.checks.check import Check, capped, unread
-from datapin.checks.presence_look import GONE, OBJECTS, Look, Places, look_at
 from datapin.checks.subject import Subject
 from datapin.store.layout import index_key, loose_key, pack_key
 from datapin.transfer.root_records import FINAL, PENDING, RootRecord, read_root, version_name, version_of_key

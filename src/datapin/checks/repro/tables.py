@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.checks.repro_difference import CLOSE_REPORTS, CLOSE_ROWS, Difference, NumberGaps
+from datapin.checks.repro.difference import CLOSE_REPORTS, CLOSE_ROWS, Difference, NumberGaps
 from datapin.manifest.columns import decoded, one_array, shown
 from datapin.manifest.diff import Comparison, cells_differ, compare_manifests
 from datapin.manifest.footers import open_parquet, read_footer, read_writer, readable

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from datapin.base.findings import Finding
 from datapin.base.near_names import near_standard_name
 from datapin.checks.check import MOST_LISTED, Check
-from datapin.checks.dataset_origins import origin_of, stages_of
-from datapin.checks.dataset_rows import counted, each_dataset, rows_of
+from datapin.checks.hygiene.origins import origin_of, stages_of
+from datapin.checks.hygiene.rows import counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import flags, numbers, one_array
 from datapin.manifest.keys import case_collisions

@@ -13,8 +13,8 @@ from datapin.base.documents import read_json
 from datapin.base.errors import BadDocument, DamagedModel, DatapinError, OutputMissing
 from datapin.base.findings import Finding
 from datapin.checks.check import Check, capped, unread
-from datapin.checks.pins_lineage import Told, compare_told
-from datapin.checks.ran_stages import RanStage, overlaps, ran_stages
+from datapin.checks.pins.lineage import Told, compare_told
+from datapin.checks.pins.ran_stages import RanStage, overlaps, ran_stages
 from datapin.checks.subject import Subject
 from datapin.pipeline.record import FORMAT, RECORD, STAGES, json_ready
 from datapin.versions.single_files import listed_files

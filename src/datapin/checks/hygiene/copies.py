@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 from datapin.base.findings import Finding
 from datapin.base.id_columns import ids_from_hex
 from datapin.checks.check import MOST_LISTED, Check
-from datapin.checks.dataset_origins import fresh_rows, origin_of, params_of
-from datapin.checks.dataset_rows import DatasetRows, counted, each_dataset, rows_of
-from datapin.checks.hygiene_looks import looking
+from datapin.checks.hygiene.looks import looking
+from datapin.checks.hygiene.origins import fresh_rows, origin_of, params_of
+from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import arrow_numbers, flags, numbers, one_array
 from datapin.pipeline.copies_again import make_again

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from datapin.checks.repro_outputs import PinnedOutputs
+from datapin.checks.repro.outputs import PinnedOutputs
 from datapin.pipeline.environment import environment_differences, environment_here
 from datapin.pipeline.environment_file import environment_of, environment_path
 from datapin.pipeline.record import RECORD, parse_record

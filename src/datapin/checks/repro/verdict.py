@@ -9,12 +9,12 @@ from typing import Any
 
 from datapin.base.errors import Damage, DatapinError, OutputMissing, StorageFailed, listed
 from datapin.base.findings import Finding, Severity
-from datapin.checks.repro_clone import CleanClone
-from datapin.checks.repro_difference import Difference
-from datapin.checks.repro_files import compare_files, compare_folders
-from datapin.checks.repro_outputs import PinnedOutputs, address, is_manifest
-from datapin.checks.repro_rerun import Rerun
-from datapin.checks.repro_tables import compare_manifest_rows
+from datapin.checks.repro.clone import CleanClone
+from datapin.checks.repro.difference import Difference
+from datapin.checks.repro.files import compare_files, compare_folders
+from datapin.checks.repro.outputs import PinnedOutputs, address, is_manifest
+from datapin.checks.repro.rerun import Rerun
+from datapin.checks.repro.tables import compare_manifest_rows
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.environment import EnvironmentDifference, environment_differences
 from datapin.pipeline.environment_file import environment_of, environment_path, read_environments

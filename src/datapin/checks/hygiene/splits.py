@@ -10,8 +10,8 @@ import numpy as np
 
 from datapin.base.findings import Finding, Severity
 from datapin.checks.check import MOST_LISTED, Check
-from datapin.checks.dataset_origins import fresh_rows, origin_of, params_of, stages_of
-from datapin.checks.dataset_rows import PIXELS, DatasetRows, counted, each_dataset, rows_of
+from datapin.checks.hygiene.origins import fresh_rows, origin_of, params_of, stages_of
+from datapin.checks.hygiene.rows import PIXELS, DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import shown
 from datapin.pipeline.crossing import Codes, crossings, named

@@ -11,8 +11,8 @@ from datapin.base.errors import AssetsMissing, DamagedAsset, DatapinError
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.placeholders import CURES, MOST_BYTES, tool_of_bytes
+from datapin.checks.bytes.pinned_assets import Int64s, keys_of
 from datapin.checks.check import Check, capped, unread
-from datapin.checks.pinned_assets import Int64s, keys_of
 from datapin.checks.subject import Subject
 
 _SOME, _ALL = "hygiene.placeholders", "deep.placeholders"

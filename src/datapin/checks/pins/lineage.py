@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datapin.base.errors import DatapinError
 from datapin.base.findings import Finding, Severity
 from datapin.checks.check import Check, unread
-from datapin.checks.ran_stages import RanStage, overlaps, ran_stages
+from datapin.checks.pins.ran_stages import RanStage, overlaps, ran_stages
 from datapin.checks.subject import Subject
 from datapin.pipeline.record import input_digests
 

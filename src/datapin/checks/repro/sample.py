@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 from datapin.base.errors import BadSettings, DatapinError, ManifestMissing
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
-from datapin.checks.repro_clone import CleanClone, clean_clone, lay_out
-from datapin.checks.repro_difference import CLOSE_ROWS
-from datapin.checks.repro_environment import differing_causes
-from datapin.checks.repro_outputs import PinnedOutputs
-from datapin.checks.repro_tables import CellGaps
+from datapin.checks.repro.clone import CleanClone, clean_clone, lay_out
+from datapin.checks.repro.difference import CLOSE_ROWS
+from datapin.checks.repro.environment import differing_causes
+from datapin.checks.repro.outputs import PinnedOutputs
+from datapin.checks.repro.tables import CellGaps
 from datapin.manifest.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of as rows_by_key

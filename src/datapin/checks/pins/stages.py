@@ -10,7 +10,7 @@ from typing import Any
 from datapin.base.errors import DatapinError, listed
 from datapin.base.findings import Finding, Severity
 from datapin.checks.check import Check, capped, unread
-from datapin.checks.ran_stages import RanStage, ran_stages, repro_of
+from datapin.checks.pins.ran_stages import RanStage, ran_stages, repro_of
 from datapin.checks.subject import Subject
 from datapin.versions.commit_pins import LOCK, PIPELINE
 from datapin.versions.git import is_ignored

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from datapin.checks import pins_lineage, pins_manifests, pins_outputs, pins_record, pins_stages
 from datapin.checks.check import Check
+from datapin.checks.pins import lineage as pins_lineage
+from datapin.checks.pins import manifests as pins_manifests
+from datapin.checks.pins import outputs as pins_outputs
+from datapin.checks.pins import record as pins_record
+from datapin.checks.pins import stages as pins_stages
 
 CHECKS: tuple[Check, ...] = (
     *pins_manifests.CHECKS,

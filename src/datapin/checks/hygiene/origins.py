@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError
-from datapin.checks.dataset_rows import PIXELS, places_of, rows_of
+from datapin.checks.hygiene.rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import arrow_numbers, flags
 from datapin.pipeline.crossing import Codes, Mask

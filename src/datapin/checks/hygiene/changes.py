@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from datapin.base.errors import DatapinError, listed
 from datapin.base.findings import Finding
 from datapin.checks.check import Check
-from datapin.checks.dataset_origins import Origin, origin_of
-from datapin.checks.dataset_rows import DatasetRows, each_dataset, rows_of
+from datapin.checks.hygiene.origins import Origin, origin_of
+from datapin.checks.hygiene.rows import DatasetRows, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import arrow_flags, decoded, numbers, one_array
 from datapin.manifest.manifest import Manifest

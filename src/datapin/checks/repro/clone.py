@@ -25,7 +25,7 @@ from datapin.base.id_columns import ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.base.processes import GIT_PLACES, git_words
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
-from datapin.checks.repro_outputs import PinnedOutputs, is_manifest
+from datapin.checks.repro.outputs import PinnedOutputs, is_manifest
 from datapin.manifest.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.schema import asset_columns

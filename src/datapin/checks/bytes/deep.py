@@ -14,8 +14,8 @@ from datapin.backends.backend import Backend
 from datapin.base.errors import AssetsMissing, BadSettings, DamagedAsset, DatapinError, ObjectMissing, RemoteUnreachable
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
+from datapin.checks.bytes.pinned_assets import Int64s, NamedAssets, PinnedAssets, iter_lots, keys_of, pinned_assets
 from datapin.checks.check import MOST_LISTED, Check, capped, unread
-from datapin.checks.pinned_assets import Int64s, NamedAssets, PinnedAssets, iter_lots, keys_of, pinned_assets
 from datapin.checks.subject import RemoteSide, Subject
 from datapin.store.index import IN_LOOSE_FILE
 from datapin.store.layout import loose_key, pack_key

@@ -17,8 +17,8 @@ from threading import Thread
 
 from datapin.base.processes import module_words
 from datapin.base.progress import Bar, Progress
-from datapin.checks.repro_clone import CleanClone
-from datapin.checks.repro_outputs import PIPELINE, PinnedOutputs
+from datapin.checks.repro.clone import CleanClone
+from datapin.checks.repro.outputs import PIPELINE, PinnedOutputs
 
 _RUNNING = re.compile(r"Running stage '([^']+)':\Z")
 _FAILED = re.compile(r"ERROR: failed to reproduce (?:stages: )?(.+?)(?:: (.+))?\Z")

@@ -13,8 +13,8 @@ from typing import Any
 
 from datapin.base.documents import read_json
 from datapin.base.errors import Damage, listed
-from datapin.checks.repro_difference import CLOSE_REPORTS, GRADES, Difference, Grade, NumberGaps
-from datapin.checks.repro_tables import compare_parquet
+from datapin.checks.repro.difference import CLOSE_REPORTS, GRADES, Difference, Grade, NumberGaps
+from datapin.checks.repro.tables import compare_parquet
 from datapin.manifest.columns import shown
 from datapin.pipeline.record import RECORD, parse_record
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from datapin.base.findings import Finding, Severity
 from datapin.checks.check import MOST_LISTED, Check
-from datapin.checks.dataset_origins import (
+from datapin.checks.hygiene.origins import (
     Ancestors,
     Origin,
     ancestors_of,
@@ -22,7 +22,7 @@ from datapin.checks.dataset_origins import (
     origin_of,
     predecessors,
 )
-from datapin.checks.dataset_rows import DatasetRows, counted, each_dataset, places_of, rows_of
+from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, places_of, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns import arrow_numbers, flags
 from datapin.pipeline.crossing import Codes, Mask, crossings, id_codes

@@ -1,0 +1,1 @@
+"""Checks of rows: labels, splits, lineage, copies, looks."""

@@ -1,0 +1,1 @@
+"""Does the commit give the same again? A clean clone, run and compared."""
