@@ -16,7 +16,7 @@ from clones import Clone, write_images
 from datapin.base.findings import Finding
 from datapin.checks.runner import CheckResult
 from datapin.checks.waivers import Waived
-from datapin.cli.verify_formats import FORMATS, render
+from datapin.cli.formats.verify import FORMATS, render
 from datapin.verbs.diff_page.counts import Bar
 from datapin.verbs.verify import VerifiedDataset, VerifyReport
 from datapin.verbs.verify_diff import BaseDiff, DatasetDiff

@@ -6,7 +6,7 @@ import dataclasses
 
 import click
 
-from datapin.cli.graph_formats import FORMATS, dot, mermaid, text
+from datapin.cli.formats.graph import FORMATS, dot, mermaid, text
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, printable
 from datapin.verbs.trace import trace

@@ -9,10 +9,10 @@ import click
 from datapin.base.errors import EXIT_CHECK_FAILED, Usage
 from datapin.base.files import make_directory, publish_bytes
 from datapin.checks.register import CHECKS
+from datapin.cli.formats.verify import FORMATS, render
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, table
 from datapin.cli.shell.colour import with_severities
-from datapin.cli.verify_formats import FORMATS, render
 from datapin.store.layout import storage_failures
 from datapin.verbs.verify import verify
 

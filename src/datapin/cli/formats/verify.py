@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from datapin.base.findings import Finding
+from datapin.cli.formats.findings import once_each
+from datapin.cli.formats.verify_ci import github, junit
+from datapin.cli.formats.verify_markdown import markdown
 from datapin.cli.render import printable
-from datapin.cli.verify_findings import once_each
-from datapin.cli.verify_formats_ci import github, junit
-from datapin.cli.verify_formats_markdown import markdown
 from datapin.verbs.verify import VerifyReport
 from datapin.verbs.verify_diff import BaseDiff
 

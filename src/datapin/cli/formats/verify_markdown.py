@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from datapin.base.findings import Finding
+from datapin.cli.formats.findings import once_each
 from datapin.cli.render import printable
-from datapin.cli.verify_findings import once_each
 from datapin.verbs.verify import VerifyReport
 from datapin.verbs.verify_diff import BaseDiff, DatasetDiff
 

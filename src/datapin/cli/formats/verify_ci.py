@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from datapin.base.findings import Finding
+from datapin.cli.formats.findings import Said, once_each
 from datapin.cli.render import printable
-from datapin.cli.verify_findings import Said, once_each
 from datapin.verbs.verify import VerifyReport
 
 _SUITE = "datapin verify"

@@ -1,0 +1,1 @@
+"""What `verify` and `trace` print, for people, CI services and tools."""
