@@ -149,7 +149,7 @@ def million() -> Answer:
 def rows(count: int, folder: Path) -> Answer:
     """Seconds of the manifest's own operations on `count` rows, and the shards that one inserted row rewrites."""
     import gen
-    from datapin.manifest.diff import count_changes
+    from datapin.manifest.comparing.diff import count_changes
     from datapin.manifest.edit import edit_manifest
     from datapin.manifest.manifest import Manifest
     from datapin.manifest.write import write_manifest

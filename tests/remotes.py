@@ -18,8 +18,8 @@ import numpy as np
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.settings import StoreSettings
 from datapin.cli.main import main
+from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.schema import asset_columns
 from datapin.store.index import Index, join_entries
 from datapin.store.index_files import decode_index
 from datapin.store.store import Store

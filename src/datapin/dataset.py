@@ -16,9 +16,9 @@ import pyarrow as pa
 from datapin.base.errors import Refused, Usage
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.progress import SILENT
+from datapin.manifest.columns.values import python_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
-from datapin.manifest.values import python_rows
 from datapin.pipeline.recipe import RECIPE, apply_recipe
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store

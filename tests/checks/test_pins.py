@@ -19,8 +19,8 @@ from clones import Clone
 from datapin.base.findings import Finding
 from datapin.base.progress import SILENT
 from datapin.base.state import state_of
+from datapin.manifest.files.table import write_shard
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.table import write_shard
 from datapin.manifest.write import write_manifest
 from datapin.pipeline.output import INPUTS
 from datapin.verbs.verify import VerifyReport, verify

@@ -14,7 +14,7 @@ import pytest
 
 from clones import Clone, write_images
 from datapin.manifest.edit import edit_manifest
-from datapin.manifest.shards import CutRules
+from datapin.manifest.files.shards import CutRules
 from datapin.manifest.write import write_manifest
 from datapin.versions.tracking import track
 from remotes import Worker

@@ -19,7 +19,7 @@ from datapin.base import failpoints
 from datapin.base.errors import AssetsMissing, Damage, DatapinError
 from datapin.base.settings import StoreSettings
 from datapin.pack.table import read_table_of_file
-from datapin.store import put
+from datapin.store.adding import put
 from datapin.store.store import FileBatch, Store
 
 SETTINGS = StoreSettings(large_asset=8192, pack_size=5000)

@@ -7,9 +7,9 @@ import pyarrow.compute as pc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datapin.manifest.compare import rows_differ
-from datapin.manifest.digest import shard_digest
-from datapin.manifest.schema import normalise
+from datapin.manifest.columns.schema import normalise
+from datapin.manifest.comparing.compare import rows_differ
+from datapin.manifest.files.digest import shard_digest
 
 _TEXT = st.text(st.characters(codec="utf-8"), max_size=5)
 _INNER = pa.struct([("x", pa.int8()), ("y", pa.list_(pa.string()))])

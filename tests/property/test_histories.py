@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from datapin.manifest.diff import compare_manifests
+from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.edit import edit_manifest
+from datapin.manifest.files.shards import CutRules
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.shards import CutRules
 from datapin.manifest.write import write_manifest
 
 # Four rows a shard on average: a few dozen rows meet every case of the cut.

@@ -10,9 +10,9 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from datapin.manifest.files.shards import CutRules
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.merge import Side, plan_merge, write_merge
-from datapin.manifest.shards import CutRules
 from datapin.manifest.write import write_manifest
 from merge_model import Rows, merged
 

@@ -139,12 +139,12 @@ def test_reading_rows_needs_no_store_no_remote_and_no_pictures() -> None:
     loaded = set(
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     )
-    assert "datapin.manifest.diff" in loaded
+    assert "datapin.manifest.comparing.diff" in loaded
     assert not loaded & {"datapin.store.store", "datapin.backends.locate", "datapin.transfer.fetch", "PIL", "zstandard"}
 
 
 def test_a_worker_of_add_needs_no_heavy_library() -> None:
-    code = "import sys, datapin.store.worker; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import sys, datapin.store.adding.worker; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     )

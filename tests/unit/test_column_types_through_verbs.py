@@ -11,7 +11,7 @@ import pytest
 
 from arrow_types import COLUMNS
 from clones import Clone
-from datapin.manifest.values import python_rows, python_values
+from datapin.manifest.columns.values import python_rows, python_values
 from datapin.repo import Repo
 
 DATASET = "data/raw"

@@ -13,9 +13,9 @@ from pyarrow import types
 
 from datapin.base.errors import BadRows, Usage, listed
 from datapin.intake.typed_text import mixed_numbers, typed
-from datapin.manifest.column_types import storable_type
-from datapin.manifest.columns import one_array
-from datapin.manifest.schema import as_stored, fits
+from datapin.manifest.columns.columns import one_array
+from datapin.manifest.columns.schema import as_stored, fits
+from datapin.manifest.columns.types import storable_type
 
 _TEXT_COLUMNS = ("key", "split", "group")
 _DEEPEST = 32  # of lists in structs in lists: every reader of Parquet follows that far

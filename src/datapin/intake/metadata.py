@@ -19,7 +19,7 @@ from datapin.intake.file_names import keys_of_names, spelled_plainly
 from datapin.intake.json_tables import read_json
 from datapin.intake.table_rules import TableRules
 from datapin.intake.text_files import read_utf8
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 
 _CSV_SUFFIXES = (".csv", ".tsv")
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")

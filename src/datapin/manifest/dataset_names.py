@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from datapin.manifest.keys import bare_name, key_problem
+from datapin.manifest.columns.keys import bare_name, key_problem
 
 # Each becomes a folder, `<name>.dvc`, and temporary names beside it; most file systems hold 255 bytes.
 MAX_PART_BYTES = 200

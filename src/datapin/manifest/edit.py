@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows, listed
-from datapin.manifest.columns import (
+from datapin.manifest.columns.columns import (
     Column,
     Mask,
     arrow_flags,
@@ -24,11 +24,11 @@ from datapin.manifest.columns import (
     shown,
     without_rows,
 )
-from datapin.manifest.compare import rows_differ
-from datapin.manifest.diff import cells_differ
+from datapin.manifest.columns.schema import REQUIRED, aligned, merged_schema, normalise, sorted_by_key
+from datapin.manifest.comparing.compare import rows_differ
+from datapin.manifest.comparing.diff import cells_differ
+from datapin.manifest.files.shards import CUT, CutRules
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.schema import REQUIRED, aligned, merged_schema, normalise, sorted_by_key
-from datapin.manifest.shards import CUT, CutRules
 from datapin.manifest.write import ShardSink, new_directory, property_pairs
 
 _WHERE = "the rows to put"

@@ -11,13 +11,13 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from datapin.base.errors import BadRows, DamagedManifest, ManifestMissing, StorageFailed
-from datapin.manifest.columns import one_array, shown, without_rows
-from datapin.manifest.digest import manifest_digest
-from datapin.manifest.footers import BYTES_MARK, DIGEST_MARK, OUR_MARKS, Footer, read_footer
+from datapin.manifest.columns.columns import one_array, shown, without_rows
+from datapin.manifest.columns.schema import aligned, canonical_schema, check_ascending, merged_schema, sorted_by_key
+from datapin.manifest.files.digest import manifest_digest
+from datapin.manifest.files.footers import BYTES_MARK, DIGEST_MARK, OUR_MARKS, Footer, read_footer
+from datapin.manifest.files.shards import CUT, CutRules, cut
+from datapin.manifest.files.table import ShardEntry, entry_of, read_rows, sealed
 from datapin.manifest.kept_columns import MOST_KEPT_BYTES, KeptColumns
-from datapin.manifest.schema import aligned, canonical_schema, check_ascending, merged_schema, sorted_by_key
-from datapin.manifest.shards import CUT, CutRules, cut
-from datapin.manifest.table import ShardEntry, entry_of, read_rows, sealed
 
 SHARD_NAME = "part-{:05d}.parquet"
 MOST_SHARDS = 100_000

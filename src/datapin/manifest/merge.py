@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import Mask, arrow_flags, arrow_numbers, flags, one_array
-from datapin.manifest.compare import rows_differ
-from datapin.manifest.diff import compare_manifests
+from datapin.manifest.columns.columns import Mask, arrow_flags, arrow_numbers, flags, one_array
+from datapin.manifest.columns.schema import merged_schema
+from datapin.manifest.columns.values import python_values
+from datapin.manifest.comparing.compare import rows_differ
+from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.schema import merged_schema
 from datapin.manifest.select import rows_of
-from datapin.manifest.values import python_values
 
 # These say one thing together: which bytes a row names. They are taken from one side, never mixed.
 ASSET_COLUMNS = ("asset_id", "size", "media_type")

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 
 from datapin.base.errors import BadQuery
-from datapin.manifest.columns import arrow_numbers
+from datapin.manifest.columns.columns import arrow_numbers
+from datapin.manifest.columns.schema import REQUIRED, STANDARD, canonical_schema
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query_bounds import bounded_table, memory_bytes, refusals
-from datapin.manifest.schema import REQUIRED, STANDARD, canonical_schema
 from datapin.manifest.sql import ROWS, Reads, check_expression, check_query, wrapped
 from datapin.manifest.sql_columns import for_sql, from_interval, into_type
 

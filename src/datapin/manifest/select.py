@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import one_array, without_rows
+from datapin.manifest.columns.columns import one_array, without_rows
 from datapin.manifest.manifest import Manifest
 
 

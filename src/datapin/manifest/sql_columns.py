@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns import arrow_numbers, decoded, one_array
-from datapin.manifest.mapped_types import mapped_type
+from datapin.manifest.columns.columns import arrow_numbers, decoded, one_array
+from datapin.manifest.columns.mapped_types import mapped_type
 
 _SQL_DIGITS = 38
 _INTERVAL = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])

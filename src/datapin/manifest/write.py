@@ -16,12 +16,12 @@ import pyarrow as pa
 from datapin.base import failpoints
 from datapin.base.errors import BadRows, Refused, StorageFailed
 from datapin.base.files import fsync_directory, fsync_path
-from datapin.manifest.columns import one_array, shown, without_rows
-from datapin.manifest.footers import MARK_PREFIX, OUR_MARKS
+from datapin.manifest.columns.columns import one_array, shown, without_rows
+from datapin.manifest.columns.schema import aligned, check_ascending, normalise, sorted_by_key
+from datapin.manifest.files.footers import MARK_PREFIX, OUR_MARKS
+from datapin.manifest.files.shards import CUT, CutRules, iter_cut_ends
+from datapin.manifest.files.table import Properties, ShardEntry, entry_of, sealed, write_shard
 from datapin.manifest.manifest import SHARD_NAME, Manifest
-from datapin.manifest.schema import aligned, check_ascending, normalise, sorted_by_key
-from datapin.manifest.shards import CUT, CutRules, iter_cut_ends
-from datapin.manifest.table import Properties, ShardEntry, entry_of, sealed, write_shard
 
 _MOST_WAITING = 2
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from datapin.base.documents import read_json
 from datapin.base.errors import StageRefused, listed
 from datapin.base.findings import Finding
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 
 CLASSES = "datapin.classes"

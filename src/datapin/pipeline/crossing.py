@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datapin.base.id_columns import IdMatrix
-from datapin.manifest.columns import numbers, one_array
+from datapin.manifest.columns.columns import numbers, one_array
 
 Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows
 from datapin.base.id_columns import ids_from_hex, ids_to_hex
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.context import StageContext
 from datapin.pipeline.engines.local import LocalEngine
 from datapin.pipeline.fingerprint import memo_key

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from datapin.base.errors import StageRefused, listed
 from datapin.base.findings import Finding
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 
 _MOST_NAMED = 100
 

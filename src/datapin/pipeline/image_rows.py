@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import AssetsMissing
 from datapin.base.ids import AssetId
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.context import StageContext
 from datapin.pipeline.operators.decoding import begins_as_image
 from datapin.pipeline.operators.images import DECODED_MEDIA_TYPES

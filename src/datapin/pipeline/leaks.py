@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import StageRefused, listed
 from datapin.base.id_columns import ids_from_hex
-from datapin.manifest.columns import arrow_numbers, flags, numbers, one_array, shown
+from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array, shown
 from datapin.pipeline.crossing import Codes, Crossings, Mask, Named, crossings, id_codes, named
 
 LEAK_COLUMNS = ("key", "asset_id", "split", "group", "parent", "parent_id")

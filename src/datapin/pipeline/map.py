@@ -23,7 +23,7 @@ from datapin.base.errors import AssetsMissing, DamagedAsset
 from datapin.base.id_columns import IdMatrix
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.base.progress import Bar
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.context import StageContext
 from datapin.pipeline.engines.engine import Computation, Engine
 from datapin.pipeline.memo import OperatorMemo, mixed_keys

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import StageRefused, listed
 from datapin.base.findings import Finding
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 
 Rule = Literal["refuse", "keep", "drop"]
 Rules = Rule | Mapping[str, Literal["keep", "drop"]]

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import flags, one_array
+from datapin.manifest.columns.columns import flags, one_array
 from datapin.pipeline.splitting import IntColumn, keep_given, split_by_hash, units_of
 from datapin.pipeline.stage_params import PrepareParams
 

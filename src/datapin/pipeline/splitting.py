@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 
 IntColumn = npt.NDArray[np.int64]
 

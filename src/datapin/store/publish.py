@@ -16,8 +16,8 @@ from datapin.base.ids import parse_asset_id
 from datapin.pack.format import SUFFIX
 from datapin.pack.table import records_from_bytes
 from datapin.pack.writer import SealedPack
-from datapin.store.copies import hash_of_file
-from datapin.store.filling import Filled
+from datapin.store.adding.copies import hash_of_file
+from datapin.store.adding.filling import Filled
 from datapin.store.index import Entries, entries_of_loose, entries_of_table, join_entries
 from datapin.store.index_files import choose_merge, decode_index, encode_index, index_file_name, list_index_files
 from datapin.store.layout import ASSETS, INDEX, LOCK_FILE, LOOSE, PACKS, QUARANTINE, index_key, loose_key, pack_key

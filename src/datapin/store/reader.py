@@ -21,7 +21,7 @@ from datapin.base.ids import RAW_ID_BYTES
 from datapin.pack.codec import CodecError, decode
 from datapin.pack.format import CODEC_RAW
 from datapin.pack.reader import coalesce, read_stored
-from datapin.store.copies import KnownPlace
+from datapin.store.adding.copies import KnownPlace
 from datapin.store.index import IN_LOOSE_FILE, Locations, column_view
 from datapin.store.layout import LOOSE, loose_key, pack_key
 

@@ -17,16 +17,16 @@ import numpy as np
 from datapin.base import failpoints
 from datapin.base.errors import DamagedPack
 from datapin.base.files import fsync_directory, sweep_temporaries, temporary_name
+from datapin.pack.encoded import EncodedAsset
 from datapin.pack.reader import read_stored
 from datapin.pack.table import read_table_of_file
-from datapin.store.copies import KnownPlace, StoredCopies, hash_of_file
-from datapin.store.encoded import EncodedAsset
-from datapin.store.filling import Filled, Filler
+from datapin.store.adding.copies import KnownPlace, StoredCopies, hash_of_file
+from datapin.store.adding.filling import Filled, Filler
+from datapin.store.adding.staging import staging_directory
 from datapin.store.index import IN_LOOSE_FILE, Entries, Index, entries_of_loose, entries_of_table, join_entries
 from datapin.store.index_files import decode_index, list_index_files
 from datapin.store.layout import INDEX, LOOSE, QUARANTINE, Limits, index_key, loose_key, pack_key
 from datapin.store.publish import find_loose, find_packs, place, publish_index, publish_lock, remove_index_files
-from datapin.store.staging import staging_directory
 from datapin.store.trust import Copy, forget_damage, noted_damage
 
 _LIMITS = Limits(large_asset=1 << 62, pack_size=64 << 20)  # nothing comes out of a pack that was too large for one

@@ -21,12 +21,15 @@ from datapin.base.id_columns import IdMatrix
 from datapin.base.ids import AssetId, parse_asset_id
 from datapin.base.progress import SILENT, Progress
 from datapin.base.settings import StoreSettings
+from datapin.pack.encoded import EncodedAsset, encoded
 from datapin.pack.reader import read_stored
+from datapin.store.adding.claims import place_of_row
+from datapin.store.adding.copies import KnownPlace
+from datapin.store.adding.filling import Filled, Filler
+from datapin.store.adding.put import FileBatch, PutResult, PutSettings, add_files
+from datapin.store.adding.put_bytes import Filling
+from datapin.store.adding.staging import staging_directory
 from datapin.store.check import check_store
-from datapin.store.claims import place_of_row
-from datapin.store.copies import KnownPlace
-from datapin.store.encoded import EncodedAsset, encoded
-from datapin.store.filling import Filled, Filler
 from datapin.store.index import NO_ENTRIES, Entries, Index, Locations
 from datapin.store.index_files import list_index_files, read_index
 from datapin.store.layout import (
@@ -42,11 +45,8 @@ from datapin.store.layout import (
     storage_failures,
 )
 from datapin.store.publish import publish
-from datapin.store.put import FileBatch, PutResult, PutSettings, add_files
-from datapin.store.put_bytes import Filling
 from datapin.store.reader import PackFiles, Reader, read_copy
 from datapin.store.rebuild import RebuildReport, has_strays, rebuild_index
-from datapin.store.staging import staging_directory
 from datapin.store.trust import StoreState, note_damage, noted_damage, reliable
 
 __all__ = ["FileBatch", "Filling", "Locations", "PutResult", "Reader", "RebuildReport", "Store"]

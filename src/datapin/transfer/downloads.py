@@ -19,12 +19,12 @@ from datapin.base.errors import DamagedPack, ObjectMissing
 from datapin.base.files import write_all
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.pack.codec import CodecError, decode
+from datapin.pack.encoded import EncodedAsset
 from datapin.pack.format import CODEC_RAW
 from datapin.pack.reader import Span, coalesce, read_stored
 from datapin.pack.table import Table, read_table_of_file
 from datapin.pack.writer import SealedPack
-from datapin.store.encoded import EncodedAsset
-from datapin.store.filling import Filler, LooseWriter
+from datapin.store.adding.filling import Filler, LooseWriter
 from datapin.store.index import Entries
 from datapin.store.layout import loose_key, pack_key
 from datapin.store.remote import RemoteStore

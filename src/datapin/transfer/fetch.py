@@ -25,7 +25,7 @@ from datapin.base.errors import (
 )
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import SILENT, Bar, Progress
-from datapin.store.filling import Filled, Filler
+from datapin.store.adding.filling import Filled, Filler
 from datapin.store.index import IN_LOOSE_FILE, Index
 from datapin.store.layout import loose_key, pack_key, storage_failures
 from datapin.store.remote import RemoteStore

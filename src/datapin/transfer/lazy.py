@@ -15,7 +15,7 @@ from datapin.base.errors import AssetsMissing, BadSettings, DatapinError, Object
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import SILENT, Progress
 from datapin.pack.codec import decode
-from datapin.store.encoded import EncodedAsset
+from datapin.pack.encoded import EncodedAsset
 from datapin.store.index import IN_LOOSE_FILE, NO_ENTRIES, Index
 from datapin.store.layout import pack_key, storage_failures
 from datapin.store.remote import RemoteStore

@@ -14,8 +14,8 @@ from datapin.base import failpoints
 from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedPack, DatapinError
 from datapin.pack.table import read_table_of_file, records_from_bytes
 from datapin.pack.writer import SealedPack
-from datapin.store.copies import hash_of_file
-from datapin.store.filling import Filler
+from datapin.store.adding.copies import hash_of_file
+from datapin.store.adding.filling import Filler
 from datapin.store.index import Entries, Index, entries_of_loose, entries_of_table
 from datapin.store.layout import loose_key, pack_key, storage_failures
 from datapin.store.remote import RemoteStore

@@ -21,8 +21,8 @@ from datapin.intake.media import media_types, split_from_first_folder
 from datapin.intake.statcache import StatCache
 from datapin.intake.table_rules import TableRules
 from datapin.intake.walk import FoundFiles, walk
+from datapin.manifest.columns.keys import case_collisions, check_keys
 from datapin.manifest.edit import EditReport, edit_manifest
-from datapin.manifest.keys import case_collisions, check_keys
 from datapin.manifest.manifest import Manifest
 from datapin.store.store import FileBatch
 from datapin.verbs.add_changes import AddChanges, Confirm, changes_to, confirm_drop

@@ -12,7 +12,7 @@ from datapin.base.errors import Refused, listed
 from datapin.base.findings import Finding
 from datapin.intake.statcache import StatCache
 from datapin.intake.walk import FoundFiles
-from datapin.manifest.columns import arrow_flags, flags
+from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.add_keys import SourceKeys
 from datapin.verbs.add_moves import Moves, find_moves, gone_from

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from datapin.base.errors import Refused, listed
 from datapin.intake.media import label_from_parent
 from datapin.intake.walk import FoundFiles
-from datapin.manifest.columns import flags
+from datapin.manifest.columns.columns import flags
 
 
 @dataclass(frozen=True, slots=True)

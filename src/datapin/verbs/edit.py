@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import AssetsMissing, Refused, Usage
 from datapin.base.id_columns import ids_from_hex
+from datapin.manifest.columns.schema import fits, normalise
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import evaluate, select_rows
-from datapin.manifest.schema import fits, normalise
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.new_datasets import dataset_to_write
 from datapin.verbs.own_stages import running_stage, write_output

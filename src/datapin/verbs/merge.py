@@ -28,7 +28,7 @@ from datapin.base.errors import (
 from datapin.base.files import make_directory
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.merge import WHOLE_ROW, Conflict, MergePlan, Side, plan_merge, write_merge

@@ -25,9 +25,9 @@ from datapin.base.errors import (
 from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
+from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
-from datapin.manifest.schema import asset_columns
 from datapin.store.index import Index
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import Manifests, PushVersion, push_versions

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from datapin.base.errors import DatapinError
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.stat_records import StatRecords, read_stat_records, write_stat_records
-from datapin.manifest.columns import arrow_flags, flags
+from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.selector import counts_of
 from datapin.verbs.workspace import Workspace

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from datapin.base import failpoints
 from datapin.base.errors import BadRows, Refused, UnknownDataset, Usage
 from datapin.base.files import publish_bytes, sweep_leftovers
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.manifest.merge import ASSET_COLUMNS, WHOLE_ROW, Conflict, Side
 from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of

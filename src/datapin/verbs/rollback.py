@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from datapin.base import failpoints
 from datapin.base.errors import BadQuery, DatapinError, Refused, StorageFailed, Usage
-from datapin.manifest.diff import Changes
+from datapin.manifest.comparing.diff import Changes
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.git_exclude import leave_out_of_git
 from datapin.verbs.presence import ensure_here

@@ -23,12 +23,12 @@ from datapin.base.errors import (
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
-from datapin.manifest.columns import Mask
-from datapin.manifest.diff import Changes
-from datapin.manifest.digest import shard_digest
+from datapin.manifest.columns.columns import Mask
+from datapin.manifest.columns.schema import asset_columns
+from datapin.manifest.comparing.diff import Changes
+from datapin.manifest.comparing.pair_counts import PairCounter
+from datapin.manifest.files.digest import shard_digest
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.pair_counts import PairCounter
-from datapin.manifest.schema import asset_columns
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_goals import DatasetGoal
 from datapin.verbs.rollback_unsaved import pinned_manifest

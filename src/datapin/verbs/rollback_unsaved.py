@@ -11,7 +11,7 @@ from pathlib import Path
 
 from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, UnknownVersion, UnsavedRows, listed
 from datapin.base.files import fsync_directory, fsync_path, make_directory
-from datapin.manifest.diff import compare_manifests
+from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.follow import is_saved
 from datapin.verbs.workspace import Workspace

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError, UnknownKey
+from datapin.manifest.columns.values import python_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
-from datapin.manifest.values import python_rows
 from datapin.verbs.log import bring_missing, history_of, why_unknown
 from datapin.verbs.reports import Row
 from datapin.verbs.selector import counts_of

@@ -32,9 +32,9 @@ from datapin.intake.early import StartedWalk
 from datapin.intake.hashing import hash_files
 from datapin.intake.statcache import StatCache
 from datapin.intake.walk import FoundFiles, leave_out, walk
-from datapin.manifest.diff import count_changes
+from datapin.manifest.columns.schema import asset_columns
+from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.schema import asset_columns
 from datapin.verbs.described import metadata_keys
 from datapin.verbs.follow import is_saved
 from datapin.verbs.known_remote import is_pushed, known_state, not_pushed

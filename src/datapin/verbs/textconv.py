@@ -14,7 +14,7 @@ from datapin.base.errors import DatapinError
 from datapin.base.files import make_directory
 from datapin.base.settings import CONFIG, FOLDER
 from datapin.base.state import cache_of
-from datapin.manifest.columns import decoded, one_array, shown
+from datapin.manifest.columns.columns import decoded, one_array, shown
 from datapin.manifest.manifest import Manifest
 from datapin.versions.git import find_root
 from datapin.versions.pointer import Pointer, materialise_pointer

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from datapin.base.documents import read_sealed, sealed
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_to_hex
-from datapin.manifest.columns import arrow_flags, flags
+from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.add_moves import find_moves, gone_from
 from datapin.verbs.removed_rows import were_removed

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError
-from datapin.manifest.footers import read_footer
-from datapin.manifest.schema import asset_columns, canonical_schema
-from datapin.manifest.table import read_rows
+from datapin.manifest.columns.schema import asset_columns, canonical_schema
+from datapin.manifest.files.footers import read_footer
+from datapin.manifest.files.table import read_rows
 
 Answer = TypeVar("Answer")
 

@@ -18,7 +18,7 @@ from datapin.base.errors import AssetsMissing, Refused, StorageFailed, UnsavedEd
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import SILENT, Progress
 from datapin.base.stat_records import StatMatrix
-from datapin.manifest.columns import arrow_numbers
+from datapin.manifest.columns.columns import arrow_numbers
 from datapin.store.index import IN_LOOSE_FILE
 from datapin.store.store import Reader, Store
 from datapin.versions.checkout_layout import BY_KEY

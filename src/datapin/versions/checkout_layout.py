@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import Refused, listed
-from datapin.manifest.columns import Column, Mask, arrow_flags, flags, numbers, one_array, shown
-from datapin.manifest.keys import key_problem
+from datapin.manifest.columns.columns import Column, Mask, arrow_flags, flags, numbers, one_array, shown
+from datapin.manifest.columns.keys import key_problem
 
 BY_KEY = "key"
 _FOLDERS = {BY_KEY: (), "class": ("label",), "split-class": ("split", "label")}

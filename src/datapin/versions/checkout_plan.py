@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows, listed
 from datapin.base.id_columns import IdMatrix, ids_from_hex
-from datapin.manifest.columns import arrow_flags, arrow_numbers, is_ascending, numbers
-from datapin.manifest.keys import check_keys
+from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, is_ascending, numbers
+from datapin.manifest.columns.keys import check_keys
 from datapin.versions.checkout_early import StartedLook
 from datapin.versions.checkout_state import CheckoutState
 from datapin.versions.checkout_survey import Present, survey

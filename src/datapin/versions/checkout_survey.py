@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from datapin.base.id_columns import IdMatrix
 from datapin.base.stat_records import StatMatrix
-from datapin.manifest.columns import arrow_flags, arrow_numbers, numbers
+from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, numbers
 from datapin.versions.checkout_early import StartedLook
 from datapin.versions.checkout_state import TICK_NS, CheckoutState
 from datapin.versions.safe_tree import Obstructed, SafeTree, kind_name

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from datapin.base.errors import Refused, listed
 from datapin.base.progress import Progress
-from datapin.manifest.columns import arrow_numbers
+from datapin.manifest.columns.columns import arrow_numbers
 from datapin.store.store import Store
 from datapin.versions.checkout import checkout_files, open_tree
 from datapin.versions.checkout_early import StartedLook

@@ -15,9 +15,9 @@ from pathlib import Path
 from datapin.base.documents import read_sealed, sealed
 from datapin.base.errors import DatapinError
 from datapin.base.files import make_directory, publish_bytes
-from datapin.manifest.diff import Changes, count_changes
+from datapin.manifest.comparing.diff import Changes, count_changes
+from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.pair_counts import PairCounter
 from datapin.versions.dvc_cache import DvcCache
 from datapin.versions.pointer import materialise_pointer
 from datapin.versions.pointer_file import Pointer

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from datapin.base.id_columns import ids_to_hex
-from datapin.manifest.diff import count_changes
+from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from datapin.base.errors import BadKeys
+from datapin.manifest.columns.keys import MAX_PROBLEMS, check_keys
 from datapin.manifest.dataset_names import MAX_PART_BYTES, dataset_problem, folded_name
-from datapin.manifest.keys import MAX_PROBLEMS, check_keys
 from datapin.testing.hostile_keys import HOSTILE_KEYS
 
 _RESERVED = ["data/new.dvc", "a.DVC/raw", "data/dvc.yaml", "DVC.lock", "data/.dvcignore", ".dvc/x", "x/.Datapin/y"]

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapin.base.errors import BadKeys, BadRows, Refused, StorageFailed
-from datapin.manifest.diff import compare_manifests, count_changes
+from datapin.manifest.columns.schema import ASSET_MARK, asset_columns
+from datapin.manifest.comparing.diff import compare_manifests, count_changes
 from datapin.manifest.edit import edit_manifest
+from datapin.manifest.files.shards import CutRules
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.schema import ASSET_MARK, asset_columns
-from datapin.manifest.shards import CutRules
 from datapin.manifest.write import write_manifest
 
 SMALL = CutRules(least_rows=2, most_rows=9, modulus=4)
@@ -258,7 +258,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(point: str, action: str, manifes
         "from datapin.base.errors import StorageFailed\n"
         "from datapin.manifest.edit import edit_manifest\n"
         "from datapin.manifest.manifest import Manifest\n"
-        "from datapin.manifest.shards import CutRules\n"
+        "from datapin.manifest.files.shards import CutRules\n"
         "rules = CutRules(2, 9, 4)\n"
         "try:\n"
         "    edit_manifest(Manifest.open(Path(sys.argv[1]), rules=rules), Path(sys.argv[2]), rules=rules,\n"

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapin.base.errors import BadKeys, BadRows, DamagedManifest, DatapinError, ManifestMissing
+from datapin.manifest.files.shards import CutRules
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.shards import CutRules
 from datapin.manifest.write import write_manifest
 
 SMALL = CutRules(least_rows=2, most_rows=9, modulus=4)

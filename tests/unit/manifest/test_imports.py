@@ -14,7 +14,7 @@ from datapin.manifest.write import write_manifest
 _CODE = """
 import sys
 from pathlib import Path
-from datapin.manifest.diff import count_changes
+from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 import datapin.manifest.query

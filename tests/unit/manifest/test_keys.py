@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from datapin.base.errors import BadKeys
-from datapin.manifest.keys import (
+from datapin.manifest.columns.keys import (
     MAX_PROBLEMS,
     _suspects,
     case_collisions,

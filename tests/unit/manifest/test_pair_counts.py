@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapin.base.errors import DamagedManifest
-from datapin.manifest import pair_counts
-from datapin.manifest.diff import Changes, count_changes
-from datapin.manifest.held_shard import HeldShard
+from datapin.manifest.comparing import pair_counts
+from datapin.manifest.comparing.diff import Changes, count_changes
+from datapin.manifest.comparing.held_shard import HeldShard
+from datapin.manifest.comparing.pair_counts import PairCounter
+from datapin.manifest.files.shards import CutRules
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.pair_counts import PairCounter
-from datapin.manifest.shards import CutRules
 from datapin.manifest.write import write_manifest
 
 SMALL = CutRules(least_rows=2, most_rows=9, modulus=4)

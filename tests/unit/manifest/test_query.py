@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from datapin.base.errors import BadQuery, UnknownDataset
+from datapin.manifest.files.shards import CutRules
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import evaluate, run_query, select_rows
-from datapin.manifest.shards import CutRules
 from datapin.manifest.write import write_manifest
 
 RowsOf = Callable[..., pa.Table]

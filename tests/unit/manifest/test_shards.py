@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datapin.manifest.shards import CUT, CutRules, cut, iter_cut_ends
+from datapin.manifest.files.shards import CUT, CutRules, cut, iter_cut_ends
 
 SMALL = CutRules(least_rows=3, most_rows=11, modulus=5)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from datapin.manifest.thrift import BrokenThrift, decode_struct
+from datapin.manifest.files.thrift import BrokenThrift, decode_struct
 
 
 def _footer() -> tuple[bytes, pq.FileMetaData]:

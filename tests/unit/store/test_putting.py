@@ -15,7 +15,7 @@ import pytest
 
 from datapin.base.errors import SourcesRefused, StorageFailed
 from datapin.base.settings import StoreSettings
-from datapin.store import put
+from datapin.store.adding import put
 from datapin.store.store import FileBatch, Store
 
 from .conftest import SMALL, batch_of, file_names, matrix_of
@@ -171,7 +171,7 @@ def test_a_folder_in_place_of_a_file_is_refused(store, tmp_path):
 
 @pytest.mark.parametrize("size", [3000, 60_000])
 def test_a_file_that_never_stops_changing_is_refused_by_name(store, tmp_path, size, monkeypatch):
-    from datapin.store import sources
+    from datapin.store.adding import sources
 
     path = tmp_path / "busy.bin"
     path.write_bytes(bytes(size))
@@ -194,7 +194,7 @@ def test_a_file_that_never_stops_changing_is_refused_by_name(store, tmp_path, si
 
 
 def test_a_file_that_changes_once_is_read_again(store, tmp_path, monkeypatch):
-    from datapin.store import sources
+    from datapin.store.adding import sources
 
     path = tmp_path / "file.bin"
     path.write_bytes(b"before")
@@ -285,7 +285,7 @@ def test_many_files_go_to_workers_by_themselves(tmp_path):
 
 
 def test_what_dead_writers_left_behind_is_swept_and_what_living_ones_hold_is_not(store, source):
-    from datapin.store.staging import staging_directory, sweep_staging
+    from datapin.store.adding.staging import staging_directory, sweep_staging
 
     dead = store.root / ".tmp-1-dead"
     dead.mkdir()

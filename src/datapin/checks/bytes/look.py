@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 from datapin.base.errors import BadSettings, DamagedPack, DatapinError, ObjectMissing, Refused
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.checks.subject import RemoteSide, Subject
-from datapin.manifest.columns import flags, one_array
+from datapin.manifest.columns.columns import flags, one_array
+from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.schema import asset_columns
 from datapin.pack.format import RECORD_BYTES, TRAILER_BYTES, decode_trailer
 from datapin.store.index import IN_LOOSE_FILE, Index
 from datapin.store.layout import pack_key

@@ -18,7 +18,7 @@ from datapin.checks.check import Check
 from datapin.checks.hygiene.origins import Origin, origin_of
 from datapin.checks.hygiene.rows import DatasetRows, each_dataset, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns import arrow_flags, decoded, numbers, one_array
+from datapin.manifest.columns.columns import arrow_flags, decoded, numbers, one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.classes import classes_of
 from datapin.pipeline.leaks import is_augmented

@@ -17,7 +17,7 @@ from datapin.checks.hygiene.looks import looking
 from datapin.checks.hygiene.origins import fresh_rows, origin_of, params_of
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns import arrow_numbers, flags, numbers, one_array
+from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
 from datapin.pipeline.copies_again import make_again
 from datapin.pipeline.crossing import Codes, Mask
 from datapin.pipeline.looks import looks_of

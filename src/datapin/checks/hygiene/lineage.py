@@ -24,7 +24,7 @@ from datapin.checks.hygiene.origins import (
 )
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, places_of, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns import arrow_numbers, flags
+from datapin.manifest.columns.columns import arrow_numbers, flags
 from datapin.pipeline.crossing import Codes, Mask, crossings, id_codes
 from datapin.pipeline.recipe import TRAIN
 

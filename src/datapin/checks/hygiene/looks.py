@@ -15,7 +15,7 @@ from datapin.checks.check import MOST_LISTED, Check
 from datapin.checks.hygiene.origins import fresh_rows
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns import arrow_numbers, flags, numbers, one_array
+from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
 from datapin.pipeline.context import StageContext
 from datapin.pipeline.crossing import Codes, crossings, id_codes
 from datapin.pipeline.looks import SeenLooks, looks_of

@@ -16,7 +16,7 @@ from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError
 from datapin.checks.hygiene.rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns import arrow_numbers, flags
+from datapin.manifest.columns.columns import arrow_numbers, flags
 from datapin.pipeline.crossing import Codes, Mask
 from datapin.pipeline.output import INPUTS
 from datapin.pipeline.params import Params, parse_yaml, validate_params

@@ -15,7 +15,7 @@ from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.checks.check import MOST_LISTED, unread
 from datapin.checks.subject import Subject
-from datapin.manifest.columns import arrow_numbers, flags, numbers, one_array
+from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.crossing import Codes, Mask, Named, id_codes, named
 from datapin.pipeline.leaks import is_augmented

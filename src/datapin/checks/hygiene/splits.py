@@ -13,7 +13,7 @@ from datapin.checks.check import MOST_LISTED, Check
 from datapin.checks.hygiene.origins import fresh_rows, origin_of, params_of, stages_of
 from datapin.checks.hygiene.rows import PIXELS, DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns import shown
+from datapin.manifest.columns.columns import shown
 from datapin.pipeline.crossing import Codes, crossings, named
 from datapin.pipeline.leaks import SPLIT_NAMES, lookalikes
 from datapin.pipeline.split_rule import rows_off_rule

@@ -16,8 +16,8 @@ from datapin.checks.check import MOST_LISTED, Check
 from datapin.checks.hygiene.origins import origin_of, stages_of
 from datapin.checks.hygiene.rows import counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns import flags, numbers, one_array
-from datapin.manifest.keys import case_collisions
+from datapin.manifest.columns.columns import flags, numbers, one_array
+from datapin.manifest.columns.keys import case_collisions
 from datapin.pipeline.crossing import Codes
 from datapin.pipeline.stages.featurize import EXTRACTORS, FEATURES
 

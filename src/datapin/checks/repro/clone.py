@@ -26,9 +26,9 @@ from datapin.base.ids import RAW_ID_BYTES
 from datapin.base.processes import GIT_PLACES, git_words
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
 from datapin.checks.repro.outputs import PinnedOutputs, is_manifest
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
+from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.schema import asset_columns
 from datapin.pipeline.environment_file import environment_path
 from datapin.pipeline.record import RECORD
 from datapin.store.lending import lend

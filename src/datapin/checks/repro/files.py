@@ -15,7 +15,7 @@ from datapin.base.documents import read_json
 from datapin.base.errors import Damage, listed
 from datapin.checks.repro.difference import CLOSE_REPORTS, GRADES, Difference, Grade, NumberGaps
 from datapin.checks.repro.tables import compare_parquet
-from datapin.manifest.columns import shown
+from datapin.manifest.columns.columns import shown
 from datapin.pipeline.record import RECORD, parse_record
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?(?![\w.])")

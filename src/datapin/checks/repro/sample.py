@@ -23,7 +23,7 @@ from datapin.checks.repro.difference import CLOSE_ROWS
 from datapin.checks.repro.environment import differing_causes
 from datapin.checks.repro.outputs import PinnedOutputs
 from datapin.checks.repro.tables import CellGaps
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of as rows_by_key
 from datapin.pipeline.context import StageContext

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.checks.repro.difference import CLOSE_REPORTS, CLOSE_ROWS, Difference, NumberGaps
-from datapin.manifest.columns import decoded, one_array, shown
-from datapin.manifest.diff import Comparison, cells_differ, compare_manifests
-from datapin.manifest.footers import open_parquet, read_footer, read_writer, readable
+from datapin.manifest.columns.columns import decoded, one_array, shown
+from datapin.manifest.comparing.diff import Comparison, cells_differ, compare_manifests
+from datapin.manifest.files.footers import open_parquet, read_footer, read_writer, readable
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
 

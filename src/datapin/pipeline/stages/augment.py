@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import DamagedAsset, StageRefused, listed
 from datapin.base.findings import Finding
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.derived import derive_assets, rows_of, with_assets

@@ -13,7 +13,7 @@ import pyarrow as pa
 from datapin.base.errors import DamagedAsset, StageRefused, listed
 from datapin.base.findings import Finding
 from datapin.base.id_columns import ids_from_hex
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.derived import rows_of

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import DamagedAsset, StageRefused, listed
 from datapin.base.findings import Finding
-from datapin.manifest.columns import one_array
+from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.classes import CLASSES, check_classes, pinned_classes
 from datapin.pipeline.context import StageContext, StageReport
 from datapin.pipeline.derived import DerivedAssets, derive_assets, rows_of, with_assets

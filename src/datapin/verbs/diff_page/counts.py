@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import decoded, one_array
+from datapin.manifest.columns.columns import decoded, one_array
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from datapin.base.errors import StorageFailed
 from datapin.base.files import publish_bytes
-from datapin.manifest.diff import Comparison
+from datapin.manifest.comparing.diff import Comparison
+from datapin.manifest.comparing.row_changes import RowChange, list_changes
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.row_changes import RowChange, list_changes
 from datapin.manifest.select import rows_of
 from datapin.verbs.diff_page import markup
 from datapin.verbs.diff_page.counts import MOST_MOVES, histogram, moves

@@ -8,8 +8,8 @@ import signal
 import sys
 
 from datapin.base.errors import StorageFailed
-from datapin.store.adding import Adder, Batch, Verdicts
-from datapin.store.channel import (
+from datapin.store.adding.adding import Adder, Batch, Verdicts
+from datapin.store.adding.channel import (
     ADVANCED,
     ASK_RUN,
     BATCH,

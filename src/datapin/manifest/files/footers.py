@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datapin.base.errors import BadRows, DamagedManifest, ManifestMissing, StorageFailed
-from datapin.manifest.columns import shown
-from datapin.manifest.thrift import decode_struct
+from datapin.manifest.columns.columns import shown
+from datapin.manifest.files.thrift import decode_struct
 
 FORMAT = b"1"
 FORMAT_MARK = b"datapin.format"

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from datapin.base.placeholders import placeholder_tool, refusal
-from datapin.store.copies import KnownPlace, StoredCopies
-from datapin.store.filling import Filled, Filler, LooseWriter
+from datapin.store.adding.copies import KnownPlace, StoredCopies
+from datapin.store.adding.filling import Filled, Filler, LooseWriter
+from datapin.store.adding.sources import ATTEMPTS, SourceChanged, SourceRefused, read_source, stream_source
 from datapin.store.layout import Limits
-from datapin.store.sources import ATTEMPTS, SourceChanged, SourceRefused, read_source, stream_source
 
 NEW = 0  # append it
 KNOWN = 1  # the store has it: compare, and append it again if the stored copy is damaged

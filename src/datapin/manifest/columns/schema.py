@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from datapin.base.errors import BadRows, listed
-from datapin.manifest.column_types import storable_type
-from datapin.manifest.columns import first_descent, is_ascending, one_array, shown, text_at, text_bytes
-from datapin.manifest.keys import check_keys
-from datapin.manifest.list_views import has_list_views, without_list_views
+from datapin.manifest.columns.columns import first_descent, is_ascending, one_array, shown, text_at, text_bytes
+from datapin.manifest.columns.keys import check_keys
+from datapin.manifest.columns.list_views import has_list_views, without_list_views
+from datapin.manifest.columns.types import storable_type
 
 REQUIRED = ("key", "asset_id", "size")
 MEDIA_TYPE = pa.dictionary(pa.int32(), pa.string())

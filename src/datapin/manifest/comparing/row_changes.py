@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import Mask, arrow_flags, decoded, flags, one_array
-from datapin.manifest.diff import Comparison, cells_differ, compare_manifests
+from datapin.manifest.columns.columns import Mask, arrow_flags, decoded, flags, one_array
+from datapin.manifest.columns.values import python_rows, python_values
+from datapin.manifest.comparing.diff import Comparison, cells_differ, compare_manifests
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of
-from datapin.manifest.values import python_rows, python_values
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 

@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Callable
 
 from datapin.base.ids import AssetId
-from datapin.store.claims import Claims
-from datapin.store.copies import StoredCopies
-from datapin.store.filling import Filled, Filler
+from datapin.store.adding.claims import Claims
+from datapin.store.adding.copies import StoredCopies
+from datapin.store.adding.filling import Filled, Filler
 from datapin.store.index import Index
 from datapin.store.layout import Limits, storage_failures
 

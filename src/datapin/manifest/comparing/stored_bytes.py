@@ -6,7 +6,7 @@ import os
 from itertools import groupby
 from pathlib import Path
 
-from datapin.manifest.footers import Chunk, Footer, read_footer, readable
+from datapin.manifest.files.footers import Chunk, Footer, read_footer, readable
 
 _BLOCK_BYTES = 1 << 20
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns import Column, decoded, one_array
-from datapin.manifest.mapped_types import mapped_type
+from datapin.manifest.columns.columns import Column, decoded, one_array
+from datapin.manifest.columns.mapped_types import mapped_type
 
 
 def python_values(column: Column) -> list[Any]:

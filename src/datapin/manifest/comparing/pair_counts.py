@@ -17,12 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns import Mask, arrow_flags, flags, numbers
-from datapin.manifest.compare import rows_differ
-from datapin.manifest.diff import Changes, cells_differ, count_changes
-from datapin.manifest.held_shard import HeldShard, is_text
+from datapin.manifest.columns.columns import Mask, arrow_flags, flags, numbers
+from datapin.manifest.comparing.compare import rows_differ
+from datapin.manifest.comparing.diff import Changes, cells_differ, count_changes
+from datapin.manifest.comparing.held_shard import HeldShard, is_text
+from datapin.manifest.comparing.shared_keys import shared_keys
 from datapin.manifest.manifest import SHARD_NAME, Manifest
-from datapin.manifest.shared_keys import shared_keys
 
 _MOST_HELD_ROWS = 1_000_000  # of one version: about 150 MB
 

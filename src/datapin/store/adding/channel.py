@@ -14,9 +14,9 @@ from typing import Any
 
 from datapin.base.files import write_all
 from datapin.pack.writer import SealedPack
-from datapin.store.adding import Batch, Verdicts
-from datapin.store.copies import KnownPlace
-from datapin.store.filling import Filled, LooseAsset
+from datapin.store.adding.adding import Batch, Verdicts
+from datapin.store.adding.copies import KnownPlace
+from datapin.store.adding.filling import Filled, LooseAsset
 
 ASK_RUN = 1  # worker: nothing -> RUN or NO_MORE
 BATCH = 2  # worker: ids, stats, problems -> VERDICTS

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns import Mask, arrow_numbers, decoded, flags, numbers
+from datapin.manifest.columns.columns import Mask, arrow_numbers, decoded, flags, numbers
 
 
 def rows_differ(before: pa.Array, after: pa.Array) -> Mask:

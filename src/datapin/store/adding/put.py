@@ -22,8 +22,8 @@ from datapin.base.ids import RAW_ID_BYTES
 from datapin.base.processes import worker_environment, worker_words
 from datapin.base.progress import Bar
 from datapin.pack.table import records_from_bytes
-from datapin.store.adding import Adder, Batch, Verdicts
-from datapin.store.channel import (
+from datapin.store.adding.adding import Adder, Batch, Verdicts
+from datapin.store.adding.channel import (
     ADVANCED,
     ASK_RUN,
     BATCH,
@@ -40,8 +40,8 @@ from datapin.store.channel import (
     encode_json,
     encode_verdicts,
 )
-from datapin.store.claims import Claims
-from datapin.store.filling import Filled
+from datapin.store.adding.claims import Claims
+from datapin.store.adding.filling import Filled
 from datapin.store.index import IN_LOOSE_FILE, Index, Int64s
 from datapin.store.layout import Limits
 
@@ -212,7 +212,7 @@ class _Worker:
         }
         # A fresh interpreter, not a fork (the parent may have threads) and not multiprocessing's spawn (it would
         # import the caller's main module, with all that hangs on it).
-        words = worker_words("datapin.store.worker", str(from_parent), str(to_parent), json.dumps(said))
+        words = worker_words("datapin.store.adding.worker", str(from_parent), str(to_parent), json.dumps(said))
         try:
             self.process = subprocess.Popen(
                 words, stdin=subprocess.DEVNULL, pass_fds=(from_parent, to_parent), env=worker_environment()

@@ -15,9 +15,10 @@ from pyarrow import types
 from datapin.base import failpoints
 from datapin.base.errors import BadRows, DamagedManifest
 from datapin.base.files import fsync_path
-from datapin.manifest.columns import decoded, numbers, one_array, shown, text_bytes
-from datapin.manifest.digest import shard_digest
-from datapin.manifest.footers import (
+from datapin.manifest.columns.columns import decoded, numbers, one_array, shown, text_bytes
+from datapin.manifest.columns.schema import REQUIRED, canonical_schema, normalise
+from datapin.manifest.files.digest import shard_digest
+from datapin.manifest.files.footers import (
     BYTES_MARK,
     DIGEST_MARK,
     FORMAT,
@@ -28,7 +29,6 @@ from datapin.manifest.footers import (
     read_footer,
     readable,
 )
-from datapin.manifest.schema import REQUIRED, canonical_schema, normalise
 
 COMPRESSION_LEVEL = 3
 _SAMPLED_ROWS = 4096

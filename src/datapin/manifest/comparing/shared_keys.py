@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import Mask, flags, numbers, text_bytes
+from datapin.manifest.columns.columns import Mask, flags, numbers, text_bytes
 
 _WINDOW_ROWS = 2048
 _ROWS_PER_STEP = 512  # a join of as many keys takes as long as a step of the walk

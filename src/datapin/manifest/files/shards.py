@@ -8,7 +8,7 @@ from hashlib import sha256
 
 import pyarrow as pa
 
-from datapin.manifest.columns import text_bytes
+from datapin.manifest.columns.columns import text_bytes
 
 _HASHED_AT_ONCE = 4096
 

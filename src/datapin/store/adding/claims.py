@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datapin.base.id_columns import ids_from_raw
 from datapin.base.ids import RAW_ID_BYTES
-from datapin.store.adding import KNOWN, NEW, REPEATED, Verdicts
-from datapin.store.copies import KnownPlace
+from datapin.store.adding.adding import KNOWN, NEW, REPEATED, Verdicts
+from datapin.store.adding.copies import KnownPlace
 from datapin.store.index import IN_LOOSE_FILE, Index
 from datapin.store.layout import LOOSE
 

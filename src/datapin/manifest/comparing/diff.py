@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns import Mask, arrow_flags, decoded, flags, numbers, one_array
-from datapin.manifest.compare import rows_differ
+from datapin.manifest.columns.columns import Mask, arrow_flags, decoded, flags, numbers, one_array
+from datapin.manifest.comparing.compare import rows_differ
+from datapin.manifest.comparing.stored_bytes import equally_stored
 from datapin.manifest.manifest import Manifest
-from datapin.manifest.stored_bytes import equally_stored
 
 _THREADS = 2  # each holds a shard of both sides; Arrow shares one column's pages among threads of its own
 

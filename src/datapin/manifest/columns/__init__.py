@@ -1,0 +1,1 @@
+"""Columns of rows: their types and rules, as Arrow and NumPy hold them."""

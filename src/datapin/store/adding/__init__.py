@@ -1,0 +1,1 @@
+"""Files into packs, each read once, by worker processes."""
