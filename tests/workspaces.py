@@ -20,8 +20,8 @@ from PIL import Image
 from datapin.base.settings import StoreSettings
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
-from datapin.pipeline.context import StageContext
-from datapin.pipeline.memo import Memo
+from datapin.pipeline.mapping.context import StageContext
+from datapin.pipeline.mapping.memo import Memo
 from datapin.store.store import Store
 
 RUN_STAGE = """

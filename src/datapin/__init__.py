@@ -20,14 +20,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from datapin.api import open, put, put_all, write  # noqa: A004  # `datapin.open` is the promised name
     from datapin.dataset import Dataset
-    from datapin.pipeline.model_file import dump_model, load_model
+    from datapin.pipeline.training.model_file import dump_model, load_model
     from datapin.repo import Repo
 
 __all__ = ["Dataset", "Repo", "__version__", "dump_model", "errors", "load_model", "open", "put", "put_all", "write"]
 
 _HOMES = {
     **dict.fromkeys(("open", "put", "put_all", "write"), "datapin.api"),
-    **dict.fromkeys(("dump_model", "load_model"), "datapin.pipeline.model_file"),
+    **dict.fromkeys(("dump_model", "load_model"), "datapin.pipeline.training.model_file"),
     "Dataset": "datapin.dataset",
     "Repo": "datapin.repo",
 }

@@ -19,7 +19,7 @@ from datapin.base.progress import SILENT
 from datapin.manifest.columns.values import python_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
-from datapin.pipeline.recipe import RECIPE, apply_recipe
+from datapin.pipeline.operators.recipe import RECIPE, apply_recipe
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.lazy import Ahead, Lazy

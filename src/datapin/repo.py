@@ -11,7 +11,7 @@ from datapin.base.progress import SILENT, Progress
 from datapin.dataset import Dataset, Fetch, open_dataset
 from datapin.intake.table_rules import TableRules
 from datapin.manifest.merge import Side
-from datapin.pipeline.context import StageReport
+from datapin.pipeline.mapping.context import StageReport
 from datapin.store.store import RebuildReport
 from datapin.verbs import (
     add,

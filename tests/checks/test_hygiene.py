@@ -21,7 +21,7 @@ from datapin.base.progress import SILENT
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
 from datapin.pipeline.operators.augment import AugmentImage, apply_recipe
-from datapin.pipeline.stage_params import AugmentParams
+from datapin.pipeline.params.stages import AugmentParams
 from datapin.repo import Repo
 from datapin.verbs.verify import verify
 from datapin.verbs.workspace import Workspace

@@ -15,7 +15,7 @@ from datapin.checks.repro.rerun import other_surroundings
 from datapin.checks.repro.tables import compare_manifest_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
-from datapin.pipeline.environment import environment_differences, environment_here
+from datapin.pipeline.record.environment import environment_differences, environment_here
 
 NAN = float("nan")
 

@@ -14,13 +14,13 @@ from ruamel.yaml import YAML
 
 from clones import BIN, Clone
 from datapin.manifest.write import write_manifest
-from datapin.pipeline.environment_file import environment_of
+from datapin.pipeline.record.environment_file import environment_of
 
 ROOT = Path(__file__).parents[2]
 KEPT_BY_GIT = ("metrics.json", "run.json", "plots/confusion_matrix.csv", "plots/roc.csv", "plots/calibration.csv")
 
 
-_HERE = "from datapin.pipeline.environment import environment_here; print(environment_here())"
+_HERE = "from datapin.pipeline.record.environment import environment_here; print(environment_here())"
 
 
 def _set_trees(clone: Clone, trees: int) -> None:

@@ -15,7 +15,7 @@ from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import Progress
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.verify_params import VerifyParams
+from datapin.pipeline.params.verify import VerifyParams
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.versions.lock_entries import LockEntry

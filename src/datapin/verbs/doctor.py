@@ -15,9 +15,9 @@ from datapin.base.findings import Finding
 from datapin.base.settings import FOLDER
 from datapin.githooks.drivers import drivers_state
 from datapin.githooks.install import hooks_state
-from datapin.pipeline.environment import environment_differences, environment_here
-from datapin.pipeline.environment_file import environment_of, environment_path, read_environments
-from datapin.pipeline.record import RECORD, read_record
+from datapin.pipeline.record.environment import environment_differences, environment_here
+from datapin.pipeline.record.environment_file import environment_of, environment_path, read_environments
+from datapin.pipeline.record.record import RECORD, read_record
 from datapin.store.check import HEAL
 from datapin.verbs.healing import heal_store
 from datapin.verbs.place import remote_name, remote_place

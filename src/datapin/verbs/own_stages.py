@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from datapin.base.errors import DatapinError
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.context import StageContext
-from datapin.pipeline.fingerprint import canonical_json
-from datapin.pipeline.output import INPUTS, output_place, previous_of
+from datapin.pipeline.mapping.context import StageContext
+from datapin.pipeline.record.fingerprint import canonical_json
+from datapin.pipeline.record.output import INPUTS, output_place, previous_of
 from datapin.verbs.reports import AddReport
 from datapin.verbs.workspace import Workspace
 from datapin.versions.pointer_file import load_yaml, stage_outputs

@@ -10,10 +10,10 @@ from datapin.base.errors import AssetsMissing, ManifestMissing, Refused, Unknown
 from datapin.base.files import make_directory
 from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.context import StageContext, StageReport
-from datapin.pipeline.memo import Memo
-from datapin.pipeline.params import read_params
-from datapin.pipeline.stage_params import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.mapping.context import StageContext, StageReport
+from datapin.pipeline.mapping.memo import Memo
+from datapin.pipeline.params.params import read_params
+from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
 from datapin.pipeline.stages import augment, featurize, prepare, train
 from datapin.verbs.edit_base import held_manifests, refuse_turned_back
 from datapin.verbs.presence import ensure_here

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError, UnknownOutput, Usage
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.environment_file import environment_of, environment_path
+from datapin.pipeline.record.environment_file import environment_of, environment_path
 from datapin.verbs.pinned import Pinned, open_pinned
 from datapin.verbs.trace_rows import Lineage, RowOrigin, origins_of
 from datapin.verbs.workspace import Workspace

@@ -16,8 +16,8 @@ from datapin.base.id_columns import IdMatrix
 from datapin.checks.check import READABLE
 from datapin.checks.subject import RemoteSide, Subject
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.params import parse_yaml, validate_params
-from datapin.pipeline.verify_params import SECTION, VerifyParams
+from datapin.pipeline.params.params import parse_yaml, validate_params
+from datapin.pipeline.params.verify import SECTION, VerifyParams
 from datapin.verbs.bring import bring
 from datapin.verbs.place import RemotePlace, remote_name, remote_place
 from datapin.verbs.presence import ensure_here

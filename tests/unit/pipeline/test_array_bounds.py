@@ -13,7 +13,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from datapin.base.errors import DamagedModel
-from datapin.pipeline.model_file import dump_model, load_model, read_model
+from datapin.pipeline.training.model_file import dump_model, load_model, read_model
 
 
 def _claiming(shape: tuple[int, ...], dtype: str = "<f8", data: bytes = bytes(80)) -> bytes:
@@ -68,7 +68,7 @@ def test_a_schema_that_nests_and_an_archive_that_unfolds_are_refused(
     for schema in (b"[" * 100_000, json.dumps(json.loads("[" * 500 + "]" * 500)).encode()):
         with pytest.raises(DamagedModel, match="nested deeper"):
             read_model(_with(model, b"", schema), name="the model")
-    monkeypatch.setattr("datapin.pipeline.model_file._UNPACKED_BYTES", 1 << 20)
+    monkeypatch.setattr("datapin.pipeline.training.model_file._UNPACKED_BYTES", 1 << 20)
     with pytest.raises(DamagedModel, match="unfold to more"):
         read_model(_with(model, _bomb()), name="the model")
 

@@ -9,9 +9,9 @@ import pytest
 
 from datapin.base.errors import StageRefused
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.context import StageReport
-from datapin.pipeline.recipe import RECIPE, apply_recipe
-from datapin.pipeline.stage_params import AugmentParams
+from datapin.pipeline.mapping.context import StageReport
+from datapin.pipeline.operators.recipe import RECIPE, apply_recipe
+from datapin.pipeline.params.stages import AugmentParams
 from datapin.pipeline.stages.augment import augment
 from workspaces import Workspace, digits, labels_of, picture
 

@@ -11,7 +11,7 @@ import pytest
 
 from computations import Square
 from datapin.base.errors import OperatorRefused, WorkersLost
-from datapin.pipeline.engines.local import ATTEMPTS, LocalEngine
+from datapin.pipeline.mapping.engines.local import ATTEMPTS, LocalEngine
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from datapin.pipeline.environment_file import (
+from datapin.pipeline.record.environment_file import (
     environment_of,
     environment_path,
     read_environments,

@@ -6,10 +6,17 @@ import numpy as np
 import pytest
 
 from datapin.base.errors import BadSettings, StageRefused
-from datapin.pipeline.estimators import build_pipeline, described_params, fit, is_classifier, predict, probabilities
-from datapin.pipeline.params import validate_params
-from datapin.pipeline.record import json_ready
-from datapin.pipeline.train_params import TrainParams
+from datapin.pipeline.params.params import validate_params
+from datapin.pipeline.params.train_params import TrainParams
+from datapin.pipeline.record.record import json_ready
+from datapin.pipeline.training.estimators import (
+    build_pipeline,
+    described_params,
+    fit,
+    is_classifier,
+    predict,
+    probabilities,
+)
 
 
 def _params(**given: object) -> TrainParams:

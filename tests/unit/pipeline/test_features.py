@@ -10,7 +10,7 @@ import pytest
 
 from datapin.base.errors import OperatorRefused
 from datapin.pipeline.operators.features import ColorHist, Features, Hog, Pixels
-from datapin.pipeline.operators.hog import hog
+from datapin.pipeline.operators.images.hog import hog
 from datapin.pipeline.operators.user_code import UserFunction
 from workspaces import picture, png
 

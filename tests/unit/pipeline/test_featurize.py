@@ -11,8 +11,8 @@ import pytest
 
 from datapin.base.errors import BadSettings, OperatorRefused, StageRefused
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.context import StageReport
-from datapin.pipeline.stage_params import FeaturizeParams
+from datapin.pipeline.mapping.context import StageReport
+from datapin.pipeline.params.stages import FeaturizeParams
 from datapin.pipeline.stages.featurize import featurize, run_featurize
 from workspaces import Workspace, digits, labels_of, picture
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datapin.base.errors import OperatorRefused
-from datapin.pipeline.fingerprint import (
+from datapin.pipeline.record.fingerprint import (
     code_identity,
     declares_batch_invariance,
     file_hashes,

@@ -10,10 +10,10 @@ import pytest
 
 from datapin.base.errors import AssetsMissing, StageRefused
 from datapin.intake.media import media_types
-from datapin.pipeline.context import StageReport
-from datapin.pipeline.pixel_columns import pixel_columns
-from datapin.pipeline.splitting import units_of
-from datapin.pipeline.stage_params import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.mapping.context import StageReport
+from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.splits.pixel_columns import pixel_columns
+from datapin.pipeline.splits.splitting import units_of
 from datapin.pipeline.stages.augment import augment
 from datapin.pipeline.stages.featurize import featurize
 from datapin.pipeline.stages.prepare import prepare

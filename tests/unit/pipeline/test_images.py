@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from datapin.pipeline.operators.images import decode, decode_plain, encode_png, in_mode, pixels_hash, samples
+from datapin.pipeline.operators.images.files import decode, decode_plain, encode_png, in_mode, pixels_hash, samples
 from datapin.pipeline.operators.operator import AssetBroken
 from workspaces import picture, png
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from datapin.base.errors import StageRefused
-from datapin.pipeline.leaks import lookalikes
+from datapin.pipeline.splits.leaks import lookalikes
 from datapin.pipeline.stages.augment import run_augment
 from datapin.pipeline.stages.featurize import run_featurize
 from datapin.pipeline.stages.prepare import run_prepare

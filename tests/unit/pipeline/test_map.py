@@ -11,9 +11,9 @@ import pytest
 
 from datapin.base.errors import AssetsMissing, DamagedAsset
 from datapin.base.id_columns import ids_from_hex
-from datapin.pipeline.derived import DerivedAssets, derive_assets
-from datapin.pipeline.engines.local import LocalEngine
-from datapin.pipeline.map import Rows, distinct
+from datapin.pipeline.mapping.derived import DerivedAssets, derive_assets
+from datapin.pipeline.mapping.engines.local import LocalEngine
+from datapin.pipeline.mapping.map import Rows, distinct
 from datapin.pipeline.operators.prepare import NormaliseImage
 from workspaces import Workspace, picture, sha256
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapin.pipeline.memo import MOST_SMALL_SEGMENTS, Memo, MemoHits, OperatorMemo
+from datapin.pipeline.mapping.memo import MOST_SMALL_SEGMENTS, Memo, MemoHits, OperatorMemo
 
 KEY = "ab" * 32
 

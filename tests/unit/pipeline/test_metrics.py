@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from datapin.pipeline.metrics import (
+from datapin.pipeline.training.metrics import (
     calibration_curve,
     classification_metrics,
     confusion_matrix,

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from datapin.base.errors import DamagedModel, ModelRefused, StorageFailed
-from datapin.pipeline.model_file import canonical_skops, dump_model, load_model, read_model
+from datapin.pipeline.training.model_file import canonical_skops, dump_model, load_model, read_model
 
 _DUMP_MANY = """
 import hashlib, warnings
@@ -36,7 +36,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import *
 from sklearn.svm import *
 from threadpoolctl import threadpool_limits
-from datapin.pipeline.model_file import dump_model, read_model
+from datapin.pipeline.training.model_file import dump_model, read_model
 rng = np.random.default_rng(0)
 x = rng.normal(size=(90, 6)); y = np.array(["ant", "bee", "cat"])[np.arange(90) % 3]; x[:, 0] += np.arange(90) % 3
 numbers = x[:, 0] * 2 + x[:, 1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from datapin.pipeline.near_pairs import distances, near_pairs
+from datapin.pipeline.splits.near_pairs import distances, near_pairs
 
 
 def all_pairs(hashes: np.ndarray, kinds: np.ndarray, bits: int) -> set[tuple[int, int]]:

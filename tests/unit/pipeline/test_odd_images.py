@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 
 from datapin.pipeline.operators.augment import AugmentImage
 from datapin.pipeline.operators.decoding import FORMATS, Bound, load
-from datapin.pipeline.operators.image import Operators
-from datapin.pipeline.operators.images import decode_plain, in_mode, read_image, samples
+from datapin.pipeline.operators.images.augment import Operators
+from datapin.pipeline.operators.images.files import decode_plain, in_mode, read_image, samples
 from datapin.pipeline.operators.operator import AssetBroken
 from datapin.pipeline.operators.prepare import CheckImage, NormaliseImage
 from image_files import grey_waves, icon, png_file, saved, tiff_file, transparent, turned

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from datapin.base.errors import BadSettings
-from datapin.pipeline.params import MAX_BYTES, ParamsSection, read_params
-from datapin.pipeline.stage_params import AugmentParams, FeaturizeParams, HogParams, PrepareParams
+from datapin.pipeline.params.params import MAX_BYTES, ParamsSection, read_params
+from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, HogParams, PrepareParams
 
 
 def read(tmp_path: Path, text: str | bytes, section: str = "prepare", model: type[ParamsSection] = PrepareParams):  # type: ignore[no-untyped-def]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from datapin.pipeline.plots import (
+from datapin.pipeline.training.plots import (
     MOST_POINTS,
     calibration_csv,
     class_distribution_csv,

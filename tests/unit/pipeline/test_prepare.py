@@ -13,9 +13,9 @@ from datapin.base.errors import BadRows, BadSettings, DamagedAsset, Locked, Mani
 from datapin.base.files import lock
 from datapin.base.findings import Finding
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.context import StageReport
-from datapin.pipeline.operators.images import decode
-from datapin.pipeline.stage_params import PrepareParams
+from datapin.pipeline.mapping.context import StageReport
+from datapin.pipeline.operators.images.files import decode
+from datapin.pipeline.params.stages import PrepareParams
 from datapin.pipeline.stages.prepare import prepare, run_prepare
 from workspaces import Workspace, digits, labels_of, picture
 
@@ -374,7 +374,7 @@ def test_a_folder_of_the_users_is_never_replaced(workspace: Workspace) -> None:
 def test_two_runs_of_one_output_do_not_meet(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(workspace, digits(3))
     run(workspace)
-    monkeypatch.setattr("datapin.pipeline.output._LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("datapin.pipeline.record.output._LOCK_TIMEOUT_S", 0.1)
     (held,) = (workspace.root / ".datapin/tmp").glob("stage-*.lock")
     with lock(held, what="test"), pytest.raises(Locked, match="data/prepared"):
         run(workspace)

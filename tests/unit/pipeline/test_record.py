@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from datapin.base.errors import DamagedManifest, DamagedModel, StorageFailed
-from datapin.pipeline.metrics import report_json
-from datapin.pipeline.record import (
+from datapin.pipeline.record.record import (
     TrainRun,
     describe_environment,
     encode_record,
@@ -20,6 +19,7 @@ from datapin.pipeline.record import (
     json_ready,
     read_record,
 )
+from datapin.pipeline.training.metrics import report_json
 
 RUN = TrainRun(
     input="data/features",

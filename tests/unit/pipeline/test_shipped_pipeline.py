@@ -13,10 +13,10 @@ from ruamel.yaml import YAML
 from sklearn.datasets import load_digits
 
 import datapin
-from datapin.pipeline.estimators import build_pipeline
-from datapin.pipeline.params import read_params
-from datapin.pipeline.stage_params import AugmentParams, FeaturizeParams, PrepareParams
-from datapin.pipeline.train_params import TrainParams
+from datapin.pipeline.params.params import read_params
+from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.params.train_params import TrainParams
+from datapin.pipeline.training.estimators import build_pipeline
 
 ROOT = Path(__file__).parents[3]
 TEMPLATE = Path(datapin.__file__).parent / "verbs/templates/image"

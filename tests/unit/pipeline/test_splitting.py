@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datapin.pipeline.splitting import crossing_rows, keep_given, split_by_hash, units_of
+from datapin.pipeline.splits.splitting import crossing_rows, keep_given, split_by_hash, units_of
 from workspaces import sha256
 
 FRACTIONS = {"train": 0.8, "val": 0.1, "test": 0.1}

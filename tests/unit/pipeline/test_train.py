@@ -19,12 +19,12 @@ import pytest
 from datapin.base.errors import BadSettings, DatapinError, StageRefused, StorageFailed
 from datapin.base.settings import StoreSettings
 from datapin.manifest.write import write_manifest
-from datapin.pipeline.context import StageContext, StageReport
-from datapin.pipeline.environment_file import environment_of
-from datapin.pipeline.memo import Memo
-from datapin.pipeline.model_file import load_model
-from datapin.pipeline.record import read_record
+from datapin.pipeline.mapping.context import StageContext, StageReport
+from datapin.pipeline.mapping.memo import Memo
+from datapin.pipeline.record.environment_file import environment_of
+from datapin.pipeline.record.record import read_record
 from datapin.pipeline.stages.train import note_commit, run_train
+from datapin.pipeline.training.model_file import load_model
 from datapin.store.store import Store
 
 OUTPUTS = (
@@ -181,8 +181,8 @@ _TRAIN_MANY = """
 import hashlib, sys
 from pathlib import Path
 from datapin.base.settings import StoreSettings
-from datapin.pipeline.context import StageContext
-from datapin.pipeline.memo import Memo
+from datapin.pipeline.mapping.context import StageContext
+from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.stages.train import run_train
 from datapin.store.store import Store
 root = Path(sys.argv[1])

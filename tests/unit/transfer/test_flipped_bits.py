@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from datapin.base.errors import DamagedPack
-from datapin.pipeline.memo import OperatorMemo
+from datapin.pipeline.mapping.memo import OperatorMemo
 from datapin.transfer.root_records import FINAL, RootRecord, decode_root, new_root_key
 
 IDS = np.frombuffer(np.random.default_rng(1).bytes(32 * 20), dtype=np.uint8).reshape(-1, 32)

@@ -20,8 +20,8 @@ from datapin.checks.hygiene.rows import DatasetRows, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_flags, decoded, numbers, one_array
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.classes import classes_of
-from datapin.pipeline.leaks import is_augmented
+from datapin.pipeline.splits.classes import classes_of
+from datapin.pipeline.splits.leaks import is_augmented
 from datapin.versions.git_log import shallow_commits
 
 CLASS_SET = "hygiene.class-set-changed"

@@ -18,12 +18,12 @@ from datapin.checks.hygiene.origins import fresh_rows, origin_of, params_of
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
-from datapin.pipeline.copies_again import make_again
-from datapin.pipeline.crossing import Codes, Mask
-from datapin.pipeline.looks import looks_of
-from datapin.pipeline.map import Rows
+from datapin.pipeline.mapping.map import Rows
 from datapin.pipeline.operators.augment import AugmentImage
-from datapin.pipeline.stage_params import AugmentParams
+from datapin.pipeline.params.stages import AugmentParams
+from datapin.pipeline.splits.copies_again import make_again
+from datapin.pipeline.splits.crossing import Codes, Mask
+from datapin.pipeline.splits.looks import looks_of
 from datapin.pipeline.stages.augment import operator_of
 
 FORGED = "hygiene.copy-forged"

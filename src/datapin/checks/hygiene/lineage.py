@@ -25,8 +25,8 @@ from datapin.checks.hygiene.origins import (
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, places_of, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags
-from datapin.pipeline.crossing import Codes, Mask, crossings, id_codes
-from datapin.pipeline.recipe import TRAIN
+from datapin.pipeline.operators.recipe import TRAIN
+from datapin.pipeline.splits.crossing import Codes, Mask, crossings, id_codes
 
 PARENT = "hygiene.parent-in-another-split"
 ANCESTOR = "hygiene.ancestor-in-two-splits"

@@ -16,12 +16,12 @@ from datapin.checks.hygiene.origins import fresh_rows
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
-from datapin.pipeline.context import StageContext
-from datapin.pipeline.crossing import Codes, crossings, id_codes
-from datapin.pipeline.looks import SeenLooks, looks_of
-from datapin.pipeline.map import Rows
-from datapin.pipeline.memo import Memo
-from datapin.pipeline.near_pairs import distances, near_pairs
+from datapin.pipeline.mapping.context import StageContext
+from datapin.pipeline.mapping.map import Rows
+from datapin.pipeline.mapping.memo import Memo
+from datapin.pipeline.splits.crossing import Codes, crossings, id_codes
+from datapin.pipeline.splits.looks import SeenLooks, looks_of
+from datapin.pipeline.splits.near_pairs import distances, near_pairs
 
 SAME = "hygiene.same-pixels"
 NEAR = "hygiene.near-duplicates"

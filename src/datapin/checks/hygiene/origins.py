@@ -17,10 +17,10 @@ from datapin.base.errors import DatapinError
 from datapin.checks.hygiene.rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags
-from datapin.pipeline.crossing import Codes, Mask
-from datapin.pipeline.output import INPUTS
-from datapin.pipeline.params import Params, parse_yaml, validate_params
-from datapin.pipeline.stage_params import PrepareParams
+from datapin.pipeline.params.params import Params, parse_yaml, validate_params
+from datapin.pipeline.params.stages import PrepareParams
+from datapin.pipeline.record.output import INPUTS
+from datapin.pipeline.splits.crossing import Codes, Mask
 from datapin.versions.lock_entries import LockEntry
 from datapin.versions.pointer_file import stage_outputs
 

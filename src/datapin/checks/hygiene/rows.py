@@ -17,8 +17,8 @@ from datapin.checks.check import MOST_LISTED, unread
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.crossing import Codes, Mask, Named, id_codes, named
-from datapin.pipeline.leaks import is_augmented
+from datapin.pipeline.splits.crossing import Codes, Mask, Named, id_codes, named
+from datapin.pipeline.splits.leaks import is_augmented
 
 COLUMNS = ("key", "asset_id", "media_type", "label", "split", "group", "parent", "parent_id", "operator")
 PIXELS = "pixels"

@@ -14,10 +14,10 @@ from datapin.checks.hygiene.origins import fresh_rows, origin_of, params_of, sta
 from datapin.checks.hygiene.rows import PIXELS, DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import shown
-from datapin.pipeline.crossing import Codes, crossings, named
-from datapin.pipeline.leaks import SPLIT_NAMES, lookalikes
-from datapin.pipeline.split_rule import rows_off_rule
-from datapin.pipeline.stage_params import PrepareParams
+from datapin.pipeline.params.stages import PrepareParams
+from datapin.pipeline.splits.crossing import Codes, crossings, named
+from datapin.pipeline.splits.leaks import SPLIT_NAMES, lookalikes
+from datapin.pipeline.splits.split_rule import rows_off_rule
 
 ASSET = "hygiene.asset-in-two-splits"
 GROUP = "hygiene.group-in-two-splits"

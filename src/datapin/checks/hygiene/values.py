@@ -18,7 +18,7 @@ from datapin.checks.hygiene.rows import counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import flags, numbers, one_array
 from datapin.manifest.columns.keys import case_collisions
-from datapin.pipeline.crossing import Codes
+from datapin.pipeline.splits.crossing import Codes
 from datapin.pipeline.stages.featurize import EXTRACTORS, FEATURES
 
 KEYS = "hygiene.duplicate-keys"

@@ -12,7 +12,7 @@ from datapin.base.findings import Finding, Severity
 from datapin.checks.check import Check, unread
 from datapin.checks.pins.ran_stages import RanStage, overlaps, ran_stages
 from datapin.checks.subject import Subject
-from datapin.pipeline.record import input_digests
+from datapin.pipeline.record.record import input_digests
 
 _LINEAGE = "pins.lineage"
 _OURS = re.compile(r"\bdatapin\s+run\s+\w")

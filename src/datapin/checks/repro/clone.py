@@ -29,8 +29,8 @@ from datapin.checks.repro.outputs import PinnedOutputs, is_manifest
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.environment_file import environment_path
-from datapin.pipeline.record import RECORD
+from datapin.pipeline.record.environment_file import environment_path
+from datapin.pipeline.record.record import RECORD
 from datapin.store.lending import lend
 from datapin.versions.git import top_directory
 from datapin.versions.lock_stages import LockedFile

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from datapin.checks.repro.outputs import PinnedOutputs
-from datapin.pipeline.environment import environment_differences, environment_here
-from datapin.pipeline.environment_file import environment_of, environment_path
-from datapin.pipeline.record import RECORD, parse_record
+from datapin.pipeline.record.environment import environment_differences, environment_here
+from datapin.pipeline.record.environment_file import environment_of, environment_path
+from datapin.pipeline.record.record import RECORD, parse_record
 from datapin.versions.git import blob_at
 
 

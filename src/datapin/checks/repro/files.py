@@ -16,7 +16,7 @@ from datapin.base.errors import Damage, listed
 from datapin.checks.repro.difference import CLOSE_REPORTS, GRADES, Difference, Grade, NumberGaps
 from datapin.checks.repro.tables import compare_parquet
 from datapin.manifest.columns.columns import shown
-from datapin.pipeline.record import RECORD, parse_record
+from datapin.pipeline.record.record import RECORD, parse_record
 
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][-+]?\d+)?(?![\w.])")
 _MOST_TEXT_BYTES = 64 << 20

@@ -26,17 +26,17 @@ from datapin.checks.repro.tables import CellGaps
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of as rows_by_key
-from datapin.pipeline.context import StageContext
-from datapin.pipeline.derived import PIXELS, derive_assets
-from datapin.pipeline.fingerprint import memo_key
-from datapin.pipeline.map import MapPlan, Rows, map_rows
-from datapin.pipeline.memo import Memo
-from datapin.pipeline.operators.images import DECODED_MEDIA_TYPES
+from datapin.pipeline.mapping.context import StageContext
+from datapin.pipeline.mapping.derived import PIXELS, derive_assets
+from datapin.pipeline.mapping.map import MapPlan, Rows, map_rows
+from datapin.pipeline.mapping.memo import Memo
+from datapin.pipeline.mapping.work import ExtractFeatures
+from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
 from datapin.pipeline.operators.operator import AssetOperator
-from datapin.pipeline.params import ParamsSection, parse_yaml, validate_params
-from datapin.pipeline.stage_params import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.params.params import ParamsSection, parse_yaml, validate_params
+from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.record.fingerprint import memo_key
 from datapin.pipeline.stages import augment, featurize, prepare
-from datapin.pipeline.work import ExtractFeatures
 from datapin.store.lending import lend
 from datapin.versions.git import blob_at
 from datapin.versions.lock_stages import LockedFile, LockedStage

@@ -10,10 +10,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from datapin.base.documents import read_json
 from datapin.base.errors import OperatorRefused
-from datapin.pipeline.fingerprint import canonical_json, fingerprint_of
-from datapin.pipeline.operators import images
-from datapin.pipeline.operators.image import Affine, Draw, Geometric, Operators, Resampling, augmented, sampling_map
+from datapin.pipeline.operators.images import files as images
+from datapin.pipeline.operators.images.augment import (
+    Affine,
+    Draw,
+    Geometric,
+    Operators,
+    Resampling,
+    augmented,
+    sampling_map,
+)
 from datapin.pipeline.operators.operator import AssetBroken, Derived, UInt8
+from datapin.pipeline.record.fingerprint import canonical_json, fingerprint_of
 
 RECIPE_VERSION = 1
 

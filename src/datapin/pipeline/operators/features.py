@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from PIL import Image
 
-from datapin.pipeline.fingerprint import fingerprint_of
-from datapin.pipeline.operators import images
-from datapin.pipeline.operators.hog import hog
+from datapin.pipeline.operators.images import files as images
+from datapin.pipeline.operators.images.hog import hog
 from datapin.pipeline.operators.operator import AssetBroken, Float32, UInt8, Vectors
 from datapin.pipeline.operators.prepare import resized
 from datapin.pipeline.operators.user_code import UserFunction
+from datapin.pipeline.record.fingerprint import fingerprint_of
 
 _SAMPLES_AT_ONCE = 4 << 20  # bounds the memory of one batched computation
 

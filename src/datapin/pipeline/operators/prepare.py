@@ -7,10 +7,10 @@ from typing import Literal
 
 from PIL import Image, ImageOps
 
-from datapin.pipeline.fingerprint import fingerprint_of
-from datapin.pipeline.operators import images
 from datapin.pipeline.operators.decoding import MOST_PIXELS, Bound, load
+from datapin.pipeline.operators.images import files as images
 from datapin.pipeline.operators.operator import Derived
+from datapin.pipeline.record.fingerprint import fingerprint_of
 
 Fit = Literal["stretch", "crop", "pad"]
 SETTING = "prepare.max_pixels"

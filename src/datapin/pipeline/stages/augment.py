@@ -14,18 +14,25 @@ from datapin.base.errors import DamagedAsset, StageRefused, listed
 from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.context import StageContext, StageReport
-from datapin.pipeline.derived import derive_assets, rows_of, with_assets
-from datapin.pipeline.image_notes import note_findings
-from datapin.pipeline.leaks import refuse_leaks
-from datapin.pipeline.map import name_damaged_row
+from datapin.pipeline.mapping.context import StageContext, StageReport
+from datapin.pipeline.mapping.derived import derive_assets, rows_of, with_assets
+from datapin.pipeline.mapping.map import name_damaged_row
 from datapin.pipeline.operators.augment import AugmentImage
-from datapin.pipeline.output import OutputPlace, inputs_of, open_input, output_place, previous_of, properties_from
-from datapin.pipeline.params import read_params
-from datapin.pipeline.pixel_columns import settle_pixel_columns
-from datapin.pipeline.recipe import RECIPE, TRAIN
-from datapin.pipeline.split_rule import SOURCE_COLUMNS, rows_off_rule
-from datapin.pipeline.stage_params import AugmentParams, PrepareParams
+from datapin.pipeline.operators.images.image_notes import note_findings
+from datapin.pipeline.operators.recipe import RECIPE, TRAIN
+from datapin.pipeline.params.params import read_params
+from datapin.pipeline.params.stages import AugmentParams, PrepareParams
+from datapin.pipeline.record.output import (
+    OutputPlace,
+    inputs_of,
+    open_input,
+    output_place,
+    previous_of,
+    properties_from,
+)
+from datapin.pipeline.splits.leaks import refuse_leaks
+from datapin.pipeline.splits.pixel_columns import settle_pixel_columns
+from datapin.pipeline.splits.split_rule import SOURCE_COLUMNS, rows_off_rule
 
 STAGE = "augment"
 _PNG_SUFFIX = r"(?i)\.(png|jpe?g|gif|bmp|tiff?|webp|pgm|ppm|pnm)$"

@@ -15,26 +15,17 @@ from datapin.base.findings import Finding
 from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.context import StageContext, StageReport
-from datapin.pipeline.derived import rows_of
-from datapin.pipeline.engines.local import ALONE_S, LocalEngine
-from datapin.pipeline.fingerprint import (
-    canonical_json,
-    code_identity,
-    declares_batch_invariance,
-    file_hashes,
-    library_versions,
-    memo_key,
-)
-from datapin.pipeline.image_notes import note_findings
-from datapin.pipeline.leaks import leak_columns, refuse_leaks
-from datapin.pipeline.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
+from datapin.pipeline.mapping.context import StageContext, StageReport
+from datapin.pipeline.mapping.derived import rows_of
+from datapin.pipeline.mapping.engines.local import ALONE_S, LocalEngine
+from datapin.pipeline.mapping.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
+from datapin.pipeline.mapping.work import CheckInvariance, ExtractFeatures, located
 from datapin.pipeline.operators.features import ColorHist, Features, Hog, ImageExtractor, Pixels
+from datapin.pipeline.operators.images.image_notes import note_findings
+from datapin.pipeline.operators.recipe import RECIPE
 from datapin.pipeline.operators.user_code import UserFunction
-from datapin.pipeline.output import open_input, output_place, previous_of, properties_from
-from datapin.pipeline.params import read_params
-from datapin.pipeline.recipe import RECIPE
-from datapin.pipeline.stage_params import (
+from datapin.pipeline.params.params import read_params
+from datapin.pipeline.params.stages import (
     ColorHistParams,
     ExtractorParams,
     FeaturizeParams,
@@ -42,7 +33,16 @@ from datapin.pipeline.stage_params import (
     PixelsParams,
     UserFunctionParams,
 )
-from datapin.pipeline.work import CheckInvariance, ExtractFeatures, located
+from datapin.pipeline.record.fingerprint import (
+    canonical_json,
+    code_identity,
+    declares_batch_invariance,
+    file_hashes,
+    library_versions,
+    memo_key,
+)
+from datapin.pipeline.record.output import open_input, output_place, previous_of, properties_from
+from datapin.pipeline.splits.leaks import leak_columns, refuse_leaks
 
 STAGE = "featurize"
 FEATURES = "features"

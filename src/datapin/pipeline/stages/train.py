@@ -29,15 +29,11 @@ from datapin.base.files import (
 )
 from datapin.base.findings import Finding
 from datapin.base.state import state_of
-from datapin.pipeline import estimators
-from datapin.pipeline.context import StageContext, StageReport
-from datapin.pipeline.environment_file import environment_path, read_environments, with_environment
-from datapin.pipeline.evaluation import evaluate_classes, evaluate_numbers
-from datapin.pipeline.metrics import report_json
-from datapin.pipeline.model_file import dump_model, read_model
-from datapin.pipeline.params import read_params, read_params_file
-from datapin.pipeline.plots import PLOT_FILES
-from datapin.pipeline.record import (
+from datapin.pipeline.mapping.context import StageContext, StageReport
+from datapin.pipeline.params.params import read_params, read_params_file
+from datapin.pipeline.params.train_params import DEFAULT_ESTIMATOR, TrainParams
+from datapin.pipeline.record.environment_file import environment_path, read_environments, with_environment
+from datapin.pipeline.record.record import (
     RECORD,
     STAGES,
     TrainRun,
@@ -45,8 +41,12 @@ from datapin.pipeline.record import (
     encode_record,
     write_commit_note,
 )
-from datapin.pipeline.train_params import DEFAULT_ESTIMATOR, TrainParams
-from datapin.pipeline.training_rows import TrainingRows, class_index, read_training_rows
+from datapin.pipeline.training import estimators
+from datapin.pipeline.training.evaluation import evaluate_classes, evaluate_numbers
+from datapin.pipeline.training.metrics import report_json
+from datapin.pipeline.training.model_file import dump_model, read_model
+from datapin.pipeline.training.plots import PLOT_FILES
+from datapin.pipeline.training.training_rows import TrainingRows, class_index, read_training_rows
 
 SECTION = "train"
 PLOTS = "plots"

@@ -12,9 +12,9 @@ import numpy as np
 from datapin.base.errors import AssetsMissing, BadSettings, Damage, DamagedAsset, WorldError
 from datapin.base.id_columns import IdMatrix, ids_from_raw
 from datapin.base.ids import AssetId
-from datapin.pipeline.operators.images import DECODED_MEDIA_TYPES
+from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
+from datapin.pipeline.operators.images.thumbnails import thumbnail
 from datapin.pipeline.operators.operator import AssetBroken, TooManyPixels
-from datapin.pipeline.operators.thumbnails import thumbnail
 from datapin.transfer.fetch import fetch_assets
 from datapin.verbs.place import remote_place
 from datapin.verbs.workspace import Workspace

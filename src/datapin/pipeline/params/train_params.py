@@ -1,0 +1,42 @@
+"""What the `train` section of params.yaml may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from datapin.pipeline.params.params import ParamsSection, RepoPath
+
+DEFAULT_ESTIMATOR = "sklearn.ensemble.ExtraTreesClassifier"
+
+
+def _names_are_unique(names: list[str]) -> list[str]:
+    if len(set(names)) != len(names) or not all(names):
+        raise ValueError("must name each split once")
+    return names
+
+
+def _is_a_model_file(path: str) -> str:
+    if not path.endswith(".skops"):
+        raise ValueError("must end with .skops")
+    return path
+
+
+class TrainParams(ParamsSection):
+    """The train stage: which features, which estimator, where the model and its reports go."""
+
+    input: RepoPath = Field(default="data/features", description="the features manifest")
+    estimator: str = Field(
+        default=DEFAULT_ESTIMATOR, description="dotted name of a scikit-learn classifier or regressor"
+    )
+    estimator_params: dict[str, Any] = Field(default={}, description="its parameters; see `build_pipeline` for nesting")
+    seed: int = Field(default=0, ge=0, lt=1 << 32, description="random_state of every step that accepts one")
+    scaler: Literal["none", "standard", "minmax"] = Field(default="none", description="fitted on train rows only")
+    pca: Annotated[int, Field(ge=1)] | Literal["none"] = Field(default="none", description="components to keep")
+    fit_split: str = Field(default="train", min_length=1, description="the split the model learns from")
+    evaluate: Annotated[list[str], AfterValidator(_names_are_unique)] = Field(
+        default=["val", "test"], description="the splits it is measured on; plots show the last one that has rows"
+    )
+    model: Annotated[RepoPath, AfterValidator(_is_a_model_file)] = Field(default="models/model.skops")
+    reports: RepoPath = Field(default="reports", description="folder of metrics, plots, predictions and run record")

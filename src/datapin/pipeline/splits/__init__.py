@@ -1,0 +1,1 @@
+"""Splits, and what may leak from one to another."""

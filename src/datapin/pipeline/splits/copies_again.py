@@ -1,0 +1,68 @@
+"""Augmented copies made once more, only to be compared: is each what its operator makes of the parent it names?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from datapin.base.id_columns import IdMatrix
+from datapin.pipeline.mapping.context import StageContext
+from datapin.pipeline.mapping.engines.local import LocalEngine
+from datapin.pipeline.mapping.map import MapPlan, Rows, map_rows
+from datapin.pipeline.mapping.work import AssetSource, Batch
+from datapin.pipeline.operators.augment import AugmentImage
+from datapin.pipeline.operators.operator import AssetBroken, AssetOperator, Vectors
+from datapin.pipeline.record.fingerprint import fingerprint_of
+
+MADE = np.dtype([("id", "u1", (32,)), ("samples", "u1", (32,))])
+
+
+@dataclass(frozen=True, slots=True)
+class _MakeAgain:
+    """Computation: Batch to the MADE of each asset's copy; nothing is stored."""
+
+    operator: AssetOperator
+    store_root: Path
+
+    def begin(self) -> Callable[[Batch], Vectors]:
+        """Nothing is opened before the first batch."""
+        source, operator = AssetSource(self.store_root), self.operator
+
+        def make(batch: Batch) -> Vectors:
+            values: list[bytes | None] = []
+            problems: list[str | None] = []
+            for data, asset_id, copy in zip(source.read(batch), batch.hex_ids(), batch.copies, strict=True):
+                try:
+                    derived = operator.derive(data, asset_id, copy)
+                except AssetBroken as error:
+                    values.append(None)
+                    problems.append(str(error))
+                    continue
+                assert derived.data is not None
+                assert derived.pixels is not None
+                values.append(hashlib.sha256(derived.data).digest() + derived.pixels)
+                problems.append(None)
+            return Vectors(values, problems)
+
+        return make
+
+
+def make_again(rows: Rows, operator: AugmentImage, context: StageContext, *, title: str) -> tuple[IdMatrix, IdMatrix]:
+    """Asset ids and hashes of the samples, each uint8 [n, 32], that copy `rows.copies` of each parent `rows.ids` has.
+
+    Zeros where the parent is no image. Raises AssetsMissing, DamagedAsset, StorageFailed, WorkersLost.
+    """
+    key = fingerprint_of({"again": operator.fingerprint, "environment": dict(operator.environment)})
+    plan = MapPlan(_MakeAgain(operator, context.store.root), key, makes_assets=False, title=title)
+    made = np.zeros(len(rows), dtype=MADE)
+    start = 0
+    for mapped in map_rows(rows.chunks(), plan, context, LocalEngine(context.jobs), total=len(rows)):
+        is_there = mapped.values.is_valid().to_numpy(zero_copy_only=False)
+        given = np.frombuffer(b"".join(mapped.values.drop_null().to_pylist()), dtype=MADE)
+        made[start : start + len(mapped.rows)][is_there] = given
+        start += len(mapped.rows)
+    return made["id"].copy(), made["samples"].copy()

@@ -1,0 +1,1 @@
+"""What `train` does with feature rows: estimators, metrics, plots, the model file."""

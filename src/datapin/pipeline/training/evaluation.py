@@ -1,0 +1,126 @@
+"""A fitted model on the originals of the evaluated splits: metrics, plot files and the predictions of every row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from datapin.pipeline.params.train_params import TrainParams
+from datapin.pipeline.training import estimators, plots
+from datapin.pipeline.training.metrics import (
+    ROW_DIGITS,
+    Codes,
+    Floats,
+    classification_metrics,
+    regression_metrics,
+    row_losses,
+)
+from datapin.pipeline.training.predictions import encode_predictions
+from datapin.pipeline.training.training_rows import TrainingRows, class_codes
+
+RowNumbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is written about a model. `metrics` has one entry per evaluated split that has rows."""
+
+    metrics: dict[str, Any]
+    plots: dict[str, bytes]  # file name -> CSV
+    predictions: bytes
+
+
+def evaluate_classes(model: Any, rows: TrainingRows, params: TrainParams, classes: tuple[str, ...]) -> Evaluation:
+    """Measure a classifier; without `predict_proba` there is no log loss, and ROC and calibration are empty."""
+    parts = {split: rows.of_split(split) for split in params.evaluate}
+    evaluated = _all_of(parts)
+    actual = class_codes(rows.labels, classes)
+    predicted, given = _ask_classifier(model, rows.features, evaluated, classes)
+    measured = {
+        split: classification_metrics(actual[some], predicted[some], None if given is None else given[some], classes)
+        for split, some in parts.items()
+        if len(some)
+    }
+    shown = _shown(parts)
+    counts = {
+        "fit": np.flatnonzero(rows.is_fit & ~rows.is_derived),
+        "fit, augmented": np.flatnonzero(rows.is_fit & rows.is_derived),
+        **parts,
+    }
+    given_shown = None if given is None else given[shown]
+    files = {
+        "roc.csv": plots.roc_csv(actual[shown], given_shown),
+        "calibration.csv": plots.calibration_csv(actual[shown], predicted[shown], given_shown),
+        "confusion_matrix.csv": plots.confusion_csv(actual[shown], predicted[shown], classes),
+        "class_distribution.csv": plots.class_distribution_csv(
+            classes, {part: np.bincount(actual[some], minlength=len(classes)) for part, some in counts.items()}
+        ),
+    }
+    stated: Floats | None = None
+    loss = (actual[evaluated] != predicted[evaluated]).astype(np.float64)
+    if given is not None:
+        stated = given[evaluated, predicted[evaluated]]
+        loss = row_losses(actual[evaluated], given[evaluated])
+    said = pa.array(classes, pa.string()).take(pa.array(predicted[evaluated]))
+    return Evaluation(measured, files, _predictions(rows, evaluated, said, stated, loss))
+
+
+def evaluate_numbers(model: Any, rows: TrainingRows, params: TrainParams) -> Evaluation:
+    """Measure a regressor."""
+    parts = {split: rows.of_split(split) for split in params.evaluate}
+    evaluated = _all_of(parts)
+    actual = rows.labels.to_numpy()
+    predicted = np.zeros(len(actual))
+    if len(evaluated):
+        said = estimators.predict(model, rows.features[evaluated]).astype(np.float64).reshape(-1)
+        predicted[evaluated] = np.round(said, ROW_DIGITS)
+    measured = {split: regression_metrics(actual[some], predicted[some]) for split, some in parts.items() if len(some)}
+    shown = _shown(parts)
+    loss = (actual[evaluated] - predicted[evaluated]) ** 2
+    return Evaluation(
+        metrics=measured,
+        plots={"residuals.csv": plots.residuals_csv(actual[shown], predicted[shown])},
+        predictions=_predictions(rows, evaluated, pa.array(predicted[evaluated]), None, loss),
+    )
+
+
+def _ask_classifier(
+    model: Any, features: Floats, evaluated: RowNumbers, classes: tuple[str, ...]
+) -> tuple[Codes, Floats | None]:
+    """Predicted class and probabilities [n, classes] for every row; only the evaluated rows are filled in."""
+    predicted = np.zeros(len(features), dtype=np.int64)
+    if not len(evaluated):
+        return predicted, None
+    labels = pa.array(estimators.predict(model, features[evaluated]), pa.string())
+    predicted[evaluated] = class_codes(labels, classes)
+    known = estimators.probabilities(model, features[evaluated])
+    if known is None:
+        return predicted, None
+    given = np.zeros((len(features), len(classes)))
+    # Classes without a row to learn from are unknown to the model: their probability stays 0.
+    given[np.ix_(evaluated, class_codes(pa.array(model.classes_, pa.string()), classes))] = known
+    return predicted, given
+
+
+def _all_of(parts: Mapping[str, RowNumbers]) -> RowNumbers:
+    return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts.values()]))
+
+
+def _shown(parts: Mapping[str, RowNumbers]) -> RowNumbers:
+    """The rows that plots show: those of the last split that has any."""
+    filled = [some for some in parts.values() if len(some)]
+    return filled[-1] if filled else np.empty(0, dtype=np.int64)
+
+
+def _predictions(
+    rows: TrainingRows, evaluated: RowNumbers, predicted: pa.Array, stated: Floats | None, loss: Floats
+) -> bytes:
+    numbers = pa.array(evaluated)
+    return encode_predictions(
+        rows.keys.take(numbers), rows.splits.take(numbers), rows.labels.take(numbers), predicted, stated, loss
+    )
