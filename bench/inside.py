@@ -63,9 +63,9 @@ def lazy() -> Answer:
 
     import datapin
     from datapin.base.progress import SILENT
+    from datapin.dvcfiles.settings import settings_of_remotes
     from datapin.verbs.place import remote_place
     from datapin.verbs.workspace import Workspace
-    from datapin.versions.dvc_settings import settings_of_remotes
 
     dataset = datapin.open(DATASET)
     wanted = min(LAZY_READS, len(dataset))

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from datapin.dvcfiles.tracking.track import track
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
-from datapin.versions.tracking import track
 
 SEED = 20240607
 ROWS_PER_CHANGE = 100

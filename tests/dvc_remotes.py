@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datapin.backends.backend import Backend
 from datapin.backends.locate import locate_backend
-from datapin.versions.dvc_settings import settings_of_remotes
+from datapin.dvcfiles.settings import settings_of_remotes
 
 
 def backend_at(root: Path, **settings: object) -> Backend:

@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from datapin.base.progress import SILENT, Progress
 from datapin.dataset import Dataset, Fetch, open_dataset
-from datapin.intake.table_rules import TableRules
 from datapin.manifest.merge import Side
 from datapin.pipeline.mapping.context import StageReport
 from datapin.store.store import RebuildReport
+from datapin.trees.checkout.checkout import CheckoutReport
+from datapin.trees.intake.tables.table_rules import TableRules
 from datapin.verbs import (
     add,
     ask_remote,
@@ -50,7 +51,6 @@ from datapin.verbs.rollback import RollbackReport
 from datapin.verbs.row_log import RowLogEntry
 from datapin.verbs.verify import VerifyReport
 from datapin.verbs.workspace import Workspace
-from datapin.versions.checkout import CheckoutReport
 
 
 class Repo:

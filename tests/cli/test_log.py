@@ -13,10 +13,10 @@ import pyarrow as pa
 import pytest
 
 from clones import Clone, write_images
+from datapin.dvcfiles.tracking.track import track
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.files.shards import CutRules
 from datapin.manifest.write import write_manifest
-from datapin.versions.tracking import track
 from remotes import Worker
 
 Edit = Callable[..., str]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from clones import BIN, ENVIRONMENT, Clone, write_images
-from datapin.versions.pointer_file import load_yaml
+from datapin.dvcfiles.texts import load_yaml
 
 NOTHING_NEW = ("added", "removed", "changed")
 PIPELINE = """\

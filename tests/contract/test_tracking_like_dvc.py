@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from clones import ENVIRONMENT, Clone
-from datapin.versions.tracking import track, track_by_dvc
-from datapin.versions.tracking_plain import LeftToDvc, track_plain
+from datapin.dvcfiles.tracking.plain import LeftToDvc, track_plain
+from datapin.dvcfiles.tracking.track import track, track_by_dvc
 
 Situation = Callable[[Clone], None]
 

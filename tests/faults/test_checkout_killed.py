@@ -15,10 +15,10 @@ from datapin.base.errors import DatapinError
 from datapin.base.ids import AssetId
 from datapin.base.settings import StoreSettings
 from datapin.store.store import Store
-from datapin.versions import checkout_write
-from datapin.versions.checkout import checkout_files
-from datapin.versions.checkout_layout import lay_out
-from datapin.versions.checkout_state import Arrangement, arrangement_of
+from datapin.trees.checkout import write as checkout_write
+from datapin.trees.checkout.checkout import checkout_files
+from datapin.trees.checkout.layout import lay_out
+from datapin.trees.checkout.state import Arrangement, arrangement_of
 
 OLD = {f"a/{n}": b"old%d" % n for n in range(6)} | {"gone/x": b"x", "same": b"same", "flat": b"file"}
 NEW = {f"a/{n}": b"new%d" % n for n in range(3, 9)} | {"b/c/d": b"deep", "same": b"same", "flat/y": b"folder"}

@@ -27,9 +27,9 @@ LOADERS = {"__init__.py", "cli/main.py", "cli/commands/hook.py"}
 # What only some calls of a verb need, imported when they come (decision 0015); import-linter sees these as any other.
 LATE = {
     ("verbs/workspace.py", "datapin.store.store"),
-    ("verbs/workspace.py", "datapin.versions.rollback_trees"),
+    ("verbs/workspace.py", "datapin.rollback.trees"),
     ("verbs/selector.py", "datapin.verbs.place"),
-    ("verbs/selector.py", "datapin.versions.objects"),
+    ("verbs/selector.py", "datapin.dvcfiles.objects"),
     ("verbs/diff.py", "datapin.verbs.diff_page.page"),
     ("verbs/bring.py", "datapin.verbs.place"),
     ("verbs/presence.py", "datapin.transfer.lazy"),

@@ -117,7 +117,7 @@ def test_intervals_in_a_query_are_shown_and_stored_as_durations(repo: Clone) -> 
 @pytest.mark.parametrize("kind", [pa.month_day_nano_interval(), pa.struct([])])
 def test_what_cannot_be_stored_is_one_error_that_says_the_way_out(tmp_path: Path, kind: pa.DataType) -> None:
     from datapin.base.errors import BadRows
-    from datapin.intake.column_kinds import stored
+    from datapin.trees.intake.tables.column_kinds import stored
 
     with pytest.raises(BadRows, match="column 'x'") as caught:
         stored(pa.nulls(2, kind), "x", "m.parquet")

@@ -14,14 +14,14 @@ from datapin.backends.backend import Backend
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import Progress
+from datapin.dvcfiles.lock_entries import LockEntry
+from datapin.dvcfiles.pipelines import Pipelines
+from datapin.dvcfiles.texts import Pointer
 from datapin.manifest.manifest import Manifest
+from datapin.pins.outputs import PinnedOut
 from datapin.pipeline.params.verify import VerifyParams
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
-from datapin.versions.lock_entries import LockEntry
-from datapin.versions.pipelines import Pipelines
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.rollback_outs import PinnedOut
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from datapin.base.state import state_of
-from datapin.versions.checkout_early import StartedLook, start_look
-from datapin.versions.checkout_places import registered_trees
+from datapin.trees.early import StartedLook, start_look
+from datapin.trees.places import registered_trees
 
 _HOME = ".datapin"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from datapin.base.documents import read_json
 from datapin.base.state import state_of
-from datapin.intake.early import StartedWalk, start_walk
+from datapin.trees.intake.early import StartedWalk, start_walk
 
 _HOME, _NOTE = ".datapin", "status-walk.json"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from datapin.base.files import publish_bytes
 from datapin.base.findings import Finding
-from datapin.versions.git_settings import (
+from datapin.git.git_settings import (
     attributes,
     local_settings,
     local_settings_file,

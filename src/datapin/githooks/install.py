@@ -17,6 +17,8 @@ from pathlib import Path
 from datapin.base.files import fsync_path, make_directory, publish_file, temporary_name
 from datapin.base.findings import Finding
 from datapin.base.state import git_folders
+from datapin.git.ask import hooks_directory
+from datapin.git.git_settings import local_settings, set_locally, unset_locally
 from datapin.githooks.block import (
     FOLLOWING,
     HOOKS,
@@ -27,8 +29,6 @@ from datapin.githooks.block import (
     with_block,
     without_block,
 )
-from datapin.versions.git import hooks_directory
-from datapin.versions.git_settings import local_settings, set_locally, unset_locally
 
 WITHOUT_HOOKS = (
     "this clone has no hooks of datapin: rows do not follow `git checkout` and `git pull`, and `git push` does not see "

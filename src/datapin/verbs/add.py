@@ -16,15 +16,16 @@ from datapin.base import log
 from datapin.base.errors import Refused, SourcesRefused, Usage, listed
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix, ids_to_hex
-from datapin.intake.column_kinds import Before
-from datapin.intake.media import media_types, split_from_first_folder
-from datapin.intake.statcache import StatCache
-from datapin.intake.table_rules import TableRules
-from datapin.intake.walk import FoundFiles, walk
 from datapin.manifest.columns.keys import case_collisions, check_keys
 from datapin.manifest.edit import EditReport, edit_manifest
 from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import read_dataset_pointer
 from datapin.store.store import FileBatch
+from datapin.trees.intake.media import media_types, split_from_first_folder
+from datapin.trees.intake.statcache import StatCache
+from datapin.trees.intake.tables.column_kinds import Before
+from datapin.trees.intake.tables.table_rules import TableRules
+from datapin.trees.intake.walk import FoundFiles, walk
 from datapin.verbs.add_changes import AddChanges, Confirm, changes_to, confirm_drop
 from datapin.verbs.add_keys import SourceKeys
 from datapin.verbs.commit_rows import commit_rows, previous_manifest
@@ -35,7 +36,6 @@ from datapin.verbs.removed_rows import forget_removed
 from datapin.verbs.reports import AddReport
 from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer import read_dataset_pointer
 
 
 @dataclass(frozen=True, slots=True)

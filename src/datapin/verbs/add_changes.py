@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import Refused, listed
 from datapin.base.findings import Finding
-from datapin.intake.statcache import StatCache
-from datapin.intake.walk import FoundFiles
 from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
+from datapin.trees.intake.statcache import StatCache
+from datapin.trees.intake.walk import FoundFiles
 from datapin.verbs.add_keys import SourceKeys
 from datapin.verbs.add_moves import Moves, find_moves, gone_from
 from datapin.verbs.removed_rows import were_removed

@@ -19,9 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import Refused, listed
-from datapin.intake.media import label_from_parent
-from datapin.intake.walk import FoundFiles
 from datapin.manifest.columns.columns import flags
+from datapin.trees.intake.media import label_from_parent
+from datapin.trees.intake.walk import FoundFiles
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import listed
 from datapin.base.findings import Finding
-from datapin.intake.media import label_from_parent, split_from_first_folder
 from datapin.manifest.manifest import Manifest
+from datapin.trees.intake.media import label_from_parent, split_from_first_folder
 
 _BY_FOLDER = {"label": label_from_parent, "split": split_from_first_folder}
 _OF_THE_FILE = ("key", "asset_id", "size", "media_type")

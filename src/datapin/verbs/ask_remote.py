@@ -9,12 +9,12 @@ import numpy as np
 
 from datapin.base.errors import BadSettings, Refused
 from datapin.base.ids import RAW_ID_BYTES
+from datapin.dvcfiles.remote_manifests import manifests_on
+from datapin.pins.datasets import read_dataset_pointer
 from datapin.transfer.survey import Survey
 from datapin.verbs.known_remote import remember, remember_versions
 from datapin.verbs.place import remote_place
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer import read_dataset_pointer
-from datapin.versions.remote_manifests import manifests_on
 
 
 def ask_remote(workspace: Workspace, names: Sequence[str]) -> None:

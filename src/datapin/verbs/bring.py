@@ -9,13 +9,13 @@ from pathlib import Path
 from datapin.backends.backend import Backend
 from datapin.backends.local import LocalBackend
 from datapin.base.errors import BadSettings, ManifestMissing, RemoteUnreachable, who_must_push
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.objects import bring_manifests, bring_outputs
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import other_worktrees
+from datapin.pins.datasets import cache_directory
 from datapin.verbs.known_remote import remember_versions
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import other_worktrees
-from datapin.versions.objects import bring_manifests, bring_outputs
-from datapin.versions.pointer import cache_directory
-from datapin.versions.pointer_file import Pointer
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,14 +11,14 @@ from datapin.base.errors import Usage
 from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
+from datapin.trees.checkout.checkout import CheckoutReport, checkout_files
+from datapin.trees.checkout.layout import columns_of, lay_out
+from datapin.trees.checkout.state import Arrangement, arrangement_of
+from datapin.trees.places import FollowingTree, is_below, register_tree, registered_trees
 from datapin.verbs.git_exclude import leave_out_of_git
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.selector import Selected, select
 from datapin.verbs.workspace import Workspace
-from datapin.versions.checkout import CheckoutReport, checkout_files
-from datapin.versions.checkout_layout import columns_of, lay_out
-from datapin.versions.checkout_places import FollowingTree, is_below, register_tree, registered_trees
-from datapin.versions.checkout_state import Arrangement, arrangement_of
 
 
 def checkout(
@@ -33,7 +33,7 @@ def checkout(
     adopt: bool = False,
     follow: bool | None = None,
 ) -> CheckoutReport:
-    """Write the files of the matching rows into `into`; see versions.checkout for what is refused.
+    """Write the files of the matching rows into `into`; see trees.checkout.checkout for what is refused.
 
     `link` gives large files of the store a second name there instead of a copy, `layout` says where files lie: None is
     as the last checkout into that folder had it. `adopt` takes equal files that are there as datapin's. `follow` says

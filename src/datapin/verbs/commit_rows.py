@@ -11,14 +11,14 @@ from pathlib import Path
 
 from datapin.base import failpoints
 from datapin.base.errors import Refused
+from datapin.dvcfiles.tracking.track import track
 from datapin.manifest.edit import EditReport
 from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import is_stage_output, read_dataset_pointer
 from datapin.verbs.edit_base import note_pinned, start_from_pinned_rows
 from datapin.verbs.new_datasets import refuse_odd_place
 from datapin.verbs.undoing import all_or_nothing
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer import is_stage_output, read_dataset_pointer
-from datapin.versions.tracking import track
 
 
 def previous_manifest(workspace: Workspace, dataset: str) -> Manifest | None:

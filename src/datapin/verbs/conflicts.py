@@ -14,9 +14,9 @@ from typing import Any
 
 from datapin.base.documents import read_json
 from datapin.base.files import make_directory, publish_bytes
+from datapin.dvcfiles.merging.pointers import PointerSides
 from datapin.manifest.merge import Conflict, Side
 from datapin.verbs.placing import scratch_of
-from datapin.versions.pointer_merge import PointerSides
 
 Cell = tuple[str, str]  # key and column; a note of the pointer's has no key, a whole row no column
 

@@ -11,11 +11,11 @@ import pyarrow as pa
 from datapin.base.documents import read_json
 from datapin.base.errors import Refused, Usage, listed
 from datapin.base.findings import Finding
-from datapin.intake.column_kinds import Before
-from datapin.intake.metadata import join_metadata, read_metadata
-from datapin.intake.table_rules import TableRules
-from datapin.intake.walk import FoundFiles, leave_out
 from datapin.manifest.manifest import Manifest
+from datapin.trees.intake.metadata import join_metadata, read_metadata
+from datapin.trees.intake.tables.column_kinds import Before
+from datapin.trees.intake.tables.table_rules import TableRules
+from datapin.trees.intake.walk import FoundFiles, leave_out
 from datapin.verbs.workspace import Workspace
 
 METADATA_KEYS = "datapin.metadata"  # property: a JSON list of keys that are no rows, but files of metadata

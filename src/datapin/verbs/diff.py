@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datapin.base.errors import DatasetNotThere, UnknownDataset
+from datapin.git.ask import has_commit
 from datapin.manifest.comparing.diff import Comparison
 from datapin.manifest.comparing.row_changes import RowChange, compare_rows, list_changes
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.selector import select
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import has_commit
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,11 @@ from importlib.metadata import version
 from datapin.base.errors import DatapinError, RemoteUnreachable
 from datapin.base.findings import Finding
 from datapin.base.settings import FOLDER
+from datapin.dvcfiles.stages import read_stage_files
+from datapin.git.ask import files_named, git_version, is_ignored
 from datapin.githooks.drivers import drivers_state
 from datapin.githooks.install import hooks_state
+from datapin.pins.datasets import Pointer, read_dataset_pointer, remote_names
 from datapin.pipeline.record.environment import environment_differences, environment_here
 from datapin.pipeline.record.environment_file import environment_of, environment_path, read_environments
 from datapin.pipeline.record.record import RECORD, read_record
@@ -26,9 +29,6 @@ from datapin.verbs.recover import set_aside_findings
 from datapin.verbs.reports import FindingsReport
 from datapin.verbs.selector import work_tree_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import files_named, git_version, is_ignored
-from datapin.versions.lock_stages import read_stage_files
-from datapin.versions.pointer import Pointer, read_dataset_pointer, remote_names
 
 LOCK = "dvc.lock"
 _OLDEST_DVC = (3, 60)

@@ -9,16 +9,16 @@ from __future__ import annotations
 import shlex
 
 from datapin.base.errors import DatapinError, Refused
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.texts import SUMMARY, Pointer, has_summary, load_yaml
+from datapin.git.ask import blob_at, has_commit
+from datapin.pins.datasets import read_dataset_pointer
+from datapin.pins.held import NO_MANIFEST, HeldManifests
 from datapin.verbs.bring import bring
 from datapin.verbs.follow import is_saved
 from datapin.verbs.placing import replace_manifest
 from datapin.verbs.rollback_unsaved import is_committed
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import blob_at, has_commit
-from datapin.versions.held_manifests import NO_MANIFEST, HeldManifests
-from datapin.versions.pointer import read_dataset_pointer
-from datapin.versions.pointer_file import SUMMARY, Pointer, has_summary, load_yaml
 
 _ALSO = "or `dvc add {name}` to pin the rows that lie there"
 

@@ -17,12 +17,12 @@ from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, DatapinError, listed
 from datapin.base.files import fsync_directory, make_directory
 from datapin.base.state import cache_of
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import stash_holds
+from datapin.pins.held import NO_MANIFEST, HeldManifests
+from datapin.pins.tracked import TrackedPin, departed_datasets, tracked_pins
 from datapin.verbs.placing import edit_lock, replace_manifest, staging
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import stash_holds
-from datapin.versions.held_manifests import NO_MANIFEST, HeldManifests
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.tracked_pins import TrackedPin, departed_datasets, tracked_pins
 
 _WAIT_S = 20.0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from datapin.base.errors import DatapinError
+from datapin.trees.places import trees_of
 from datapin.verbs.checkout import checkout
 from datapin.verbs.workspace import Workspace
-from datapin.versions.checkout_places import trees_of
 
 
 def follow_trees(workspace: Workspace, datasets: Sequence[str]) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from datapin.base.errors import ToolFailed
 from datapin.base.files import lock, make_directory, publish_bytes
+from datapin.git.ask import exclude_file, top_directory
+from datapin.git.index import ignoring_patterns
+from datapin.trees.checkout.state import our_files
+from datapin.trees.places import is_below
 from datapin.verbs.workspace import Workspace
-from datapin.versions.checkout_places import is_below
-from datapin.versions.checkout_state import our_files
-from datapin.versions.git import exclude_file, top_directory
-from datapin.versions.tracking_git import ignoring_patterns
 
 _BEGIN, _END = "# datapin: files that `datapin checkout` wrote", "# datapin: end"
 _SPECIAL = "\\*?["

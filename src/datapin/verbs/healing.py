@@ -15,11 +15,11 @@ from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedManifest, Da
 from datapin.base.errors.world import LOCAL_STORE
 from datapin.base.findings import Finding
 from datapin.base.progress import SILENT
+from datapin.pins.datasets import Pointer, find_outputs
 from datapin.verbs.place import remote_name, remote_place
 from datapin.verbs.problems import dataset_problem
 from datapin.verbs.selector import work_tree_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer import Pointer, find_outputs
 
 _MOST_NAMED = 3
 _DEEP = "deep.assets"

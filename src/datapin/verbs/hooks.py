@@ -10,12 +10,12 @@ from pathlib import Path
 
 from datapin.base.errors import DatapinError, Refused, UnknownVersion, listed
 from datapin.base.settings import CONFIG, FOLDER, read_settings
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import known_objects, remote_tips, tracked_files
-from datapin.versions.history import Pins, UnreadablePointer, find_pins
-from datapin.versions.pointer import find_outputs
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.projects import Owners
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import known_objects, remote_tips, tracked_files
+from datapin.pins.datasets import find_outputs
+from datapin.pins.history import Pins, UnreadablePointer, find_pins
+from datapin.pins.projects import Owners
 
 _WITHOUT = "`git push --no-verify` sends the commits without their data"
 

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datapin.base.progress import Progress
+from datapin.dvcfiles.texts import Pointer
 from datapin.verbs.bring import bring
 from datapin.verbs.follow_trees import follow_trees
 from datapin.verbs.move import push_pinned
 from datapin.verbs.reports import MoveReport
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer_file import Pointer
 
 
 def end_rollback(root: Path, progress: Progress) -> None:

@@ -11,16 +11,16 @@ from pathlib import Path
 from datapin.base.errors import BadSettings, Refused
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
+from datapin.dvcfiles.settings import settings_of_remotes
+from datapin.git.index import ignoring_patterns, is_tracked
 from datapin.githooks.drivers import install_drivers
 from datapin.githooks.install import hooks_are_refused, install_hooks, note_wish, remove_hooks
+from datapin.pins.datasets import remote_names
 from datapin.verbs.git_exclude import git_pattern
 from datapin.verbs.initialise_ci import Server, write_ci
 from datapin.verbs.place import remote_name
 from datapin.verbs.reports import InitReport
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_settings import settings_of_remotes
-from datapin.versions.pointer import remote_names
-from datapin.versions.tracking_git import ignoring_patterns, is_tracked
 
 _CONFIG_TEXT = """\
 # Settings of datapin; the defaults are shown. Overrides for this machine only: {local} (git-ignored).

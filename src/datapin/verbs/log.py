@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from datapin.base.errors import Damage, DamagedManifest, DatapinError
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.objects import bring_manifests
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import has_commit, resolve
+from datapin.git.log import shallow_commits, tags_of
+from datapin.pins.commits import Pin, is_same_version
+from datapin.pins.counts import VersionCounts
+from datapin.pins.versions import VersionEntry, VersionHistory
 from datapin.verbs.place import remote_place
 from datapin.verbs.selector import counts_of, name_version
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import has_commit, resolve
-from datapin.versions.git_log import shallow_commits, tags_of
-from datapin.versions.objects import bring_manifests
-from datapin.versions.pins import Pin, is_same_version
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.version_counts import VersionCounts
-from datapin.versions.version_history import VersionEntry, VersionHistory
 
 _UNREADABLE = "its pointer cannot be read"
 

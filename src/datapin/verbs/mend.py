@@ -19,13 +19,13 @@ from datapin.base.errors import (
     who_must_push,
 )
 from datapin.base.files import make_directory, temporary_name
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.objects import bring_manifests, is_good, is_intact, keep_manifest
 from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import Pointer
+from datapin.pins.held import NO_MANIFEST, HeldManifests
 from datapin.verbs.placing import replace_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.held_manifests import NO_MANIFEST, HeldManifests
-from datapin.versions.objects import bring_manifests, is_good, is_intact, keep_manifest
-from datapin.versions.pointer import Pointer
 
 
 def nowhere(pointer: Pointer) -> ManifestMissing:

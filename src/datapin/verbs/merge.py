@@ -28,22 +28,22 @@ from datapin.base.errors import (
 from datapin.base.files import make_directory
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.merging.locks import merge_locks
+from datapin.dvcfiles.merging.merge_tools import merge_otherwise
+from datapin.dvcfiles.merging.pointers import Notes, PointerSides, conflict_text, may_be_ours, merge_notes, read_sides
+from datapin.dvcfiles.texts import Pointer, read_pointer
+from datapin.dvcfiles.tracking.objects import CachedDirectory, cache_files
+from datapin.git.ask import find_root
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.merge import WHOLE_ROW, Conflict, MergePlan, Side, plan_merge, write_merge
 from datapin.manifest.select import rows_of
+from datapin.pins.datasets import cache_directory, materialise_pointer
 from datapin.verbs.bring import bring
 from datapin.verbs.conflicts import Cell, Decisions, save_report
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import find_root
-from datapin.versions.lock_merge import merge_locks
-from datapin.versions.merge_tools import merge_otherwise
-from datapin.versions.pointer import cache_directory, materialise_pointer
-from datapin.versions.pointer_file import Pointer, read_pointer
-from datapin.versions.pointer_merge import Notes, PointerSides, conflict_text, may_be_ours, merge_notes, read_sides
-from datapin.versions.tracking_objects import CachedDirectory, cache_files
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,16 @@ from datapin.base.errors import (
 )
 from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
+from datapin.dvcfiles.remote_manifests import manifests_on
+from datapin.git.ask import author
 from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
+from datapin.pins.datasets import Pointer, materialise_pointer, read_dataset_pointer
+from datapin.pins.history import pinned_versions
 from datapin.store.index import Index
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import Manifests, PushVersion, push_versions
@@ -40,12 +46,6 @@ from datapin.verbs.reports import MoveReport
 from datapin.verbs.rest import Failures
 from datapin.verbs.selector import name_version, work_tree_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import author
-from datapin.versions.history import pinned_versions
-from datapin.versions.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
-from datapin.versions.pointer import Pointer, materialise_pointer, read_dataset_pointer
-from datapin.versions.remote_manifests import manifests_on
 
 
 @dataclass(frozen=True, slots=True)

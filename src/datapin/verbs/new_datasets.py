@@ -7,11 +7,11 @@ import shlex
 from pathlib import PurePosixPath
 
 from datapin.base.errors import Refused, Usage
+from datapin.dvcfiles.tracking.overlaps import other_outputs
+from datapin.git.index import ignoring_patterns, is_tracked
 from datapin.manifest.dataset_names import dataset_problem, folded_name
+from datapin.pins.datasets import read_dataset_pointer
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer import read_dataset_pointer
-from datapin.versions.tracking_git import ignoring_patterns, is_tracked
-from datapin.versions.tracking_overlaps import other_outputs
 
 _ANOTHER = "name another folder with --to, for example data/raw"
 

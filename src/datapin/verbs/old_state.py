@@ -18,7 +18,7 @@ from datapin.base.files import fsync_directory, fsync_path, lock, make_directory
 from datapin.base.progress import Progress
 from datapin.base.settings import FOLDER
 from datapin.base.state import can_write, state_of
-from datapin.versions.git import ask_git
+from datapin.git.ask import ask_git
 
 _STORE = "store"
 _PARTS = ("packs", "assets", "index")  # what an index names is there before it

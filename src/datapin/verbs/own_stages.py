@@ -16,13 +16,13 @@ from typing import Any
 import pyarrow as pa
 
 from datapin.base.errors import DatapinError
+from datapin.dvcfiles.texts import load_yaml, stage_outputs
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.record.fingerprint import canonical_json
 from datapin.pipeline.record.output import INPUTS, output_place, previous_of
 from datapin.verbs.reports import AddReport
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer_file import load_yaml, stage_outputs
 
 _TEMPLATE = re.compile(r"\$\{[^}]*\}")
 

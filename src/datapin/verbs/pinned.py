@@ -8,13 +8,13 @@ from functools import cached_property
 
 from datapin.base.errors import DatapinError, ManifestMissing
 from datapin.base.files import make_directory
+from datapin.dvcfiles.stages import LockedStage, read_stages
+from datapin.dvcfiles.texts import stage_outputs
+from datapin.git.ask import blob_at, files_named, resolve
 from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import FoundOutputs, Pointer, find_outputs, materialise_pointer
 from datapin.verbs.bring import bring
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import blob_at, files_named, resolve
-from datapin.versions.lock_stages import LockedStage, read_stages
-from datapin.versions.pointer import FoundOutputs, Pointer, find_outputs, materialise_pointer
-from datapin.versions.pointer_file import stage_outputs
 
 _LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
 

@@ -14,10 +14,10 @@ from datapin.backends.counting import CountingBackend
 from datapin.backends.locate import PREFIX, locate_backend
 from datapin.backends.wrappers import BackendBelow
 from datapin.base.errors import BadSettings, Refused
+from datapin.dvcfiles.settings import default_remote, settings_of_remotes
+from datapin.git.ask import ask_git
 from datapin.store.remote import RemoteStore
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_settings import default_remote, settings_of_remotes
-from datapin.versions.git import ask_git
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from datapin.base import failpoints
 from datapin.base.files import lock, make_directory, sweep_temporaries, temporary_name
 from datapin.base.journals import Anchors, finish_swap, swap_directory
 from datapin.base.state import folder_to_stage, state_of
-from datapin.versions.laying_out import stage_shards, tell_dvc
+from datapin.dvcfiles.laying_out import stage_shards, tell_dvc
 
 
 def scratch_of(root: Path) -> Path:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 
 from datapin.base.errors import UNREADABLE_ROWS, DatapinError
+from datapin.pins.datasets import Pointer
+from datapin.pins.held import HeldManifests
 from datapin.verbs.reports import Problem
 from datapin.verbs.workspace import Workspace
-from datapin.versions.held_manifests import HeldManifests
-from datapin.versions.pointer import Pointer
 
 
 def dataset_problem(workspace: Workspace, dataset: str, pointer: Pointer | None, error: DatapinError) -> Problem:

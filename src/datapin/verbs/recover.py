@@ -17,9 +17,9 @@ from datapin.base.errors import DamagedJournal, DatapinError
 from datapin.base.files import fsync_directory, make_directory
 from datapin.base.findings import Finding
 from datapin.base.journals import SET_ASIDE, Anchors, finish_swap
+from datapin.pins.datasets import read_dataset_pointer
 from datapin.verbs.rollback import restore
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer import read_dataset_pointer
 
 _RECOVERED = "recovered"
 

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError
 from datapin.base.id_columns import IdMatrix, ids_from_hex
-from datapin.base.stat_records import StatRecords, read_stat_records, write_stat_records
+from datapin.git.ask import has_commit, resolve
 from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
+from datapin.pins.versions import VersionHistory
+from datapin.trees.stat_records import StatRecords, read_stat_records, write_stat_records
 from datapin.verbs.selector import counts_of
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import has_commit, resolve
-from datapin.versions.version_history import VersionHistory
 
 _MOST_VERSIONS = 200
 

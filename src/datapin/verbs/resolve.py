@@ -13,20 +13,20 @@ import pyarrow.compute as pc
 from datapin.base import failpoints
 from datapin.base.errors import BadRows, Refused, UnknownDataset, Usage
 from datapin.base.files import publish_bytes, sweep_leftovers
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.locks import repository_lock
+from datapin.dvcfiles.merging.pointers import PointerSides, read_sides
+from datapin.git.unmerged import find_unmerged, unmerged_pointers
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.merge import ASSET_COLUMNS, WHOLE_ROW, Conflict, Side
 from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of
+from datapin.pins.held import HeldManifests
 from datapin.verbs.conflicts import Cell, Decisions, forget_report, load_decisions, save_report
 from datapin.verbs.follow import follow, is_saved
 from datapin.verbs.merge import MergedPointer, PlannedMerge, plan_pointer_merge, typed_values, write_rows
 from datapin.verbs.placing import replace_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.dvc_lock import repository_lock
-from datapin.versions.held_manifests import HeldManifests
-from datapin.versions.pointer_merge import PointerSides, read_sides
-from datapin.versions.unmerged import find_unmerged, unmerged_pointers
 
 CONFLICT = "conflict"  # what a condition calls the column in conflict
 _VALUES = ("base", "ours", "theirs")

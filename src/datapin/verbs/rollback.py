@@ -1,6 +1,6 @@
 """`rollback`: datasets as they were, the code left alone; all of it or nothing.
 
-Everything is brought, verified and staged first; one rename commits (versions.rollback_journal).
+Everything is brought, verified and staged first; one rename commits (rollback.journal).
 """
 
 from __future__ import annotations
@@ -15,7 +15,17 @@ from pathlib import Path, PurePosixPath
 
 from datapin.base import failpoints
 from datapin.base.errors import BadQuery, DatapinError, Refused, StorageFailed, Usage
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.settings import dvc_settings
+from datapin.git.index import changed_files, ignoring_patterns
 from datapin.manifest.comparing.diff import Changes
+from datapin.pins.outputs import PinnedOut, differs, files_of
+from datapin.rollback.journal import RollbackPlan, TreeToWrite, commit_rollback
+from datapin.rollback.staging import Staging
+from datapin.rollback.trees import TreeOutlook, look_at_tree
+from datapin.trees.checkout.state import arrangement_of
+from datapin.trees.early import StartedLook
+from datapin.trees.places import FollowingTree, trees_of
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.git_exclude import leave_out_of_git
 from datapin.verbs.presence import ensure_here
@@ -24,16 +34,6 @@ from datapin.verbs.rollback_goals import Goals, OutGoal, goals_of_all, named_goa
 from datapin.verbs.rollback_rows import ReadyDataset, absent_assets, counted_beside, make_sure_of_assets, ready
 from datapin.verbs.rollback_unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
 from datapin.verbs.workspace import Workspace
-from datapin.versions.checkout_early import StartedLook
-from datapin.versions.checkout_places import FollowingTree, trees_of
-from datapin.versions.checkout_state import arrangement_of
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.dvc_settings import dvc_settings
-from datapin.versions.rollback_journal import RollbackPlan, TreeToWrite, commit_rollback
-from datapin.versions.rollback_outs import PinnedOut, differs, files_of
-from datapin.versions.rollback_staging import Staging
-from datapin.versions.rollback_trees import TreeOutlook, look_at_tree
-from datapin.versions.tracking_git import changed_files, ignoring_patterns
 
 
 @dataclass(frozen=True, slots=True)

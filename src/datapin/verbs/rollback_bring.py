@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from datapin.base import failpoints
 from datapin.base.errors import DatapinError, ManifestMissing, OutputMissing, listed, who_must_push
+from datapin.dvcfiles.cache import DvcCache
+from datapin.pins.outputs import PinnedOut, check_cached, files_of
 from datapin.verbs.bring import Absence, bring_what_is_somewhere
 from datapin.verbs.rollback_goals import Goals
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.rollback_outs import PinnedOut, check_cached, files_of
 
 
 def bring_goals(workspace: Workspace, goals: Goals, outs: Sequence[PinnedOut], version: str) -> None:

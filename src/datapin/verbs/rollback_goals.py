@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapin.base.errors import Refused, UnknownVersion
+from datapin.dvcfiles.texts import load_yaml, read_lock, read_pointer, stage_outputs
+from datapin.git.ask import blob_at, files_named, resolve
+from datapin.pins.datasets import Pointer, find_pointers, is_stage_output, read_dataset_pointer
+from datapin.pins.outputs import PinnedOut, lock_outs, pointer_outs, uncached_outputs
+from datapin.pins.selectors import PinnedVersion
+from datapin.rollback.texts import under_name, with_frozen_stage, with_stage_entry
 from datapin.verbs.selector import name_version
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import blob_at, files_named, resolve
-from datapin.versions.pointer import Pointer, find_pointers, is_stage_output, read_dataset_pointer
-from datapin.versions.pointer_file import load_yaml, read_lock, read_pointer, stage_outputs
-from datapin.versions.rollback_outs import PinnedOut, lock_outs, pointer_outs, uncached_outputs
-from datapin.versions.rollback_texts import under_name, with_frozen_stage, with_stage_entry
-from datapin.versions.selectors import PinnedVersion
 
 LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
 

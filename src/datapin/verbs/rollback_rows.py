@@ -23,19 +23,19 @@ from datapin.base.errors import (
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
+from datapin.dvcfiles.cache import DvcCache
 from datapin.manifest.columns.columns import Mask
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.comparing.diff import Changes
 from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.files.digest import shard_digest
 from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import Pointer
+from datapin.pins.outputs import PinnedOut, check_cached, differs
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_goals import DatasetGoal
 from datapin.verbs.rollback_unsaved import pinned_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.pointer import Pointer
-from datapin.versions.rollback_outs import PinnedOut, check_cached, differs
 
 _LISTED = 20
 _NOTE_DIGITS = 24

@@ -11,17 +11,17 @@ from pathlib import Path
 
 from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, UnknownVersion, UnsavedRows, listed
 from datapin.base.files import fsync_directory, fsync_path, make_directory
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.tracking.objects import cache_files
+from datapin.git.ask import ask_git, blob_at, has_commit
 from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import Pointer, materialise_pointer, read_dataset_pointer
+from datapin.pins.held import HeldManifests
+from datapin.pins.history import PointerChange, iter_pointer_changes
+from datapin.pins.outputs import PinnedOut, differs
 from datapin.verbs.follow import is_saved
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import ask_git, blob_at, has_commit
-from datapin.versions.held_manifests import HeldManifests
-from datapin.versions.history import PointerChange, iter_pointer_changes
-from datapin.versions.pointer import Pointer, materialise_pointer, read_dataset_pointer
-from datapin.versions.rollback_outs import PinnedOut, differs
-from datapin.versions.tracking_objects import cache_files
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError, UnknownKey
+from datapin.dvcfiles.texts import Pointer
 from datapin.manifest.columns.values import python_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
+from datapin.pins.counts import VersionCounts
+from datapin.pins.versions import VersionEntry, VersionHistory
 from datapin.verbs.log import bring_missing, history_of, why_unknown
 from datapin.verbs.reports import Row
 from datapin.verbs.selector import counts_of
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.version_counts import VersionCounts
-from datapin.versions.version_history import VersionEntry, VersionHistory
 
 _LISTED = 5
 

@@ -15,10 +15,10 @@ from datapin.base.errors import (
 )
 from datapin.base.files import make_directory
 from datapin.manifest.manifest import Manifest
+from datapin.pins.counts import VersionCounts
+from datapin.pins.datasets import Pointer, materialise, materialise_pointer, read_dataset_pointer
+from datapin.pins.selectors import PinnedVersion, resolve_version
 from datapin.verbs.workspace import Workspace
-from datapin.versions.pointer import Pointer, materialise, materialise_pointer, read_dataset_pointer
-from datapin.versions.selectors import PinnedVersion, resolve_version
-from datapin.versions.version_counts import VersionCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +157,8 @@ def _pinned(workspace: Workspace, name: str, version: str) -> Named:
 def _bring(workspace: Workspace, pointer: Pointer, missing: ManifestMissing, *, into_work_tree: bool) -> None:
     """Bring the manifest of `pointer`. Raises `missing`, with the reason, if that cannot be."""
     # Late: most manifests are here, and what talks to remotes takes long to load (decision 0015).
+    from datapin.dvcfiles.objects import bring_manifests, lay_out
     from datapin.verbs.place import remote_place
-    from datapin.versions.objects import bring_manifests, lay_out
 
     try:
         place = remote_place(workspace)

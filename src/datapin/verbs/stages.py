@@ -9,7 +9,11 @@ from pathlib import Path
 from datapin.base.errors import AssetsMissing, ManifestMissing, Refused, UnknownDataset, UnknownVersion, Usage
 from datapin.base.files import make_directory
 from datapin.base.id_columns import ids_from_hex
+from datapin.dvcfiles.cache import DvcCache
+from datapin.git.ask import commit_state
 from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import read_dataset_pointer
+from datapin.pins.held import NO_MANIFEST
 from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.params.params import read_params
@@ -20,10 +24,6 @@ from datapin.verbs.presence import ensure_here
 from datapin.verbs.rollback_unsaved import is_committed
 from datapin.verbs.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import commit_state
-from datapin.versions.held_manifests import NO_MANIFEST
-from datapin.versions.pointer import read_dataset_pointer
 
 STAGES = ("prepare", "augment", "featurize", "train")
 

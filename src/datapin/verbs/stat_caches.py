@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from datapin.base.id_columns import IdMatrix
-from datapin.intake.statcache import StatCache
-from datapin.intake.walk import FoundFiles
+from datapin.trees.intake.statcache import StatCache
+from datapin.trees.intake.walk import FoundFiles
 from datapin.verbs.workspace import Workspace
 
 

@@ -27,14 +27,18 @@ from datapin.base.errors import (
 )
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.dvcfiles.cache import DvcCache
+from datapin.git.ask import has_commit
 from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
-from datapin.intake.early import StartedWalk
-from datapin.intake.hashing import hash_files
-from datapin.intake.statcache import StatCache
-from datapin.intake.walk import FoundFiles, leave_out, walk
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import FoundOutputs, Pointer, read_dataset_pointer
+from datapin.pins.held import HeldManifests
+from datapin.trees.intake.early import StartedWalk
+from datapin.trees.intake.hashing import hash_files
+from datapin.trees.intake.statcache import StatCache
+from datapin.trees.intake.walk import FoundFiles, leave_out, walk
 from datapin.verbs.described import metadata_keys
 from datapin.verbs.follow import is_saved
 from datapin.verbs.known_remote import is_pushed, known_state, not_pushed
@@ -43,10 +47,6 @@ from datapin.verbs.reports import Changes, DatasetStatus, Problem, StatusReport
 from datapin.verbs.selector import manifest_at, work_tree_manifest
 from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import has_commit
-from datapin.versions.held_manifests import HeldManifests
-from datapin.versions.pointer import FoundOutputs, Pointer, read_dataset_pointer
 
 _WORTH_AN_EARLY_WALK = 5_000  # files
 

@@ -14,11 +14,11 @@ from datapin.base.errors import DatapinError
 from datapin.base.files import make_directory
 from datapin.base.settings import CONFIG, FOLDER
 from datapin.base.state import cache_of
+from datapin.dvcfiles.texts import has_summary, load_yaml, read_pointer
+from datapin.git.ask import find_root
 from datapin.manifest.columns.columns import decoded, one_array, shown
 from datapin.manifest.manifest import Manifest
-from datapin.versions.git import find_root
-from datapin.versions.pointer import Pointer, materialise_pointer
-from datapin.versions.pointer_file import has_summary, load_yaml, read_pointer
+from datapin.pins.datasets import Pointer, materialise_pointer
 
 _COUNTED = ("label", "split")
 _MOST_VALUES = 100

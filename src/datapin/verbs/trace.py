@@ -12,16 +12,16 @@ import pyarrow.compute as pc
 
 from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError, UnknownOutput, Usage
+from datapin.dvcfiles.stages import LockedFile, LockedStage
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import commit_state
 from datapin.manifest.manifest import Manifest
+from datapin.pins.commits import is_same_version
+from datapin.pins.versions import VersionHistory
 from datapin.pipeline.record.environment_file import environment_of, environment_path
 from datapin.verbs.pinned import Pinned, open_pinned
 from datapin.verbs.trace_rows import Lineage, RowOrigin, origins_of
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import commit_state
-from datapin.versions.lock_stages import LockedFile, LockedStage
-from datapin.versions.pins import is_same_version
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.version_history import VersionHistory
 
 _LARGEST_RECORD_BYTES = 16 << 20
 _NOTHING_KNOWN: dict[str, Any] = {"rows": None, "bytes": None, "assets": None, "splits": {}, "since": None}

@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 from datapin.base.documents import read_sealed, sealed
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_to_hex
+from datapin.git.ask import has_commit, resolve
 from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.add_moves import find_moves, gone_from
 from datapin.verbs.removed_rows import were_removed
 from datapin.verbs.reports import Changes
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import has_commit, resolve
 
 
 def tree_changes(

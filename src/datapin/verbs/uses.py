@@ -14,18 +14,18 @@ import pyarrow as pa
 
 from datapin.base.errors import DatapinError, UnknownAsset, UnknownKey, Usage
 from datapin.base.ids import AssetId, parse_asset_id
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import has_commit
+from datapin.git.log import Commit, commits_named
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
+from datapin.pins.stage_history import PinnedStage, pinned_stages, pinned_versions_with_commits
 from datapin.verbs.log import bring_missing, why_unknown
 from datapin.verbs.row_log import row_log
 from datapin.verbs.selector import counts_of, select
 from datapin.verbs.used_rows import ShardScan, UsedRow
 from datapin.verbs.workspace import Workspace
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import has_commit
-from datapin.versions.git_log import Commit, commits_named
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.stage_history import PinnedStage, pinned_stages, pinned_versions_with_commits
 
 _ID_OR_PREFIX = re.compile(r"[0-9a-fA-F]{8,64}\Z")
 

@@ -12,13 +12,13 @@ from datapin.checks.register import CHECKS, choose
 from datapin.checks.runner import CheckResult, run_checks
 from datapin.checks.subject import Subject
 from datapin.checks.waivers import FILE, Waived, apply_waivers
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import resolve
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.healing import with_ways
 from datapin.verbs.verify_diff import BaseDiff, diff_base
 from datapin.verbs.verify_subject import subject_of
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import resolve
-from datapin.versions.pointer_file import Pointer
 
 
 @dataclass(frozen=True, slots=True)

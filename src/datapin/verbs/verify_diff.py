@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from datapin.base.errors import Damage, DatapinError
+from datapin.git.ask import merge_base, resolve
 from datapin.manifest.comparing.row_changes import compare_rows
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.diff_page.counts import Bar, histogram
 from datapin.verbs.pinned import Pinned, open_pinned
 from datapin.verbs.workspace import Workspace
-from datapin.versions.git import merge_base, resolve
 
 _COUNTED = ("label", "split")
 

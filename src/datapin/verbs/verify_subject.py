@@ -15,22 +15,22 @@ from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.checks.check import READABLE
 from datapin.checks.subject import RemoteSide, Subject
+from datapin.dvcfiles.pipelines import Pipelines, read_pipelines
+from datapin.dvcfiles.single_files import find_file
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import blob_at, has_commit, resolve
 from datapin.manifest.manifest import Manifest
+from datapin.pins.commits import Pins, is_same_version
+from datapin.pins.datasets import materialise_pointer
+from datapin.pins.held import HeldManifests
+from datapin.pins.read import POINTER, CommitPins, read_pins
+from datapin.pins.versions import VersionHistory
 from datapin.pipeline.params.params import parse_yaml, validate_params
 from datapin.pipeline.params.verify import SECTION, VerifyParams
 from datapin.verbs.bring import bring
 from datapin.verbs.place import RemotePlace, remote_name, remote_place
 from datapin.verbs.presence import ensure_here
 from datapin.verbs.workspace import Workspace
-from datapin.versions.commit_pins import POINTER, CommitPins, read_pins
-from datapin.versions.git import blob_at, has_commit, resolve
-from datapin.versions.held_manifests import HeldManifests
-from datapin.versions.pins import Pins, is_same_version
-from datapin.versions.pipelines import Pipelines, read_pipelines
-from datapin.versions.pointer import materialise_pointer
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.single_files import find_file
-from datapin.versions.version_history import VersionHistory
 
 _PARAMS = "params.yaml"
 

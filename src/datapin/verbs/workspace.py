@@ -15,15 +15,15 @@ from datapin.base.errors import BadSettings, NoRepository, Refused, UnknownDatas
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
 from datapin.base.state import StatePlaces, cache_of, can_write, state_of
+from datapin.git.ask import find_root
+from datapin.pins.datasets import FoundOutputs, find_outputs, has_own_pointer
+from datapin.rollback.journal import TreeToWrite, finish_rollback, is_rollback_cut_off
 from datapin.verbs import placing
 from datapin.verbs.old_state import move_old_store
-from datapin.versions.git import find_root
-from datapin.versions.pointer import FoundOutputs, find_outputs, has_own_pointer
-from datapin.versions.rollback_journal import TreeToWrite, finish_rollback, is_rollback_cut_off
 
 if TYPE_CHECKING:
+    from datapin.rollback.trees import TreeOutlook
     from datapin.store.store import Store
-    from datapin.versions.rollback_trees import TreeOutlook
 
 _MOST_BYTES = 255 - len(".dvc")  # of a name's part, on most file systems
 
@@ -175,7 +175,7 @@ class Workspace:
 
     def write_tree(self, tree: TreeToWrite, outlook: TreeOutlook | None = None) -> None:
         """Write the files of a checked-out tree that follows its dataset; `outlook` is of this command."""
-        from datapin.versions.rollback_trees import write_tree  # late: as the store
+        from datapin.rollback.trees import write_tree  # late: as the store
 
         state = self.cache / "checkout"
         write_tree(tree, outlook, store=self.store, state=state, jobs=self.jobs, progress=self.progress)

@@ -156,7 +156,7 @@ def said_by(repo: Path, code: str, *, silence_s: int = 60, **settings: object) -
     program = (
         "import os, signal, sys; from pathlib import Path\n"
         "from datapin.backends.locate import locate_backend; from datapin.base.errors import RemoteUnreachable\n"
-        "from datapin.versions.dvc_settings import settings_of_remotes\n"
+        "from datapin.dvcfiles.settings import settings_of_remotes\n"
         "root = Path(sys.argv[1]); backend = locate_backend('lab', settings_of_remotes(root), root=root)\n"
         "try: exec(sys.argv[2])\n"
         "except RemoteUnreachable as error: print(error.message)\n"

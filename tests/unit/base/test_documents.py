@@ -21,7 +21,7 @@ from datapin.base.documents import (
 )
 from datapin.base.errors import BadDocument, BadSettings
 from datapin.base.settings import read_settings
-from datapin.versions.pointer_file import read_lock, read_pointer, stage_outputs
+from datapin.dvcfiles.texts import read_lock, read_pointer, stage_outputs
 
 
 def unfolding(first: str, line: str) -> str:

@@ -14,11 +14,11 @@ from computations import Extraction
 from datapin.base import log
 from datapin.base.progress import Bar
 from datapin.base.settings import StoreSettings
-from datapin.intake.hashing import hash_files
 from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.operators.user_code import UserFunction
 from datapin.store.adding.put import FileBatch
 from datapin.store.store import Store
+from datapin.trees.intake.hashing import hash_files
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import Refused
-from datapin.intake import tool_names, walkers
-from datapin.intake.early import start_walk
-from datapin.intake.walk import walk
 from datapin.repo import Repo
+from datapin.trees.intake import tool_names, walkers
+from datapin.trees.intake.early import start_walk
+from datapin.trees.intake.walk import walk
 
 FOLDERS = """.ipynb_checkpoints .thumbnails __MACOSX @eaDir $RECYCLE.BIN $Recycle.Bin .Trashes .Trash-1000 .svn .cache
 .Spotlight-V100 .fseventsd .AppleDouble lost+found #recycle __pycache__ .vscode"""

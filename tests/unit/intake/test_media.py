@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from datapin.intake.media import MEDIA_TYPES, label_from_parent, media_types, split_from_first_folder
+from datapin.trees.intake.media import MEDIA_TYPES, label_from_parent, media_types, split_from_first_folder
 
 KEYS = pa.array(["a.PNG", "train/cat/1.jpg", "train/dog.d/README", "x/.hidden", "b.tar.gz", "é/ü.wav", "noext"])
 

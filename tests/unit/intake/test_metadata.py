@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from datapin.base.errors import BadRows, Usage
-from datapin.intake.metadata import join_metadata, read_metadata
+from datapin.trees.intake.metadata import join_metadata, read_metadata
 
 KEYS = pa.array(["a/1.png", "a/2.png", "b/3.png"], pa.string())
 

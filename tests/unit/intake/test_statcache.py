@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datapin.base.stat_records import StatRecords, read_stat_records, write_stat_records
-from datapin.intake.clocks import clock_margin_ns
-from datapin.intake.statcache import StatCache
-from datapin.intake.walk import FoundFiles, walk
+from datapin.trees.clocks import clock_margin_ns
+from datapin.trees.intake.statcache import StatCache
+from datapin.trees.intake.walk import FoundFiles, walk
+from datapin.trees.stat_records import StatRecords, read_stat_records, write_stat_records
 
 SECOND = 1_000_000_000
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from datapin.intake import walkers
-from datapin.intake.early import start_walk
-from datapin.intake.walk import FoundFiles, walk
+from datapin.trees.intake import walkers
+from datapin.trees.intake.early import start_walk
+from datapin.trees.intake.walk import FoundFiles, walk
 
 
 def write(root: Path, *names: str) -> Path:
@@ -351,7 +351,7 @@ def test_a_walk_started_for_other_folders_or_killed_is_not_used(tmp_path: Path) 
 
 
 def test_starting_a_walk_imports_neither_numpy_nor_arrow() -> None:
-    code = "import sys; import datapin.intake.early; print('numpy' in sys.modules or 'pyarrow' in sys.modules)"
+    code = "import sys; import datapin.trees.intake.early; print('numpy' in sys.modules or 'pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 

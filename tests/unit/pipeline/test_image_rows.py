@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 
 from datapin.base.errors import AssetsMissing, StageRefused
-from datapin.intake.media import media_types
 from datapin.pipeline.mapping.context import StageReport
 from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
 from datapin.pipeline.splits.pixel_columns import pixel_columns
@@ -17,6 +16,7 @@ from datapin.pipeline.splits.splitting import units_of
 from datapin.pipeline.stages.augment import augment
 from datapin.pipeline.stages.featurize import featurize
 from datapin.pipeline.stages.prepare import prepare
+from datapin.trees.intake.media import media_types
 from image_files import grey_waves, png_file, saved, turned
 from workspaces import Workspace, labels_of, picture, sha256
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from clones import Clone
-from datapin.versions.tracking import track
+from datapin.dvcfiles.tracking.track import track
 
 Pin = Callable[..., str]
 

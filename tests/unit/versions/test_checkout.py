@@ -28,13 +28,13 @@ from datapin.base.errors import (
     Usage,
 )
 from datapin.base.settings import StoreSettings
-from datapin.base.stat_records import StatMatrix
 from datapin.store.store import Store
-from datapin.versions import checkout_write
-from datapin.versions.checkout import CheckoutReport, checkout_files
-from datapin.versions.checkout_plan import Claims, plan_checkout
-from datapin.versions.checkout_survey import Present
-from datapin.versions.safe_tree import SafeTree
+from datapin.trees.checkout import write as checkout_write
+from datapin.trees.checkout.checkout import CheckoutReport, checkout_files
+from datapin.trees.checkout.plan import Claims, plan_checkout
+from datapin.trees.checkout.survey import Present
+from datapin.trees.safe_tree import SafeTree
+from datapin.trees.stat_records import StatMatrix
 
 Contents = Mapping[str, bytes]
 Out = Callable[..., CheckoutReport]

@@ -19,15 +19,15 @@ import pytest
 from datapin.base.errors import UnsavedEdits
 from datapin.base.id_columns import ids_to_hex
 from datapin.base.settings import StoreSettings
+from datapin.rollback.trees import look_at_tree
 from datapin.store.store import Store
-from datapin.versions import checkout_early
-from datapin.versions.checkout import checkout_files
-from datapin.versions.checkout_early import StartedLook, start_look
-from datapin.versions.checkout_places import records_path
-from datapin.versions.checkout_state import CheckoutState
-from datapin.versions.checkout_survey import Present, survey
-from datapin.versions.rollback_trees import look_at_tree
-from datapin.versions.safe_tree import SafeTree
+from datapin.trees import early as checkout_early
+from datapin.trees.checkout.checkout import checkout_files
+from datapin.trees.checkout.state import CheckoutState
+from datapin.trees.checkout.survey import Present, survey
+from datapin.trees.early import StartedLook, start_look
+from datapin.trees.places import records_path
+from datapin.trees.safe_tree import SafeTree
 
 V1 = {f"{folder}/{number}": f"{folder}{number}".encode() for folder in ("a", "b", "b/c") for number in range(4)} | {
     "top": b"top",
@@ -277,7 +277,7 @@ def test_a_look_that_nobody_waits_for_leaves_no_child(store: Store, tmp_path: Pa
 
 
 def test_starting_a_look_needs_no_heavy_library() -> None:
-    code = "import sys; import datapin.versions.checkout_early; print(*{'numpy', 'pyarrow'} & set(sys.modules))"
+    code = "import sys; import datapin.trees.early; print(*{'numpy', 'pyarrow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert not done.stdout.strip()
 

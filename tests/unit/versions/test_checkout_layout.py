@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from datapin.base.errors import Refused
-from datapin.versions.checkout_layout import columns_of, lay_out
+from datapin.trees.checkout.layout import columns_of, lay_out
 
 
 def rows(*keys: str, label: Any = None, split: Any = None) -> pa.Table:

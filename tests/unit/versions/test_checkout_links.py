@@ -16,8 +16,8 @@ from datapin.base.errors import AssetsMissing, DamagedAsset, UnsavedEdits
 from datapin.base.ids import AssetId
 from datapin.base.settings import StoreSettings
 from datapin.store.store import FileBatch, Store
-from datapin.versions.checkout import CheckoutReport, checkout_files
-from datapin.versions.checkout_state import Arrangement, arrangement_of
+from datapin.trees.checkout.checkout import CheckoutReport, checkout_files
+from datapin.trees.checkout.state import Arrangement, arrangement_of
 
 SETTINGS = StoreSettings(large_asset=4096, pack_size=8192)
 LINKED = Arrangement(is_linked=True)

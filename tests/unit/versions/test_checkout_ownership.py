@@ -14,12 +14,12 @@ import pytest
 from datapin.base.errors import UnsavedEdits
 from datapin.base.progress import SILENT, Bar
 from datapin.base.settings import StoreSettings
-from datapin.base.stat_records import read_stat_records, write_stat_records
 from datapin.store.store import Store
-from datapin.versions import checkout_write
-from datapin.versions.checkout import CheckoutReport, checkout_files
-from datapin.versions.checkout_places import FollowingTree, records_path, register_tree, registered_trees, trees_of
-from datapin.versions.checkout_state import CheckoutState, our_files
+from datapin.trees.checkout import write as checkout_write
+from datapin.trees.checkout.checkout import CheckoutReport, checkout_files
+from datapin.trees.checkout.state import CheckoutState, our_files
+from datapin.trees.places import FollowingTree, records_path, register_tree, registered_trees, trees_of
+from datapin.trees.stat_records import read_stat_records, write_stat_records
 
 Contents = Mapping[str, bytes]
 V1 = {"a/1": b"one", "a/2": b"two", "b/3": b"three"}

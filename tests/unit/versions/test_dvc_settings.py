@@ -9,7 +9,7 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import BadSettings
-from datapin.versions.dvc_settings import cache_directory, default_remote, remote_names, settings_of_remotes
+from datapin.dvcfiles.settings import cache_directory, default_remote, remote_names, settings_of_remotes
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import NoRepository, UnknownVersion
-from datapin.versions import git
+from datapin.git import ask as git
 
 
 def test_the_root_is_found_from_a_folder_below(clone: Clone) -> None:

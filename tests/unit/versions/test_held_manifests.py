@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from datapin.base.documents import read_sealed, sealed
-from datapin.versions.held_manifests import NO_MANIFEST, HeldManifests
-from datapin.versions.tracking_objects import cache_files
+from datapin.dvcfiles.tracking.objects import cache_files
+from datapin.pins.held import NO_MANIFEST, HeldManifests
 
 
 @pytest.fixture

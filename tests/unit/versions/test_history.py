@@ -9,10 +9,10 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import ToolFailed, UnknownVersion
-from datapin.versions.git import file_changes, iter_blobs, known_objects, remote_tips
-from datapin.versions.history import PointerChange, find_pins, iter_pointer_changes, pinned_versions
-from datapin.versions.pointer import find_pointers
-from datapin.versions.tracking import track
+from datapin.dvcfiles.tracking.track import track
+from datapin.git.ask import file_changes, iter_blobs, known_objects, remote_tips
+from datapin.pins.datasets import find_pointers
+from datapin.pins.history import PointerChange, find_pins, iter_pointer_changes, pinned_versions
 from unit.versions.conftest import Pin, summary_of, write_shards
 
 

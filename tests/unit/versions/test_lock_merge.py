@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from datapin.base.errors import BadSettings, Refused
-from datapin.versions.lock_merge import merge_locks
+from datapin.dvcfiles.merging.locks import merge_locks
 
 STAGE = st.fixed_dictionaries({"cmd": st.sampled_from(["one", "two", "three"])})
 STAGES = st.dictionaries(st.sampled_from("abcdef"), STAGE)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from datapin.base.errors import DatapinError
-from datapin.versions import lock_text
-from datapin.versions.lock_text import read_lock_text
-from datapin.versions.pointer_file import Pointer, read_lock
+from datapin.dvcfiles import lock_text
+from datapin.dvcfiles.lock_text import read_lock_text
+from datapin.dvcfiles.texts import Pointer, read_lock
 
 MD5 = "5f44882a0299db44b3bc5ce61c6c224e"
 ODD_TEXTS = [

@@ -9,11 +9,11 @@ import pytest
 
 from datapin.base.errors import UnsavedEdits
 from datapin.base.settings import StoreSettings
+from datapin.rollback.trees import look_at_tree
 from datapin.store.store import Store
-from datapin.versions import checkout_plan
-from datapin.versions.checkout import checkout_files
-from datapin.versions.checkout_plan import Look
-from datapin.versions.rollback_trees import look_at_tree
+from datapin.trees.checkout import plan as checkout_plan
+from datapin.trees.checkout.checkout import checkout_files
+from datapin.trees.checkout.plan import Look
 
 V1 = {"a/1": b"one", "a/2": b"two", "z/4": b"four"}
 V2 = {"a/1": b"ONE", "a/2": b"two", "new/5": b"five"}

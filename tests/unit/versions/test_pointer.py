@@ -12,7 +12,7 @@ import pytest
 from clones import Clone
 from datapin.base.errors import DamagedManifest, ManifestMissing, UnknownVersion
 from datapin.base.state import state_of
-from datapin.versions.pointer import (
+from datapin.pins.datasets import (
     cache_directory,
     find_datasets,
     find_pointers,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from datapin.base.errors import BadSettings
-from datapin.versions.pointer_text import read_pointer_text
-from datapin.versions.rollback_outs import pointer_outs
+from datapin.dvcfiles.pointer_text import read_pointer_text
+from datapin.pins.outputs import pointer_outs
 
 MD5 = "0123456789abcdef0123456789abcdef"
 GOOD = f"""\

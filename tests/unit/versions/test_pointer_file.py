@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from datapin.base.errors import BadSettings, DatapinError, Refused
-from datapin.versions.pointer_file import Pointer, read_lock, read_pointer, stage_outputs
+from datapin.dvcfiles.texts import Pointer, read_lock, read_pointer, stage_outputs
 
 MD5 = "5f44882a0299db44b3bc5ce61c6c224e.dir"
 PLAIN = f"outs:\n- md5: {MD5}\n  size: 2\n  nfiles: 1\n  hash: md5\n  path: raw\n"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from datapin.base.errors import Refused
-from datapin.versions.pointer_file import read_pointer
-from datapin.versions.pointer_merge import PointerSides, common_text, conflict_text, merge_notes, read_sides
+from datapin.dvcfiles.merging.pointers import PointerSides, common_text, conflict_text, merge_notes, read_sides
+from datapin.dvcfiles.texts import read_pointer
 
 FILE = "data/raw.dvc"
 

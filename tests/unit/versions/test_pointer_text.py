@@ -6,10 +6,10 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import DatapinError
-from datapin.versions import pointer_text
-from datapin.versions.pointer_file import Pointer, read_pointer
-from datapin.versions.pointer_text import read_pointer_text
-from datapin.versions.tracking import track
+from datapin.dvcfiles import pointer_text
+from datapin.dvcfiles.pointer_text import read_pointer_text
+from datapin.dvcfiles.texts import Pointer, read_pointer
+from datapin.dvcfiles.tracking.track import track
 from unit.versions.conftest import Pin, write_shards
 
 MD5 = "5" * 32 + ".dir"

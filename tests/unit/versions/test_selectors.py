@@ -9,9 +9,9 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import AmbiguousVersion, DatasetNotThere, ManifestMissing, UnknownDataset, UnknownVersion
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.selectors import PinnedVersion, resolve_version
-from datapin.versions.tracking import track
+from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.tracking.track import track
+from datapin.pins.selectors import PinnedVersion, resolve_version
 from unit.versions.conftest import Pin, write_shards
 
 

@@ -17,10 +17,10 @@ from ruamel.yaml import YAML
 
 from clones import Clone
 from datapin.base.errors import Locked, Refused, StorageFailed
-from datapin.versions import tracking_objects
-from datapin.versions.dvc_lock import repository_lock
-from datapin.versions.pointer import find_datasets, read_dataset_pointer
-from datapin.versions.tracking import track
+from datapin.dvcfiles.locks import repository_lock
+from datapin.dvcfiles.tracking import objects as tracking_objects
+from datapin.dvcfiles.tracking.track import track
+from datapin.pins.datasets import find_datasets, read_dataset_pointer
 
 from .conftest import Pin, summary_of, write_shards
 
@@ -125,7 +125,7 @@ def test_autostage_is_honoured(clone: Clone, pin: Pin, autostage: bool) -> None:
 def test_nothing_of_dvc_reaches_the_terminal(clone: Clone) -> None:
     write_shards(clone.path / "data" / "raw", b"one")
     code = (
-        "import sys; from pathlib import Path; from datapin.versions.tracking import track\n"
+        "import sys; from pathlib import Path; from datapin.dvcfiles.tracking.track import track\n"
         "track(Path(sys.argv[1]), 'data/raw', {'digest': 'sha256:x'})"
     )
     ended = clone.run(sys.executable, "-c", code, clone.path, DVC_IGNORE_ISATTY="1")
@@ -214,7 +214,7 @@ def test_a_path_that_a_stage_uses_is_busy(clone: Clone, pin: Pin) -> None:
 def test_pinning_imports_dvc_only_where_it_must(clone: Clone) -> None:
     write_shards(clone.path / "data" / "raw", b"one")
     code = (
-        "import sys; from pathlib import Path; from datapin.versions.tracking import track\n"
+        "import sys; from pathlib import Path; from datapin.dvcfiles.tracking.track import track\n"
         "track(Path(sys.argv[1]), 'data/raw', {'digest': 'sha256:x'})\n"
         "print(sorted(name for name in ('dvc', 'git', 'dvc_data', 'dulwich') if name in sys.modules))"
     )

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from clones import Clone
-from datapin.versions.git import resolve
-from datapin.versions.history import UnreadablePointer
-from datapin.versions.pins import Pins, is_same_version
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.version_history import VersionHistory
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import resolve
+from datapin.pins.commits import Pins, is_same_version
+from datapin.pins.history import UnreadablePointer
+from datapin.pins.versions import VersionHistory
 from unit.versions.conftest import Pin
 from unit.versions.test_selectors import digest_of, write_lock
 

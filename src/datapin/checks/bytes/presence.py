@@ -12,12 +12,12 @@ from datapin.base.findings import Finding
 from datapin.checks.bytes.look import GONE, OBJECTS, Look, Places, look_at
 from datapin.checks.check import Check, capped, unread
 from datapin.checks.subject import Subject
+from datapin.dvcfiles.cache import DvcCache, parse_output_list
+from datapin.git.ask import files_named
+from datapin.pins.pushed_outputs import PushedOutput, pushed_outputs
 from datapin.store.layout import index_key, loose_key, pack_key
 from datapin.transfer.root_records import FINAL, PENDING, RootRecord, read_root, version_name, version_of_key
 from datapin.transfer.survey import objects_of
-from datapin.versions.dvc_cache import DvcCache, parse_output_list
-from datapin.versions.git import files_named
-from datapin.versions.pushed_outputs import PushedOutput, pushed_outputs
 
 _KEYS_SHOWN = 3
 

@@ -16,13 +16,13 @@ from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError
 from datapin.checks.hygiene.rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
+from datapin.dvcfiles.lock_entries import LockEntry
+from datapin.dvcfiles.texts import stage_outputs
 from datapin.manifest.columns.columns import arrow_numbers, flags
 from datapin.pipeline.params.params import Params, parse_yaml, validate_params
 from datapin.pipeline.params.stages import PrepareParams
 from datapin.pipeline.record.output import INPUTS
 from datapin.pipeline.splits.crossing import Codes, Mask
-from datapin.versions.lock_entries import LockEntry
-from datapin.versions.pointer_file import stage_outputs
 
 _PIPELINE, _PARAMS = "dvc.yaml", "params.yaml"
 _OURS = re.compile(r"\bdatapin\s+run\s+(prepare|augment|featurize|train)\b")

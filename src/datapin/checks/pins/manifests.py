@@ -11,12 +11,12 @@ from datapin.base.errors import DatapinError, ManifestMissing
 from datapin.base.findings import Finding
 from datapin.checks.check import READABLE, Check, unread
 from datapin.checks.subject import Subject
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.texts import Pointer
+from datapin.git.ask import files_named
 from datapin.manifest.manifest import Manifest
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.git import files_named
-from datapin.versions.held_manifests import NO_MANIFEST
-from datapin.versions.pointer_file import Pointer
-from datapin.versions.rollback_outs import check_cached
+from datapin.pins.held import NO_MANIFEST
+from datapin.pins.outputs import check_cached
 
 _ONCE, _CHANGED, _SHARDS, _SUMMARY = "pins.pinned-once", "pins.manifest-changed", "pins.shards", "pins.summary"
 _FIRST_SHARD = "part-00000.parquet"

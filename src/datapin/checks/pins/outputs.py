@@ -9,9 +9,9 @@ from datapin.base.errors import DatapinError, OutputMissing
 from datapin.base.findings import Finding
 from datapin.checks.check import Check, unread
 from datapin.checks.subject import Subject
-from datapin.versions.dvc_cache import DvcCache
-from datapin.versions.pipelines import DeclaredOut, hashes_here
-from datapin.versions.rollback_outs import PinnedOut
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.pipelines import DeclaredOut, hashes_here
+from datapin.pins.outputs import PinnedOut
 
 _PRESENT, _CHANGED = "pins.output-present", "pins.output-changed"
 

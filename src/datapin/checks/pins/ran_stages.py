@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from datapin.checks.subject import Subject
-from datapin.versions.commit_pins import beside
-from datapin.versions.lock_entries import LockEntry
-from datapin.versions.pipelines import DeclaredStage
+from datapin.dvcfiles.lock_entries import LockEntry
+from datapin.dvcfiles.pipelines import DeclaredStage
+from datapin.pins.read import beside
 
 
 @dataclass(frozen=True, slots=True)

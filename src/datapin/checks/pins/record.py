@@ -16,8 +16,8 @@ from datapin.checks.check import Check, capped, unread
 from datapin.checks.pins.lineage import Told, compare_told
 from datapin.checks.pins.ran_stages import RanStage, overlaps, ran_stages
 from datapin.checks.subject import Subject
+from datapin.dvcfiles.single_files import listed_files
 from datapin.pipeline.record.record import FORMAT, RECORD, STAGES, json_ready
-from datapin.versions.single_files import listed_files
 
 _INPUTS, _PARAMS, _OUTPUTS = "pins.record-inputs", "pins.record-params", "pins.record-outputs"
 _TRAIN = re.compile(r"\bdatapin\s+run\s+train\b")

@@ -12,10 +12,10 @@ from datapin.base.findings import Finding, Severity
 from datapin.checks.check import Check, capped, unread
 from datapin.checks.pins.ran_stages import RanStage, ran_stages, repro_of
 from datapin.checks.subject import Subject
-from datapin.versions.commit_pins import LOCK, PIPELINE
-from datapin.versions.git import is_ignored
-from datapin.versions.pipelines import DeclaredDep, DeclaredParams, DeclaredStage, list_hash
-from datapin.versions.single_files import listed_files
+from datapin.dvcfiles.pipelines import DeclaredDep, DeclaredParams, DeclaredStage, list_hash
+from datapin.dvcfiles.single_files import listed_files
+from datapin.git.ask import is_ignored
+from datapin.pins.read import LOCK, PIPELINE
 
 _PIPELINE, _PARAMS, _CODE, _DATA = "pins.stale-pipeline", "pins.stale-params", "pins.stale-code", "pins.stale-data"
 _SHOWN = 60

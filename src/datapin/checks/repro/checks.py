@@ -15,8 +15,8 @@ from datapin.checks.repro.rerun import rerun
 from datapin.checks.repro.sample import rerun_sample
 from datapin.checks.repro.verdict import NAME, judge
 from datapin.checks.subject import Subject
+from datapin.git.ask import commit_state
 from datapin.pipeline.record.environment import environment_differences, environment_here
-from datapin.versions.git import commit_state
 
 ENVIRONMENT, SAMPLE = "repro.environment", "repro.sample"
 

@@ -26,14 +26,14 @@ from datapin.base.ids import RAW_ID_BYTES
 from datapin.base.processes import GIT_PLACES, git_words
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
 from datapin.checks.repro.outputs import PinnedOutputs, is_manifest
+from datapin.dvcfiles.stages import LockedFile
+from datapin.git.ask import top_directory
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.record.environment_file import environment_path
 from datapin.pipeline.record.record import RECORD
 from datapin.store.lending import lend
-from datapin.versions.git import top_directory
-from datapin.versions.lock_stages import LockedFile
 
 _DVC_PLACES = ("DVC_ROOT", "DVC_STAGE")
 

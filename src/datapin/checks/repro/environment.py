@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from datapin.checks.repro.outputs import PinnedOutputs
+from datapin.git.ask import blob_at
 from datapin.pipeline.record.environment import environment_differences, environment_here
 from datapin.pipeline.record.environment_file import environment_of, environment_path
 from datapin.pipeline.record.record import RECORD, parse_record
-from datapin.versions.git import blob_at
 
 
 def recorded_environments(pinned: PinnedOutputs) -> Iterator[tuple[str, dict[str, Any] | None]]:

@@ -13,13 +13,13 @@ from datapin.base.documents import read_json
 from datapin.base.errors import BadSettings, DamagedManifest, ObjectMissing, OutputMissing
 from datapin.base.files import make_directory, publish_bytes
 from datapin.checks.subject import Subject
+from datapin.dvcfiles.cache import DvcCache, check_list_hash
+from datapin.dvcfiles.locks import overlap
+from datapin.dvcfiles.pipelines import read_pipelines
+from datapin.dvcfiles.stages import LockedFile, LockedStage, read_stages
+from datapin.dvcfiles.texts import load_yaml, stage_outputs
+from datapin.git.ask import blob_at, files_named
 from datapin.manifest.manifest import Manifest
-from datapin.versions.dvc_cache import DvcCache, check_list_hash
-from datapin.versions.dvc_lock import overlap
-from datapin.versions.git import blob_at, files_named
-from datapin.versions.lock_stages import LockedFile, LockedStage, read_stages
-from datapin.versions.pipelines import read_pipelines
-from datapin.versions.pointer_file import load_yaml, stage_outputs
 
 LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
 

@@ -23,6 +23,8 @@ from datapin.checks.repro.difference import CLOSE_ROWS
 from datapin.checks.repro.environment import differing_causes
 from datapin.checks.repro.outputs import PinnedOutputs
 from datapin.checks.repro.tables import CellGaps
+from datapin.dvcfiles.stages import LockedFile, LockedStage
+from datapin.git.ask import blob_at
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of as rows_by_key
@@ -38,8 +40,6 @@ from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, Prepa
 from datapin.pipeline.record.fingerprint import memo_key
 from datapin.pipeline.stages import augment, featurize, prepare
 from datapin.store.lending import lend
-from datapin.versions.git import blob_at
-from datapin.versions.lock_stages import LockedFile, LockedStage
 
 _CONFIDENCE = 0.95
 _COPY = re.compile(r"~([0-9]+)\.png\Z")

@@ -15,13 +15,13 @@ from datapin.checks.repro.files import compare_files, compare_folders
 from datapin.checks.repro.outputs import PinnedOutputs, address, is_manifest
 from datapin.checks.repro.rerun import Rerun
 from datapin.checks.repro.tables import compare_manifest_rows
+from datapin.dvcfiles.locks import overlap
+from datapin.dvcfiles.stages import LockedFile, LockedStage
+from datapin.git.ask import blob_at
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.record.environment import EnvironmentDifference, environment_differences
 from datapin.pipeline.record.environment_file import environment_of, environment_path, read_environments
 from datapin.pipeline.record.record import RECORD, parse_record
-from datapin.versions.dvc_lock import overlap
-from datapin.versions.git import blob_at
-from datapin.versions.lock_stages import LockedFile, LockedStage
 
 NAME = "repro.outputs"
 _MOST_CAUSES = 4

@@ -6,8 +6,8 @@ import click
 
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, size
+from datapin.trees.checkout.layout import LAYOUTS
 from datapin.verbs.checkout import checkout
-from datapin.versions.checkout_layout import LAYOUTS
 
 
 @click.command("checkout")

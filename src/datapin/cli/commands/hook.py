@@ -15,6 +15,7 @@ from datapin.base.progress import Progress
 from datapin.cli.bars import terminal_progress
 from datapin.cli.render import counted
 from datapin.githooks.block import HOOKS
+from datapin.rollback.journal import is_rollback_cut_off
 from datapin.verbs.follow import FollowReport, follow, lines_about, tell_once
 from datapin.verbs.hooks import (
     commit_before,
@@ -27,7 +28,6 @@ from datapin.verbs.hooks import (
     refusal,
 )
 from datapin.verbs.placing import scratch_of
-from datapin.versions.rollback_journal import is_rollback_cut_off
 
 # A remote that does not answer must not hold a checkout up for a minute.
 _PATIENCE = {"DATAPIN_REMOTE_TIMEOUT_S": "10"}

@@ -15,10 +15,10 @@ from click.shell_completion import CompletionItem
 from datapin.base.errors import DatapinError
 from datapin.cli.shell.asked import Asked
 from datapin.cli.shell.guide_pages import page_names
+from datapin.dvcfiles.settings import remote_names
+from datapin.git.ask import ask_git, find_root
 from datapin.manifest.files.thrift import BrokenThrift, decode_struct
-from datapin.versions.dvc_settings import remote_names
-from datapin.versions.git import ask_git, find_root
-from datapin.versions.pointer import find_outputs
+from datapin.pins.datasets import find_outputs
 
 Items = list[CompletionItem[str]]
 Find = Callable[[click.Context, click.Parameter, str], Items]

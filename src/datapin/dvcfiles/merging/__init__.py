@@ -1,0 +1,1 @@
+"""Three versions of a pointer or a `dvc.lock` merged."""

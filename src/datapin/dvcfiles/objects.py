@@ -1,0 +1,289 @@
+"""Manifests between DVC's cache and a DVC remote, by hash: what `dvc push` and `dvc pull` move, but checked.
+
+DVC takes the presence of a `.dir` for the presence of its files (treeverse/dvc#11011); here each object is asked for.
+The remote is the work tree's, whatever an old revision's settings say. Objects lie where DVC puts them, below
+`files/md5`, so that stock DVC finds them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+from datapin.backends.backend import Backend
+from datapin.base import failpoints
+from datapin.base.errors import DamagedManifest, DatapinError, ManifestMissing, ObjectMissing, ToolFailed
+from datapin.base.files import make_directory, publish_bytes, publish_file, temporary_name
+from datapin.dvcfiles.cache import DvcCache, check_list_hash, holds_shards, parse_list, parse_output_list
+from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.tracking.plain import LeftToDvc, lay_out_plain
+from datapin.dvcfiles.tracking.track import silent
+from datapin.pins.held import list_bytes
+
+_THREADS = 8
+_READINGS = 3  # a body may come damaged through a bad line; what is damaged thrice is damaged there
+_CHUNK_BYTES = 1 << 20
+
+ParseList: TypeAlias = Callable[[bytes, str], list[tuple[str, str]]]
+BringFile: TypeAlias = Callable[[DvcCache, Backend, str], None]
+IsHere: TypeAlias = Callable[[DvcCache, str], bool]
+
+
+def send_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> dict[str, DatapinError]:
+    """Copy the manifests with these `.dir` hashes from the cache to the remote; why some of them are not whole there.
+
+    That is ManifestMissing or DamagedManifest, and keeps none of the others away. Raises RemoteUnreachable.
+    """
+    cache = DvcCache(root)
+    failed: dict[str, DatapinError] = {}
+    shards: dict[str, Path] = {}
+    of_list: dict[str, list[str]] = {}
+    lists: dict[str, Path] = {}
+    for md5 in md5s:
+        try:
+            named = {shard: _cached(cache, shard, f"{md5} ({name})") for name, shard in _entries(cache, md5)}
+            lists[md5] = _cached(cache, md5, md5)
+        except (ManifestMissing, DamagedManifest) as error:
+            failed[md5] = error
+            continue
+        shards |= named
+        of_list[md5] = list(named)
+    # Shards before lists: a list is never visible before everything that it names.
+    bad = _send_all(remote, shards)
+    failpoints.hit("push.manifests.sent")
+    for md5, named_shards in of_list.items():
+        lost = next((bad[shard] for shard in named_shards if shard in bad), None)
+        if lost is not None:
+            failed[md5] = lost
+    failed |= _send_all(remote, {md5: path for md5, path in lists.items() if md5 not in failed})
+    failpoints.hit("push.manifests.sent")
+    return failed
+
+
+def _send_all(remote: Backend, objects: Mapping[str, Path]) -> dict[str, DatapinError]:
+    def send(one: tuple[str, Path]) -> DatapinError | None:
+        try:
+            _send(remote, *one)
+        except DamagedManifest as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(_THREADS) as threads:
+        answers = list(zip(objects, threads.map(send, objects.items()), strict=True))
+    return {md5: error for md5, error in answers if error is not None}
+
+
+def bring_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> list[str]:
+    """Copy these manifests from the remote to the cache; the hashes of those that the remote does not have whole.
+
+    What lies in the cache and does not hash to its name is brought anew. Raises DamagedManifest if the remote's bytes
+    are not those that the hash names, RemoteUnreachable.
+    """
+    cache = DvcCache(root)
+    wanted = [md5 for md5 in md5s if not is_intact(cache, check_list_hash(md5))]
+    return [md5 for md5 in wanted if not _bring_folder(cache, remote, md5, parse_list, _bring, is_good)]
+
+
+def is_good(cache: DvcCache, md5: str) -> bool:
+    """Whether the cache has the object of this hash, and it hashes to its name."""
+    path = cache.find(md5)
+    return path is not None and _md5(_chunks(path)) == md5.removesuffix(".dir")
+
+
+def is_intact(cache: DvcCache, md5: str, known: Callable[[str], bool] | None = None) -> bool:
+    """Whether the manifest of this hash is in the cache, and all of it hashes to its name: 2 ms a MB."""
+    good = known or partial(is_good, cache)
+    return good(md5) and all(good(file) for _, file in cache.entries(md5) or ())
+
+
+def keep_manifest(root: Path, folder: Path, md5: str) -> None:
+    """Put the manifest in `folder`, which hashes to `md5`, into the cache, where that lacks some of it."""
+    cache = DvcCache(root)
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    objects = {_md5([data]): data for data in files.values()}
+    listing = list_bytes({name: _md5([data]) for name, data in files.items()})
+    if _md5([listing]) != md5.removesuffix(".dir"):
+        return  # it has changed meanwhile
+    for name, data in (*objects.items(), (md5, listing)):
+        if not is_good(cache, name):
+            _keep(cache, name, data)
+
+
+def is_manifest_there(root: Path, remote: Backend, md5: str) -> bool:
+    """Whether the output `md5` is a manifest, as DVC's list of it on the remote tells; False if that is not there.
+
+    Raises RemoteUnreachable.
+    """
+    try:
+        names = [name for name, _ in parse_output_list(_read(remote, check_list_hash(md5)), md5)]
+    except (ObjectMissing, DamagedManifest):
+        return False
+    return holds_shards(names)
+
+
+def bring_outputs(root: Path, remote: Backend, md5s: Sequence[str]) -> list[str]:
+    """As `bring_manifests`, for outputs of any kind: files of any size, and folders of them."""
+    cache = DvcCache(root)
+    absent = []
+    for md5 in md5s:
+        if md5.endswith(".dir"):
+            # Outputs may be of any size: those that are here are not hashed.
+            is_here = _bring_folder(cache, remote, md5, parse_output_list, _bring_stream, _is_there)
+        else:
+            is_here = cache.find(md5) is not None or _is_brought(cache, remote, md5)
+        if not is_here:
+            absent.append(md5)
+    return absent
+
+
+def lay_out(root: Path, pointers: Sequence[Pointer]) -> None:
+    """The cached manifests of these pointers into the work tree, where none of them may lie yet.
+
+    As `dvc checkout` would; where DVC's settings are the plain ones without its import. Raises ManifestMissing,
+    ToolFailed.
+    """
+    left = []
+    for pointer in pointers:
+        try:
+            DvcCache(root).give_back(pointer.md5)
+            lay_out_plain(root, pointer.dataset, DvcCache(root).shards(pointer))
+        except LeftToDvc:
+            left.append(pointer.file if pointer.stage is None else pointer.dataset)
+    if left:
+        _lay_out_by_dvc(root, left)
+
+
+def _lay_out_by_dvc(root: Path, targets: Sequence[str]) -> None:
+    from dvc.repo import Repo
+
+    try:
+        with silent(), closing(Repo(os.fspath(root))) as repo:
+            repo.checkout(targets=[os.fspath(root / target) for target in targets], force=False)
+    except OSError:
+        raise  # told as what the file system refused
+    except Exception as error:
+        raise ToolFailed("dvc", " ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _key(md5: str) -> str:
+    return f"files/md5/{md5[:2]}/{md5[2:]}"
+
+
+def _entries(cache: DvcCache, md5: str) -> list[tuple[str, str]]:
+    entries = cache.entries(md5)
+    if entries is None:
+        raise ManifestMissing(dataset=md5, missing=f"{md5} in DVC's cache")
+    return entries
+
+
+def _cached(cache: DvcCache, md5: str, what: str) -> Path:
+    path = cache.find(md5)
+    if path is None:
+        raise ManifestMissing(dataset=what, missing=f"{md5} in DVC's cache")
+    return path
+
+
+def _send(remote: Backend, md5: str, path: Path) -> bool:
+    seen, size = remote.head(_key(md5)), path.stat().st_size
+    if seen is not None and seen.size_bytes == size:
+        return False
+    if seen is not None:
+        where = f"{remote.url}/{_key(md5)}"
+        raise DamagedManifest(where, f"holds {seen.size_bytes} bytes, expected {size}; delete it, then push again")
+    if _md5(_chunks(path)) != md5.removesuffix(".dir"):
+        raise DamagedManifest(str(path), "does not hash to its name; DVC's cache is damaged")
+    return remote.put_if_absent(_key(md5), path)
+
+
+def _bring_folder(
+    cache: DvcCache, remote: Backend, md5: str, parse: ParseList, bring: BringFile, is_here: IsHere
+) -> bool:
+    """Everything in the folder, then its list; False if the remote lacks some of it."""
+    kept = cache.find(check_list_hash(md5)) if is_good(cache, md5) else None
+    try:
+        data = _read(remote, md5) if kept is None else kept.read_bytes()
+        entries = parse(data, f"{remote.url}/{_key(md5)}" if kept is None else str(kept))
+        missing = sorted({file for _, file in entries if not is_here(cache, file)})
+        with ThreadPoolExecutor(_THREADS) as threads:
+            for _ in threads.map(lambda file: bring(cache, remote, file), missing):
+                pass
+    except ObjectMissing:
+        return False
+    failpoints.hit("fetch.manifest.shards")
+    if kept is None:
+        _keep(cache, md5, data)
+    return True
+
+
+def _is_there(cache: DvcCache, md5: str) -> bool:
+    return cache.find(md5) is not None
+
+
+def _is_brought(cache: DvcCache, remote: Backend, md5: str) -> bool:
+    try:
+        _bring_stream(cache, remote, md5)
+    except ObjectMissing:
+        return False
+    return True
+
+
+def _bring(cache: DvcCache, remote: Backend, md5: str) -> None:
+    _keep(cache, md5, _read(remote, md5))
+
+
+def _read(remote: Backend, md5: str) -> bytes:
+    """The object, checked. A shard is at most a few tens of MB: it is held in memory."""
+    for _ in range(_READINGS):
+        data = remote.get(_key(md5))
+        if _md5([data]) == md5.removesuffix(".dir"):
+            return data
+    raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name")
+
+
+def _bring_stream(cache: DvcCache, remote: Backend, md5: str) -> None:
+    """A file that may be too large for memory."""
+    target = cache.path_of(md5)
+    make_directory(target.parent)
+    for _ in range(_READINGS):
+        staged = target.parent / temporary_name()
+        try:
+            digest = hashlib.md5(usedforsecurity=False)
+            with staged.open("xb") as file:
+                for chunk in remote.iter_chunks(_key(md5)):
+                    digest.update(chunk)
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            if digest.hexdigest() == md5:
+                staged.chmod(0o444)  # as DVC protects what its cache holds
+                publish_file(staged, target)
+                return
+        finally:
+            staged.unlink(missing_ok=True)
+    raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name")
+
+
+def _keep(cache: DvcCache, md5: str, data: bytes) -> None:
+    path = cache.path_of(md5)
+    make_directory(path.parent)
+    publish_bytes(path, data)
+    path.chmod(0o444)  # as DVC protects what its cache holds
+
+
+def _md5(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.md5(usedforsecurity=False)
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(path: Path) -> Iterator[bytes]:
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk

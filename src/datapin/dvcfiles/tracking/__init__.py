@@ -1,0 +1,1 @@
+"""A folder put under DVC: by our own code where DVC's settings are plain, else by DVC's."""

@@ -1,0 +1,1 @@
+"""What Git knows: objects, log, index. Only home of GitPython."""

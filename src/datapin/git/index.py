@@ -1,0 +1,71 @@
+"""What pinning asks of Git: which paths it ignores or tracks, and to stage what was written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from datapin.base.errors import ToolFailed
+from datapin.base.processes import git_variables, git_words
+from datapin.git.ask import filters_off
+
+_TIMEOUT_S = 120.0
+
+
+def ignoring_patterns(root: Path, paths: Sequence[str]) -> list[str] | None:
+    """For each path, relative to `root`, the pattern that decides whether Git ignores it, "" if none speaks of it.
+
+    A pattern with `!` decides against it. None if Git cannot tell. What is tracked counts as if it were not.
+    """
+    question = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    done = _git(root, "check-ignore", "--verbose", "--non-matching", "--no-index", "-z", "--stdin", given=question)
+    patterns = [os.fsdecode(pattern) for pattern in done.stdout.split(b"\0")[2::4]]
+    return patterns if done.returncode in (0, 1) and len(patterns) == len(paths) else None
+
+
+def is_tracked(root: Path, path: str) -> bool:
+    """Whether Git tracks `path` or anything below it."""
+    done = _git(root, "--literal-pathspecs", "ls-files", "-z", "--", path)
+    return done.returncode != 0 or bool(done.stdout)
+
+
+def changed_files(root: Path, paths: Sequence[str]) -> list[str]:
+    """Those of these files that Git does not have as they are: changed, staged, or not tracked; not what it ignores.
+
+    All of them if Git cannot tell.
+    """
+    if not paths:
+        return []
+    status = ("status", "--porcelain", "-z", "--no-renames", "-uall", "--ignore-submodules=all")
+    done = _git(root, "--literal-pathspecs", *status, "--", *paths, filters=False)
+    below = _git(root, "rev-parse", "--show-prefix")  # Git names files from the top of its work tree
+    if done.returncode != 0 or below.returncode != 0:
+        return list(paths)
+    prefix = os.fsdecode(below.stdout.removesuffix(b"\n"))
+    names = {os.fsdecode(line[3:]) for line in done.stdout.split(b"\0")}
+    return [path for path in paths if f"{prefix}{path}" in names]
+
+
+def stage(root: Path, paths: Sequence[str]) -> None:
+    """Put these files into Git's index. Raises ToolFailed."""
+    done = _git(root, "--literal-pathspecs", "add", "--", *paths, filters=False)
+    if done.returncode != 0:
+        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise ToolFailed("git", f"`git add {' '.join(paths)}`: {lines[0] if lines else 'no message'}")
+
+
+def _git(root: Path, *arguments: str, given: bytes = b"", filters: bool = True) -> subprocess.CompletedProcess[bytes]:
+    off = {} if filters else git_variables(filters_off(root))
+    try:
+        return subprocess.run(
+            git_words(root, *arguments),
+            input=given,
+            capture_output=True,
+            check=False,
+            env={**os.environ, **off, "LC_ALL": "C"},
+            timeout=_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolFailed("git", f"`git {arguments[0]}` did not answer within {_TIMEOUT_S:.0f} s") from None

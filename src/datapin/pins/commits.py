@@ -1,0 +1,149 @@
+"""What commits pin for one dataset: the pointer of each, every distinct text read once."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from datapin.base.errors import DamagedManifest, DatapinError
+from datapin.dvcfiles.cache import DvcCache, parse_list
+from datapin.dvcfiles.lock_text import read_lock_text
+from datapin.dvcfiles.pointer_text import read_pointer_text
+from datapin.dvcfiles.texts import Pointer, stage_outputs
+from datapin.git.ask import ask_git, iter_blobs
+from datapin.git.log import blob_ids
+from datapin.pins.history import UnreadablePointer
+
+LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
+
+Pin: TypeAlias = Pointer | UnreadablePointer | None
+
+
+def is_same_version(one: Pin, other: Pin) -> bool:
+    """Whether two commits pin the same rows, as far as their pointers tell; no dataset is the same as none."""
+    if isinstance(one, Pointer) and isinstance(other, Pointer):
+        return one.md5 == other.md5 or (one.digest is not None and one.digest == other.digest)
+    if isinstance(one, UnreadablePointer) and isinstance(other, UnreadablePointer):
+        return one.problem == other.problem
+    return one is None and other is None
+
+
+class Pins:
+    """The pins of datasets in a repository's commits."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._cache = DvcCache(root)
+        self._known: dict[tuple[str, str], Pin] = {}
+        self._texts: dict[str, bytes] = {}
+        self._parsed: dict[tuple[str, str, str], Sequence[Pointer] | str] = {}
+        self._is_dataset: dict[str, bool] = {}
+        self._lock_files: list[str] | None = None
+        self.strange: dict[str, str] = {}  # dataset that is none: the pointer that tracks it
+
+    def of(self, dataset: str, commits: Sequence[str]) -> dict[str, Pin]:
+        """What each commit pins for `dataset`: in its `.dvc` file, else in a `dvc.lock`."""
+        new = [commit for commit in commits if (dataset, commit) not in self._known]
+        self._read(dataset, new)
+        return {commit: self._known[dataset, commit] for commit in commits}
+
+    def is_dataset(self, pointer: Pointer) -> bool:
+        """Whether the folder that `pointer` pins is a manifest, or may be one: DVC's list of its files is not here."""
+        if pointer.summary is not None:
+            return True
+        known = self._is_dataset.get(pointer.md5)
+        if known is None:
+            known = self._is_dataset[pointer.md5] = self._may_be_manifest(pointer)
+        return known
+
+    def all_in(self, commit: str, files: Sequence[str]) -> list[Pointer]:
+        """Every output that these pointer files (`.dvc` or `dvc.lock`) pin in `commit`; unreadable ones pin nothing."""
+        found: list[Pointer] = []
+        for file in files:
+            beside = posixpath.join(posixpath.dirname(file), PIPELINE)
+            text, pipeline = blob_ids(self._root, [f"{commit}:./{file}", f"{commit}:./{beside}"])
+            self._load([text, pipeline])
+            pointers = self._pointers(file, text, pipeline) if text is not None else ()
+            found += () if isinstance(pointers, str) else pointers
+        return found
+
+    def lock_files(self) -> list[str]:
+        """Every `dvc.lock` that any commit of any branch ever had."""
+        if self._lock_files is None:
+            said = ask_git(
+                self._root, "log", "--all", "HEAD", "-m", "--name-only", "-z", "--relative", "--no-show-signature",
+                "--diff-filter=A", "--no-renames", "--format=", "--", f":(glob)**/{LOCK}",
+            )  # fmt: skip
+            names = {name.lstrip(b"\n").decode("utf-8", "surrogateescape") for name in said.split(b"\0")}
+            self._lock_files = sorted(name for name in names if posixpath.basename(name) == LOCK)
+        return self._lock_files
+
+    def _may_be_manifest(self, pointer: Pointer) -> bool:
+        path = self._cache.find(pointer.md5)
+        if path is None:
+            return True
+        data = path.read_bytes()
+        try:
+            return bool(parse_list(data, str(path)))
+        except DamagedManifest:
+            # An undamaged list of other files: a folder that DVC tracks. A damaged one is an error where it is read.
+            return hashlib.md5(data, usedforsecurity=False).hexdigest() != pointer.md5.removesuffix(".dir")
+
+    def _read(self, dataset: str, commits: Sequence[str]) -> None:
+        file = f"{dataset}.dvc"
+        ids = blob_ids(self._root, [f"{commit}:./{file}" for commit in commits])
+        self._load(ids)
+        rest = []
+        for commit, name in zip(commits, ids, strict=True):
+            pin = self._pin(dataset, commit, file, name, None) if name is not None else None
+            if pin is None:
+                rest.append(commit)
+            self._known[dataset, commit] = pin
+        for lock_file in self.lock_files() if rest else ():
+            pipeline_file = posixpath.join(posixpath.dirname(lock_file), PIPELINE)
+            locks = blob_ids(self._root, [f"{commit}:./{lock_file}" for commit in rest])
+            pipelines = blob_ids(self._root, [f"{commit}:./{pipeline_file}" for commit in rest])
+            self._load([*locks, *pipelines])
+            for commit, lock, pipeline in zip(rest, locks, pipelines, strict=True):
+                if lock is not None and self._known[dataset, commit] is None:
+                    self._known[dataset, commit] = self._pin(dataset, commit, lock_file, lock, pipeline)
+
+    def _pin(self, dataset: str, commit: str, file: str, text: str, pipeline: str | None) -> Pin:
+        """The pin in one file, given by its blob; a `dvc.lock` comes with the blob of the pipeline beside it."""
+        # The last part of the path stands in the text as it is; most lock files are thus passed over unparsed.
+        if posixpath.basename(file) == LOCK and posixpath.basename(dataset).encode() not in self._texts[text]:
+            return None
+        seen = self._pointers(file, text, pipeline)
+        if isinstance(seen, str):
+            return UnreadablePointer(commit, file, seen)
+        for pointer in seen:
+            if pointer.dataset == dataset:
+                if self.is_dataset(pointer):
+                    return pointer
+                self.strange[dataset] = file
+        return None
+
+    def _pointers(self, file: str, text: str, pipeline: str | None) -> Sequence[Pointer] | str:
+        """All that one file pins, given by its blob, or what is wrong with it."""
+        key = (file, text, pipeline or "")
+        if key not in self._parsed:
+            self._parsed[key] = self._parse(file, self._texts[text], self._texts.get(pipeline or "", b""))
+        return self._parsed[key]
+
+    def _parse(self, file: str, text: bytes, pipeline: bytes) -> Sequence[Pointer] | str:
+        try:
+            if posixpath.basename(file) != LOCK:
+                return read_pointer_text(text, file)
+            beside = posixpath.join(posixpath.dirname(file), PIPELINE)
+            folders = stage_outputs(pipeline, beside)[0] if b"wdir" in pipeline else {}
+            return read_lock_text(text, file, folders)
+        except DatapinError as error:
+            return error.message
+
+    def _load(self, ids: Iterable[str | None]) -> None:
+        wanted = [name for name in dict.fromkeys(ids) if name is not None and name not in self._texts]
+        for name, text in zip(wanted, iter_blobs(self._root, wanted), strict=True):
+            self._texts[name] = text or b""

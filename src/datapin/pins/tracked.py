@@ -1,0 +1,156 @@
+"""What the pointers that Git tracks pin in the work tree: read quickly, for a hook that runs at every checkout.
+
+A pointer's text is parsed once; what it said is kept under its hash, since a YAML parser is slow to import.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from datapin.base.documents import read_sealed, sealed
+from datapin.base.errors import DatapinError, Refused, UnknownVersion
+from datapin.base.files import make_directory, publish_bytes
+from datapin.base.settings import FOLDER
+from datapin.dvcfiles.cure import with_cure
+from datapin.dvcfiles.lock_text import read_lock_text
+from datapin.dvcfiles.pointer_text import read_pointer_text
+from datapin.dvcfiles.texts import Pointer, has_summary, stage_outputs
+from datapin.git.ask import ask_git, iter_blobs, resolve
+
+_LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
+_PROJECT = ".dvc/config"
+_NOT_FOR_DATASETS = (".git", ".dvc", FOLDER)
+_POINTERS, _PROJECTS = ":(glob)**/?*.dvc", f":(glob)**/*/{_PROJECT}"
+
+_Kept = dict[str, list[list[str | None]]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedPin:
+    """A folder that a tracked pointer pins; `is_ours` if datapin wrote the pointer, else it may be any output."""
+
+    dataset: str
+    md5: str
+    file: str
+    stage: str | None
+    is_ours: bool
+
+    @property
+    def pointer(self) -> Pointer:
+        """As other modules know it, without a summary."""
+        return Pointer(self.dataset, self.file, self.md5, None, None, None, self.stage)
+
+
+def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None = None) -> list[TrackedPin]:
+    """Every folder that a tracked pointer below `root` pins; one that is in conflict, or cannot be read, pins nothing.
+
+    `note` is a file that keeps what was parsed. The errors of what cannot be read go into `unreadable`, but not those
+    of conflicts: Git has told of them.
+    """
+    kept = _load(note)
+    seen: _Kept = {}
+    pins = []
+    for file in _listed(root):
+        text = _text(root, file)
+        is_lock = posixpath.basename(file) == _LOCK
+        if text is None or posixpath.basename(file) == ".dvc" or (is_lock and b".dir" not in text):
+            continue
+        pipeline = (_text(root, _beside(file)) or b"") if is_lock else b""
+        name = hashlib.sha256(b"\0".join([file.encode("utf-8", "surrogateescape"), text, pipeline])).hexdigest()
+        found = kept.get(name)
+        if found is None:
+            try:
+                found = [[one.dataset, one.md5, one.stage] for one in _parsed(file, text, pipeline)]
+            except DatapinError as error:
+                if unreadable is not None and not isinstance(error, Refused):
+                    unreadable.append(with_cure(root, file, error))
+                continue
+        seen[name] = found
+        ours = not is_lock and has_summary(text)
+        pins += [
+            TrackedPin(str(dataset), str(md5), file, stage, ours)
+            for dataset, md5, stage in found
+            if _is_below(root, str(dataset))
+        ]
+    if seen != kept:
+        with suppress(OSError):
+            make_directory(note.parent)
+            publish_bytes(note, sealed(seen))
+    return pins
+
+
+def departed_datasets(root: Path, since: str) -> list[str]:
+    """Datasets whose `.dvc` file was there in the commit `since` and is not in HEAD or the work tree."""
+    try:
+        before = resolve(root, since)
+    except UnknownVersion:
+        return []  # the first checkout of a worktree, or a merge before any other
+    said = ask_git(
+        root, "diff", "--name-only", "-z", "--diff-filter=D", "--no-renames", "--relative", before, "HEAD", "--",
+        _POINTERS, _PROJECTS,
+    )  # fmt: skip
+    files = [file for file in _outside(_names(said)) if not (root / file).exists() and "\n" not in file]
+    found = []
+    for file, text in zip(files, iter_blobs(root, [f"{before}:./{file}" for file in files]), strict=True):
+        if text is not None and has_summary(text):
+            with suppress(DatapinError):
+                found += [one.dataset for one in _parsed(file, text, b"") if _is_below(root, one.dataset)]
+    return found
+
+
+def _listed(root: Path) -> list[str]:
+    # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
+    said = ask_git(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{_LOCK}", _PROJECTS)
+    return sorted(set(_outside(_names(said))))
+
+
+def _names(said: bytes) -> list[str]:
+    return [name.decode("utf-8", "surrogateescape") for name in said.split(b"\0") if name]
+
+
+def _outside(files: Sequence[str]) -> list[str]:
+    """The pointers among `files` that are not those of another project further down."""
+    inner = tuple(file.removesuffix(_PROJECT) for file in files if file.endswith(f"/{_PROJECT}"))
+    names = [file for file in files if not file.startswith(inner)]
+    return [file for file in names if file.endswith(".dvc") or posixpath.basename(file) == _LOCK]
+
+
+def _parsed(file: str, text: bytes, pipeline: bytes) -> list[Pointer]:
+    if posixpath.basename(file) != _LOCK:
+        return read_pointer_text(text, file)
+    folders = stage_outputs(pipeline, _beside(file))[0] if b"wdir" in pipeline else {}
+    return read_lock_text(text, file, folders)
+
+
+def _is_below(root: Path, dataset: str) -> bool:
+    """Whether it may be a dataset: a pointer comes from anybody, and must not lead a hook elsewhere by a link."""
+    if any(part.casefold() in _NOT_FOR_DATASETS for part in dataset.split("/")):
+        return False
+    parent = os.path.realpath(root / posixpath.dirname(dataset))
+    top = os.path.realpath(root)
+    return parent == top or parent.startswith(f"{top}/")
+
+
+def _beside(file: str) -> str:
+    return posixpath.join(posixpath.dirname(file), _PIPELINE)
+
+
+def _text(root: Path, file: str) -> bytes | None:
+    try:
+        return (root / file).read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def _load(note: Path) -> _Kept:
+    with suppress(OSError, ValueError):
+        said = read_sealed(note)
+        if isinstance(said, dict):
+            return said
+    return {}

@@ -1,0 +1,1 @@
+"""Rows to files: what `checkout` plans, writes and remembers of a folder."""

@@ -1,0 +1,214 @@
+"""What lies in a checkout's target before anything is written: files of the wanted and of the recorded keys."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from array import array
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from datapin.base.id_columns import IdMatrix
+from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, numbers
+from datapin.trees.checkout.state import TICK_NS, CheckoutState
+from datapin.trees.early import StartedLook
+from datapin.trees.safe_tree import Obstructed, SafeTree, kind_name
+from datapin.trees.stat_records import StatMatrix
+
+_Places = npt.NDArray[np.int64]
+
+_FEW = 16  # one name in so many: to look for it takes less than to list what lies around it
+_LEFTOVER = re.compile(r"\.tmp-\d+-[0-9a-f]{16}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """Files that lie there. `rows` says which wanted row each is, -1 for one that is only recorded; `recorded` is the
+    number of its record, -1 if it has none.
+
+    `blocked` are paths at which something lies that a wanted file or its folder cannot replace. `is_settled` is False
+    for a file that may change once more without its stats showing it.
+    """
+
+    keys: pa.StringArray
+    rows: npt.NDArray[np.int64]
+    recorded: npt.NDArray[np.int64]
+    stats: StatMatrix
+    ids: IdMatrix
+    is_settled: npt.NDArray[np.bool_]
+    blocked: dict[str, str]  # path to what it is
+
+
+@dataclass(slots=True)
+class _Gathering:
+    places: array[int] = field(default_factory=lambda: array("q"))  # of files, in all keys that were looked for
+    stats: array[int] = field(default_factory=lambda: array("q"))  # four numbers for each
+    others: list[tuple[int, os.stat_result]] = field(default_factory=list)  # what is no file
+    blocked: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    """Names to look for in one folder; `places` are those of their keys."""
+
+    path: str
+    names: list[str]
+    places: list[int]
+
+
+def survey(
+    tree: SafeTree,
+    known: CheckoutState,
+    wanted: pa.StringArray,
+    *,
+    force: bool,
+    started: StartedLook | None = None,
+) -> Present:
+    """Look at every wanted and every recorded key; files whose stats the records do not vouch for are hashed.
+
+    What a look at this folder that was `started` before has seen as it was recorded is not looked at again. With
+    `force`, a link or pipe in the place of a wanted file counts as nothing: the file will replace it. Temporary files
+    that a cut-off checkout left are removed on the way. Raises OSError.
+    """
+    started_ns = time.time_ns()
+    keys, position = _keys_to_look_for(known, wanted)
+    found = _Gathering()
+    theirs = _left_to(started, known, position)
+    looking = _Looking(tree, known.was_cut_off, are_new_few=int((position < 0).sum()) * _FEW < len(keys))
+    looking.at(keys, np.flatnonzero(~theirs), found)
+    was_seen = np.zeros(len(keys), np.bool_)
+    if started is not None and theirs.any() and (flags := started.wait()) is not None:
+        was_seen = theirs & np.frombuffer(flags, np.bool_)[np.maximum(position, 0)]
+    looking.at(keys, np.flatnonzero(theirs & ~was_seen), found)
+    for place, seen in found.others:
+        if place < len(wanted) and (stat.S_ISDIR(seen.st_mode) or not force):
+            found.blocked[keys[place].as_py()] = kind_name(seen)
+    seen_places, found_places = np.flatnonzero(was_seen), np.array(found.places, np.int64)
+    places = np.concatenate([seen_places, found_places])
+    found_stats = np.array(found.stats, np.int64).reshape(-1, 4)
+    stats = np.concatenate([known.records.stats[position[seen_places]], found_stats])
+    is_known, ids = known.records.match_at(position[places], stats)
+    keys = keys.take(arrow_numbers(places))
+    _hash(tree, keys, np.flatnonzero(~is_known), ids)
+    return Present(
+        keys=keys,
+        rows=np.where(places < len(wanted), places, -1),
+        recorded=position[places],
+        stats=stats,
+        ids=ids,
+        is_settled=is_known | (stats[:, 1:3].max(axis=1, initial=0) < started_ns - TICK_NS),
+        blocked=found.blocked,
+    )
+
+
+def holds_only(tree: SafeTree, folder: str, keys: Collection[str]) -> bool:
+    """Whether every file below `folder` is one of `keys`, so that nothing is left once they are removed."""
+    for name in tree.names(folder):
+        path = f"{folder}/{name}"
+        seen = tree.stat(folder, name)
+        if seen is not None and stat.S_ISDIR(seen.st_mode):
+            if not holds_only(tree, path, keys):
+                return False
+        elif path not in keys:
+            return False
+    return True
+
+
+def _keys_to_look_for(known: CheckoutState, wanted: pa.StringArray) -> tuple[pa.StringArray, _Places]:
+    """The wanted keys, then others that earlier checkouts wrote or were about to; the number of each one's record."""
+    position = known.records.positions(wanted)
+    is_other = np.ones(len(known.records), np.bool_)
+    is_other[position[position >= 0]] = False
+    others = np.flatnonzero(is_other)
+    parts = [wanted, known.records.keys.take(arrow_numbers(others))]
+    if known.was_cut_off:
+        seen = pa.concat_arrays(parts)
+        intents = known.intents.keys
+        parts.append(intents.filter(pc.invert(pc.is_in(intents, value_set=seen))).unique())
+    keys = pa.concat_arrays(parts)
+    unrecorded = len(keys) - len(wanted) - len(others)
+    return keys, np.concatenate([position, others, np.full(unrecorded, -1, np.int64)])
+
+
+def _left_to(started: StartedLook | None, known: CheckoutState, position: _Places) -> npt.NDArray[np.bool_]:
+    """Which keys a look that was `started` will have looked at; none if it looks at other records than these.
+
+    A record counts as much as for a file that is looked at now: it is settled, or the file is hashed.
+    """
+    if started is None or known.was_cut_off or started.checksum != known.records.checksum:
+        return np.zeros(len(position), np.bool_)
+    is_theirs = np.ones(len(known.records), np.bool_)
+    for first, last in started.take_share():
+        is_theirs[first:last] = False
+    result: npt.NDArray[np.bool_] = (position >= 0) & is_theirs[np.maximum(position, 0)]
+    return result
+
+
+def _by_folder(keys: pa.StringArray, all_places: _Places) -> Iterator[_Folder]:
+    """Everything to look at by folder, in the order of keys; `all_places` are the keys' own."""
+    if not len(keys):
+        return
+    parts = pc.split_pattern(keys, "/", max_splits=1, reverse=True)
+    ends = numbers(parts.offsets)
+    names = parts.values.take(arrow_numbers(ends[1:] - 1))
+    is_below = arrow_flags(np.diff(ends) > 1)
+    folders = pc.if_else(is_below, parts.values.take(arrow_numbers(ends[:-1])), "").dictionary_encode()
+    codes = numbers(folders.indices)
+    order = np.argsort(codes, kind="stable")
+    cuts = np.cumsum(np.bincount(codes, minlength=len(folders.dictionary))).tolist()
+    sorted_names, places = names.take(arrow_numbers(order)).to_pylist(), all_places[order].tolist()
+    for path, first, last in zip(folders.dictionary.to_pylist(), [0, *cuts[:-1]], cuts, strict=True):
+        yield _Folder(path, sorted_names[first:last], places[first:last])
+
+
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """How to look: temporary files are swept after a crash; folders are not listed if hardly a name will be missing."""
+
+    tree: SafeTree
+    was_cut_off: bool
+    are_new_few: bool
+
+    def at(self, keys: pa.StringArray, places: _Places, found: _Gathering) -> None:
+        """Look at the keys in these places."""
+        for folder in _by_folder(keys.take(arrow_numbers(places)), places):
+            try:
+                there = None if self.are_new_few and not self.was_cut_off else self.tree.names(folder.path)
+                if there is not None and self.was_cut_off:
+                    self._sweep(folder.path, there.difference(folder.names))
+                if there is None or there:
+                    self._look(folder, there, found)
+            except Obstructed as obstacle:
+                found.blocked[obstacle.path] = obstacle.what
+
+    def _look(self, folder: _Folder, there: set[str] | None, found: _Gathering) -> None:
+        """Look at the names that are `there`, or at all of them."""
+        names, places = folder.names, folder.places
+        if there is not None and not there.issuperset(names):
+            pairs = [(name, place) for name, place in zip(names, places, strict=True) if name in there]
+            names, places = [name for name, _ in pairs], [place for _, place in pairs]
+        files, stats, others = self.tree.file_stats(folder.path, names, places)
+        found.places.extend(files)
+        found.stats.extend(stats)
+        found.others += others
+
+    def _sweep(self, folder: str, names: set[str]) -> None:
+        for name in names:
+            if _LEFTOVER.match(name):
+                self.tree.remove(folder, name)
+
+
+def _hash(tree: SafeTree, keys: pa.StringArray, places: _Places, ids: IdMatrix) -> None:
+    """Put the ids of these files into `ids`."""
+    for number, key in zip(places.tolist(), keys.take(arrow_numbers(places)).to_pylist(), strict=True):
+        folder, _, name = key.rpartition("/")
+        digest = tree.hash(folder, name)
+        if digest is not None:
+            ids[number] = np.frombuffer(digest, np.uint8)

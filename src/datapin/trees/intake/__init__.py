@@ -1,0 +1,1 @@
+"""Files to rows: a folder walked, its metadata joined, its stats kept."""

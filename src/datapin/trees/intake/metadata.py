@@ -1,0 +1,149 @@
+"""Metadata tables: columns of the user's for files, from CSV, JSON or Parquet, joined by the files' names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from datapin.base.errors import BadRows, StorageFailed, Usage, listed
+from datapin.manifest.columns.columns import one_array
+from datapin.trees.intake.file_names import keys_of_names, spelled_plainly
+from datapin.trees.intake.tables.column_kinds import Before, ColumnTypes, stored
+from datapin.trees.intake.tables.column_names import KEY_COLUMNS, check_names, key_name, renamed
+from datapin.trees.intake.tables.csv_tables import delimiter_named, read_csv
+from datapin.trees.intake.tables.json_tables import read_json
+from datapin.trees.intake.tables.table_rules import TableRules
+from datapin.trees.intake.tables.text_files import read_utf8
+
+_CSV_SUFFIXES = (".csv", ".tsv")
+_JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+_AS_WRITTEN = TableRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """A metadata file, its column of names called `key` and first; `notes` tell what was left out or kept as text."""
+
+    table: pa.Table
+    notes: tuple[str, ...] = ()
+
+
+class Joined(NamedTuple):
+    """A metadata table beside files: `table` has one row per key, null where the file has no row, without the key."""
+
+    table: pa.Table
+    rows_without_file: list[str]
+    files_without_row: list[str]
+
+
+def read_metadata(path: Path, rules: TableRules = _AS_WRITTEN, before: Before | None = None) -> Metadata:
+    """The table in `path` (CSV, TSV, JSON or Parquet) with the types that a manifest stores.
+
+    Text of a CSV becomes another type only where nothing is lost (`typed_text`), names, labels, groups and splits
+    never; the types of `before`, the dataset that the rows go to, come first. Raises Usage for a file that is not there
+    or of another kind, BadRows for one that does not parse, lacks a name, repeats one, or has a column that cannot be
+    kept, or not without a question.
+    """
+    suffix = path.suffix.lower()
+    if not path.is_file():
+        raise Usage(f"metadata file {path}: no such file", "check the path given to --metadata")
+    notes: list[str] = []
+    try:
+        if suffix in _CSV_SUFFIXES:
+            table = _from_csv(path, rules, notes)
+        elif suffix in _JSON_SUFFIXES:
+            table = _from_json(path, rules)
+        elif suffix == ".parquet":
+            table = _from_parquet(path, rules)
+        else:
+            raise Usage(f"metadata file {path}: unknown kind {suffix!r}", "use .csv, .tsv, .json, .jsonl or .parquet")
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise BadRows(str(path), f"cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise StorageFailed("read", str(path), error.strerror or str(error)) from None
+    table = _with_key(table, rules, path)
+    types = ColumnTypes(str(path), rules.kinds, before, is_csv=suffix in _CSV_SUFFIXES, notes=notes)
+    types.check_asked(table.column_names[1:])
+    columns = {name: types.typed(name, one_array(table[name])) for name in table.column_names}
+    return Metadata(pa.table(columns), tuple(notes))
+
+
+def join_metadata(
+    keys: pa.StringArray, table: pa.Table, *, folders: Sequence[Path] = (), roots: Sequence[str] = ()
+) -> Joined:
+    """`table` (from `read_metadata`) in the order of `keys`.
+
+    Its names are keys, or paths relative to one of `folders`, or absolute ones, which `roots` (the walked source
+    folders) turn into keys. Raises BadRows if two rows mean one file.
+    """
+    names = one_array(table["key"])
+    found = keys_of_names(names, keys, folders=folders, roots=roots)
+    _check_once(found.drop_null(), "the metadata file")
+    position = pc.index_in(keys, value_set=found)
+    columns = {name: one_array(table[name]).take(position) for name in table.column_names if name != "key"}
+    return Joined(
+        table=pa.table(columns),
+        rows_without_file=names.filter(pc.is_null(found)).to_pylist(),
+        files_without_row=keys.filter(pc.is_null(position)).to_pylist(),
+    )
+
+
+def _from_csv(path: Path, rules: TableRules, notes: list[str]) -> pa.Table:
+    delimiter = None if rules.delimiter is None else delimiter_named(rules.delimiter)
+    key_names = {*KEY_COLUMNS} if rules.key_column is None else {rules.key_column}
+    key_names |= {old for old, new in rules.renames.items() if new in key_names}
+    table, left_out = read_csv(path, read_utf8(path, rules.encoding), delimiter, key_names)
+    notes.extend(left_out)
+    return table
+
+
+def _from_json(path: Path, rules: TableRules) -> pa.Table:
+    if rules.delimiter is not None:
+        raise Usage(f"--csv-delimiter: {path} is JSON, which has none", "leave --csv-delimiter out")
+    as_text = {name for name, kind in rules.kinds.items() if kind == pa.string()}
+    as_text |= {old for old, new in rules.renames.items() if new in as_text}
+    return read_json(path, read_utf8(path, rules.encoding), as_text)
+
+
+def _from_parquet(path: Path, rules: TableRules) -> pa.Table:
+    for option, given in (("--csv-delimiter", rules.delimiter), ("--csv-encoding", rules.encoding)):
+        if given is not None:
+            raise Usage(f"{option}: {path} is Parquet, which has none", f"leave {option} out")
+    # ParquetFile reads this one file; `read_table` would look for partitions in the names of its folders.
+    with pq.ParquetFile(path) as file:
+        return file.read()
+
+
+def _with_key(table: pa.Table, rules: TableRules, path: Path) -> pa.Table:
+    where = str(path)
+    if len(set(table.column_names)) < len(table.column_names):
+        raise BadRows(where, "several of its columns have the same name", f"name the columns of {path} differently")
+    table = table.rename_columns(renamed(table.column_names, rules.renames, where))
+    key_column = rules.key_column if rules.key_column is None else rules.renames.get(rules.key_column, rules.key_column)
+    key = key_name(table.column_names, key_column, where)
+    check_names(table.column_names, key, rules.renames, where)
+    rest = table.drop_columns(key)
+    names = stored(one_array(table[key]), key, where)
+    if pa.types.is_null(names.type):
+        names = names.cast(pa.string())
+    if not pa.types.is_string(names.type):
+        raise BadRows(where, f"column {key} is {names.type}, expected text", f"write the names in {path} as text")
+    if names.null_count:
+        raise BadRows(where, f"column {key} is empty in {names.null_count} row(s)", f"complete these rows of {path}")
+    names = spelled_plainly(names)
+    _check_once(names, where)
+    return rest.add_column(0, "key", names)
+
+
+def _check_once(names: pa.StringArray, where: str) -> None:
+    counts = pc.value_counts(names)
+    twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
+    if twice:
+        problem = f"{len(twice)} name(s) appear in more than one row: {listed(twice, 5)}"
+        raise BadRows(where, problem, "keep one row for each file")

@@ -1,0 +1,1 @@
+"""Tables that come with files, CSV, JSON or Parquet, as typed columns."""
