@@ -64,8 +64,8 @@ def lazy() -> Answer:
     import datapin
     from datapin.base.progress import SILENT
     from datapin.dvcfiles.settings import settings_of_remotes
-    from datapin.verbs.place import remote_place
-    from datapin.verbs.workspace import Workspace
+    from datapin.verbs.workspace.place import remote_place
+    from datapin.verbs.workspace.workspace import Workspace
 
     dataset = datapin.open(DATASET)
     wanted = min(LAZY_READS, len(dataset))

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from datapin.dataset import Dataset, Fetch
 from datapin.repo import Repo
-from datapin.verbs.reports import AddReport
+from datapin.verbs.workspace.reports import AddReport
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,9 +24,9 @@ from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.lazy import Ahead, Lazy
 from datapin.transfer.lazy_reader import LazyReader
-from datapin.verbs.place import remote_place
-from datapin.verbs.selector import select
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.workspace.place import remote_place
+from datapin.verbs.workspace.selector import select
+from datapin.verbs.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd

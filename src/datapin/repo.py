@@ -14,29 +14,22 @@ from datapin.pipeline.mapping.context import StageReport
 from datapin.store.store import RebuildReport
 from datapin.trees.checkout.checkout import CheckoutReport
 from datapin.trees.intake.tables.table_rules import TableRules
-from datapin.verbs import (
-    add,
-    ask_remote,
-    checkout,
-    diff,
-    doctor,
-    edit,
-    initialise,
-    log,
-    move,
-    read,
-    recover,
-    resolve,
-    rollback,
-    row_log,
-    stages,
-    status,
-    verify,
-)
-from datapin.verbs.diff import DiffReport
-from datapin.verbs.log import LogEntry
+from datapin.verbs import checkout, recover, stages, status
+from datapin.verbs.history import diff, log, row_log
+from datapin.verbs.history.diff import DiffReport
+from datapin.verbs.history.log import LogEntry
+from datapin.verbs.history.row_log import RowLogEntry
+from datapin.verbs.merging import resolve
+from datapin.verbs.merging.resolve import ResolveReport
 from datapin.verbs.recover import RecoverReport
-from datapin.verbs.reports import (
+from datapin.verbs.remote import ask_remote, move
+from datapin.verbs.rollback import rollback
+from datapin.verbs.rollback.rollback import RollbackReport
+from datapin.verbs.rows import add, edit, read
+from datapin.verbs.setup import doctor, initialise
+from datapin.verbs.verify import verify
+from datapin.verbs.verify.verify import VerifyReport
+from datapin.verbs.workspace.reports import (
     AddReport,
     FindingsReport,
     InitReport,
@@ -46,11 +39,7 @@ from datapin.verbs.reports import (
     StatusReport,
     UpdateReport,
 )
-from datapin.verbs.resolve import ResolveReport
-from datapin.verbs.rollback import RollbackReport
-from datapin.verbs.row_log import RowLogEntry
-from datapin.verbs.verify import VerifyReport
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.workspace.workspace import Workspace
 
 
 class Repo:

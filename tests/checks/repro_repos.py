@@ -8,8 +8,8 @@ from pathlib import Path
 
 from clones import Clone
 from datapin.base.progress import SILENT
-from datapin.verbs.verify import VerifyReport, verify
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.verify.verify import VerifyReport, verify
+from datapin.verbs.workspace.workspace import Workspace
 
 RECORD = {
     "runs": [

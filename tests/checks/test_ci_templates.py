@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from clones import BIN, ENVIRONMENT, Clone, write_images
-from datapin.verbs.initialise_ci import Server, write_ci
+from datapin.verbs.setup.initialise_ci import Server, write_ci
 
 FILES: dict[Server, str] = {"github": ".github/workflows/datapin.yml", "gitlab": ".gitlab-ci.yml"}
 SCHEMAS = {"github": "vendor.github-workflows", "gitlab": "vendor.gitlab-ci"}

@@ -18,8 +18,8 @@ from datapin.base.progress import SILENT
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
 from datapin.store.layout import pack_key
-from datapin.verbs.verify import verify
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.verify.verify import verify
+from datapin.verbs.workspace.workspace import Workspace
 
 
 @pytest.fixture(scope="module")

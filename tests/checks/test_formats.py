@@ -17,9 +17,9 @@ from datapin.base.findings import Finding
 from datapin.checks.runner import CheckResult
 from datapin.checks.waivers import Waived
 from datapin.cli.formats.verify import FORMATS, render
-from datapin.verbs.diff_page.counts import Bar
-from datapin.verbs.verify import VerifiedDataset, VerifyReport
-from datapin.verbs.verify_diff import BaseDiff, DatasetDiff
+from datapin.verbs.history.page.counts import Bar
+from datapin.verbs.verify.base_diff import BaseDiff, DatasetDiff
+from datapin.verbs.verify.verify import VerifiedDataset, VerifyReport
 from remotes import Worker
 
 HOSTILE = [

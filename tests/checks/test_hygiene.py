@@ -23,8 +23,8 @@ from datapin.manifest.write import write_manifest
 from datapin.pipeline.operators.augment import AugmentImage, apply_recipe
 from datapin.pipeline.params.stages import AugmentParams
 from datapin.repo import Repo
-from datapin.verbs.verify import verify
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.verify.verify import verify
+from datapin.verbs.workspace.workspace import Workspace
 from forging import Rows, add_copy, forge, in_split
 from workspaces import picture
 

@@ -14,8 +14,8 @@ from checks.planted import Planted
 from clones import Clone
 from datapin.base.findings import Finding
 from datapin.base.progress import SILENT
-from datapin.verbs.verify import VerifyReport, verify
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.verify.verify import VerifyReport, verify
+from datapin.verbs.workspace.workspace import Workspace
 from forging import Rows, forge
 
 PICTURES = "data/pictures"

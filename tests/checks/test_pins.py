@@ -23,8 +23,8 @@ from datapin.manifest.files.table import write_shard
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
 from datapin.pipeline.record.output import INPUTS
-from datapin.verbs.verify import VerifyReport, verify
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.verify.verify import VerifyReport, verify
+from datapin.verbs.workspace.workspace import Workspace
 from workspaces import picture
 
 PIPELINE = """\

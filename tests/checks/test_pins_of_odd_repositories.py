@@ -12,8 +12,8 @@ from checks.planted import Planted
 from clones import Clone, write_images
 from datapin.base.findings import Finding
 from datapin.base.progress import SILENT
-from datapin.verbs.verify import verify
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.verify.verify import verify
+from datapin.verbs.workspace.workspace import Workspace
 
 COPY = """\
 stages:

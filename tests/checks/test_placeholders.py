@@ -14,8 +14,8 @@ from datapin import Repo
 from datapin.base.errors import SourcesRefused
 from datapin.base.findings import Finding
 from datapin.base.progress import SILENT
-from datapin.verbs.verify import verify
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.verify.verify import verify
+from datapin.verbs.workspace.workspace import Workspace
 
 LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'1' * 64}\nsize 1000\n".encode()
 ANNEX = b"/annex/objects/SHA256E-s12345--0123.png\n"

@@ -23,8 +23,8 @@ from datapin.checks.bytes import presence
 from datapin.checks.runner import run_checks
 from datapin.checks.subject import RemoteSide, Subject
 from datapin.store.remote import RemoteStore
-from datapin.verbs.verify_subject import subject_of
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.verify.subject import subject_of
+from datapin.verbs.workspace.workspace import Workspace
 from remotes import Worker, bucket_place
 from servers.s3_server import S3Server
 from tapped_backend import TappedBackend

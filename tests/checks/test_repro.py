@@ -18,7 +18,7 @@ from datapin.base.findings import Finding
 from datapin.checks.repro.sample import fewer_than
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
-from datapin.verbs.verify import VerifyReport
+from datapin.verbs.verify.verify import VerifyReport
 from workspaces import picture
 
 TRAIN = ["model.skops", "reports/predictions.parquet", "reports/metrics.json", "reports/run.json", "reports/plots"]

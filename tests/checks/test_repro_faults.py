@@ -18,7 +18,7 @@ from checks.planted import Planted
 from checks.repro_repos import METRICS, RECORD, repro, stage, state, write
 from clones import BIN, ENVIRONMENT, Clone
 from datapin.base.findings import Finding
-from datapin.verbs.verify import VerifyReport
+from datapin.verbs.verify.verify import VerifyReport
 
 STEADY = "print(sum(number * number for number in range(1000)))"
 SCRIPTS = {
@@ -32,7 +32,7 @@ SCRIPTS = {
     "place": "import os; print(os.getcwd())",
     "threads": "import os; print(os.environ.get('OMP_NUM_THREADS', os.cpu_count()))",
     "blas": "from threadpoolctl import threadpool_info as t; import numpy; print([one['num_threads'] for one in t()])",
-    "workers": "import tomllib, os; from datapin.verbs.workspace import Workspace; from datapin.base.progress import "
+    "workers": "import tomllib, os; from datapin.verbs.workspace.workspace import Workspace; from datapin.base.progress import "
     "SILENT; from pathlib import Path; print(Workspace.find(Path('.'), progress=SILENT).jobs)",
     "inode": "import os; print(os.stat('dvc.yaml').st_ino)",
 }

@@ -138,14 +138,14 @@ def test_the_quick_look_needs_no_heavy_library() -> None:
 
 
 def test_a_push_that_sends_does_not_load_what_only_other_verbs_need() -> None:
-    code = "import sys, datapin.verbs.hooks_with_rows; print(*sorted(sys.modules))"
+    code = "import sys, datapin.verbs.hooks.with_rows; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "pyarrow" in loaded
     assert not {
         "duckdb",
         "datapin.repo",
         "datapin.checks",
-        "datapin.verbs.verify",
+        "datapin.verbs.verify.verify",
         "datapin.pipeline.mapping.map",
     } & set(loaded)
 

@@ -26,18 +26,18 @@ HEAVY = {
 LOADERS = {"__init__.py", "cli/main.py", "cli/commands/hook.py"}
 # What only some calls of a verb need, imported when they come (decision 0015); import-linter sees these as any other.
 LATE = {
-    ("verbs/workspace.py", "datapin.store.store"),
-    ("verbs/workspace.py", "datapin.rollback.trees"),
-    ("verbs/selector.py", "datapin.verbs.place"),
-    ("verbs/selector.py", "datapin.dvcfiles.objects"),
-    ("verbs/diff.py", "datapin.verbs.diff_page.page"),
-    ("verbs/bring.py", "datapin.verbs.place"),
-    ("verbs/presence.py", "datapin.transfer.lazy"),
-    ("verbs/presence.py", "datapin.verbs.place"),
-    ("verbs/rollback_rows.py", "datapin.transfer.survey"),
-    ("verbs/rollback_rows.py", "datapin.verbs.place"),
-    ("verbs/removed_rows.py", "datapin.verbs.log"),
-    ("verbs/status.py", "datapin.verbs.tree_changes"),
+    ("verbs/workspace/workspace.py", "datapin.store.store"),
+    ("verbs/workspace/workspace.py", "datapin.rollback.trees"),
+    ("verbs/workspace/selector.py", "datapin.verbs.workspace.place"),
+    ("verbs/workspace/selector.py", "datapin.dvcfiles.objects"),
+    ("verbs/history/diff.py", "datapin.verbs.history.page.page"),
+    ("verbs/workspace/bring.py", "datapin.verbs.workspace.place"),
+    ("verbs/workspace/presence.py", "datapin.transfer.lazy"),
+    ("verbs/workspace/presence.py", "datapin.verbs.workspace.place"),
+    ("verbs/rollback/rows.py", "datapin.transfer.survey"),
+    ("verbs/rollback/rows.py", "datapin.verbs.workspace.place"),
+    ("verbs/rows/removed_rows.py", "datapin.verbs.history.log"),
+    ("verbs/status.py", "datapin.verbs.rows.tree_changes"),
 }
 
 

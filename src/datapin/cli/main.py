@@ -167,7 +167,7 @@ def _hint(error: errors.DatapinError) -> str:
     """The error's hint; where data is lost or damaged, what heals it in this repository."""
     if isinstance(error, errors.Damage | errors.AssetsMissing):
         with suppress(Exception):  # a hint must not hide its error
-            hint: str = importlib.import_module("datapin.verbs.healing").hint_here(error)
+            hint: str = importlib.import_module("datapin.verbs.remote.healing").hint_here(error)
             return hint
     return error.hint
 

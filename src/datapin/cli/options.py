@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from datapin.cli.bars import terminal_progress
 from datapin.cli.shell.asked import asked_here, common_options, jobs_option
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.workspace.workspace import Workspace
 
 __all__ = ["common_options", "jobs_option", "open_workspace"]
 

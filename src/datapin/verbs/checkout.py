@@ -15,10 +15,10 @@ from datapin.trees.checkout.checkout import CheckoutReport, checkout_files
 from datapin.trees.checkout.layout import columns_of, lay_out
 from datapin.trees.checkout.state import Arrangement, arrangement_of
 from datapin.trees.places import FollowingTree, is_below, register_tree, registered_trees
-from datapin.verbs.git_exclude import leave_out_of_git
-from datapin.verbs.presence import ensure_here
-from datapin.verbs.selector import Selected, select
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.workspace.git_exclude import leave_out_of_git
+from datapin.verbs.workspace.presence import ensure_here
+from datapin.verbs.workspace.selector import Selected, select
+from datapin.verbs.workspace.workspace import Workspace
 
 
 def checkout(

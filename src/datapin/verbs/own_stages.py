@@ -21,8 +21,8 @@ from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.record.fingerprint import canonical_json
 from datapin.pipeline.record.output import INPUTS, output_place, previous_of
-from datapin.verbs.reports import AddReport
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.workspace.reports import AddReport
+from datapin.verbs.workspace.workspace import Workspace
 
 _TEMPLATE = re.compile(r"\$\{[^}]*\}")
 

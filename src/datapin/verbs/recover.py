@@ -18,8 +18,8 @@ from datapin.base.files import fsync_directory, make_directory
 from datapin.base.findings import Finding
 from datapin.base.journals import SET_ASIDE, Anchors, finish_swap
 from datapin.pins.datasets import read_dataset_pointer
-from datapin.verbs.rollback import restore
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.rollback.rollback import restore
+from datapin.verbs.workspace.workspace import Workspace
 
 _RECOVERED = "recovered"
 

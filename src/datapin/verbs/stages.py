@@ -19,11 +19,11 @@ from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
 from datapin.pipeline.stages import augment, featurize, prepare, train
-from datapin.verbs.edit_base import held_manifests, refuse_turned_back
-from datapin.verbs.presence import ensure_here
-from datapin.verbs.rollback_unsaved import is_committed
-from datapin.verbs.selector import manifest_at, work_tree_manifest
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.rollback.unsaved import is_committed
+from datapin.verbs.workspace.edit_base import held_manifests, refuse_turned_back
+from datapin.verbs.workspace.presence import ensure_here
+from datapin.verbs.workspace.selector import manifest_at, work_tree_manifest
+from datapin.verbs.workspace.workspace import Workspace
 
 STAGES = ("prepare", "augment", "featurize", "train")
 

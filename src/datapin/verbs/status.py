@@ -39,14 +39,14 @@ from datapin.trees.intake.early import StartedWalk
 from datapin.trees.intake.hashing import hash_files
 from datapin.trees.intake.statcache import StatCache
 from datapin.trees.intake.walk import FoundFiles, leave_out, walk
-from datapin.verbs.described import metadata_keys
-from datapin.verbs.follow import is_saved
-from datapin.verbs.known_remote import is_pushed, known_state, not_pushed
-from datapin.verbs.problems import dataset_problem
-from datapin.verbs.reports import Changes, DatasetStatus, Problem, StatusReport
-from datapin.verbs.selector import manifest_at, work_tree_manifest
-from datapin.verbs.stat_caches import save_stat_cache, stat_cache_path
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.following.follow import is_saved
+from datapin.verbs.rows.described import metadata_keys
+from datapin.verbs.workspace.known_remote import is_pushed, known_state, not_pushed
+from datapin.verbs.workspace.problems import dataset_problem
+from datapin.verbs.workspace.reports import Changes, DatasetStatus, Problem, StatusReport
+from datapin.verbs.workspace.selector import manifest_at, work_tree_manifest
+from datapin.verbs.workspace.stat_caches import save_stat_cache, stat_cache_path
+from datapin.verbs.workspace.workspace import Workspace
 
 _WORTH_AN_EARLY_WALK = 5_000  # files
 
@@ -240,7 +240,7 @@ def _tree(
             [every[i] for i in unread], jobs=workspace.jobs, progress=workspace.progress
         )
         notes.extend(unreadable)
-    from datapin.verbs.tree_changes import tree_changes  # late: most trees are as they were (decision 0015)
+    from datapin.verbs.rows.tree_changes import tree_changes  # late: most trees are as they were (decision 0015)
 
     changes, left_out = tree_changes(workspace, dataset, sources, found.keys, ids, manifest)
     if left_out:

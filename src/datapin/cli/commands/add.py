@@ -10,7 +10,7 @@ import click
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import counted, emit_json, findings, size
 from datapin.trees.intake.tables.table_rules import TableRules, pairs
-from datapin.verbs.add import AddRules, add
+from datapin.verbs.rows.add import AddRules, add
 
 
 @click.command("add")

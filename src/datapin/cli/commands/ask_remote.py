@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from datapin.cli.options import open_workspace
-from datapin.verbs.ask_remote import ask_remote
+from datapin.verbs.remote.ask_remote import ask_remote
 
 
 @click.command("ask-remote")

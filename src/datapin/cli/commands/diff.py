@@ -13,7 +13,7 @@ from datapin.cli.render import counted, emit_json, emit_lines, printable
 from datapin.cli.shell.colour import shows_colour
 from datapin.cli.shell.pager import start_pager
 from datapin.manifest.comparing.row_changes import RowChange
-from datapin.verbs.diff import DiffReport, diff
+from datapin.verbs.history.diff import DiffReport, diff
 
 _ROWS_IN_TEXT = 50
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}

@@ -7,7 +7,7 @@ import click
 from datapin.base.errors import EXIT_CHECK_FAILED
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, findings
-from datapin.verbs.doctor import doctor
+from datapin.verbs.setup.doctor import doctor
 
 
 @click.command("doctor")

@@ -6,7 +6,7 @@ import click
 
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import counted, emit_json, size
-from datapin.verbs.move import fetch
+from datapin.verbs.remote.move import fetch
 
 
 @click.command("fetch")

@@ -16,8 +16,8 @@ from datapin.cli.bars import terminal_progress
 from datapin.cli.render import counted
 from datapin.githooks.block import HOOKS
 from datapin.rollback.journal import is_rollback_cut_off
-from datapin.verbs.follow import FollowReport, follow, lines_about, tell_once
-from datapin.verbs.hooks import (
+from datapin.verbs.following.follow import FollowReport, follow, lines_about, tell_once
+from datapin.verbs.hooks.hooks import (
     commit_before,
     find_top,
     follows_tree,
@@ -27,7 +27,7 @@ from datapin.verbs.hooks import (
     refs_from_pre_commit,
     refusal,
 )
-from datapin.verbs.placing import scratch_of
+from datapin.verbs.workspace.placing import scratch_of
 
 # A remote that does not answer must not hold a checkout up for a minute.
 _PATIENCE = {"DATAPIN_REMOTE_TIMEOUT_S": "10"}
@@ -76,7 +76,7 @@ def _before_push(words: tuple[str, ...], progress: Progress) -> None:
 
 def _with_rows() -> Any:
     """Loaded when there is something to move: most calls of a hook must not wait 0.2 s for Arrow."""
-    return importlib.import_module("datapin.verbs.hooks_with_rows")
+    return importlib.import_module("datapin.verbs.hooks.with_rows")
 
 
 def _tell(progress: Progress, assets: int, packs: int) -> None:

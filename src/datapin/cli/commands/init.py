@@ -10,9 +10,9 @@ from datapin.base.settings import CONFIG, FOLDER
 from datapin.cli.bars import terminal_progress
 from datapin.cli.options import common_options
 from datapin.cli.render import emit_json
-from datapin.verbs.initialise import initialise
-from datapin.verbs.initialise_ci import SERVERS, Server
-from datapin.verbs.workspace import Workspace
+from datapin.verbs.setup.initialise import initialise
+from datapin.verbs.setup.initialise_ci import SERVERS, Server
+from datapin.verbs.workspace.workspace import Workspace
 
 
 @click.command("init")

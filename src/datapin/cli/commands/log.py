@@ -13,8 +13,8 @@ from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, printable, size
 from datapin.cli.shell.colour import shows_colour
 from datapin.cli.shell.pager import start_pager
-from datapin.verbs.log import LogEntry, log
-from datapin.verbs.row_log import RowLogEntry, row_log
+from datapin.verbs.history.log import LogEntry, log
+from datapin.verbs.history.row_log import RowLogEntry, row_log
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_CELL = 60

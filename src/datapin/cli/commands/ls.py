@@ -8,7 +8,7 @@ from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, table
 from datapin.cli.shell.pager import start_pager
 from datapin.manifest.columns.values import python_rows, python_values
-from datapin.verbs.read import list_rows
+from datapin.verbs.rows.read import list_rows
 
 
 @click.command("ls")

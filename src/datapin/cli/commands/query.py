@@ -8,7 +8,7 @@ from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, table
 from datapin.cli.shell.pager import start_pager
 from datapin.manifest.columns.values import python_rows, python_values
-from datapin.verbs.read import query
+from datapin.verbs.rows.read import query
 
 
 @click.command("query")

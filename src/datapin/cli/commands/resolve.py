@@ -11,7 +11,7 @@ from datapin.base.errors import Usage
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import counted, emit_json, printable
 from datapin.manifest.merge import WHOLE_ROW, Conflict, Side
-from datapin.verbs.resolve import Choice, ResolveReport, resolve
+from datapin.verbs.merging.resolve import Choice, ResolveReport, resolve
 
 _MOST_LISTED = 50
 

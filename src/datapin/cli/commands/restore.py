@@ -7,7 +7,7 @@ import click
 from datapin.cli.commands.rollback import document_of, show_rollback
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json
-from datapin.verbs.rollback import restore
+from datapin.verbs.rollback.rollback import restore
 
 
 @click.command("restore")

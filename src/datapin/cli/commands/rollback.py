@@ -12,7 +12,7 @@ import click
 from datapin.cli.early import started_looks
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, printable
-from datapin.verbs.rollback import RollbackReport, RolledBack, rollback
+from datapin.verbs.rollback.rollback import RollbackReport, RolledBack, rollback
 
 
 @click.command("rollback")

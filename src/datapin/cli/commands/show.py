@@ -6,7 +6,7 @@ import click
 
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import counted, emit_json, printable, size
-from datapin.verbs.read import show
+from datapin.verbs.rows.read import show
 
 
 @click.command("show")

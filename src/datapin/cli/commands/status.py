@@ -10,8 +10,8 @@ from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import counted, emit_json, printable
 from datapin.cli.shell.colour import severity
 from datapin.githooks.install import WITHOUT_HOOKS
-from datapin.verbs.reports import DatasetStatus, Problem
 from datapin.verbs.status import status
+from datapin.verbs.workspace.reports import DatasetStatus, Problem
 
 _NOT_PUSHED = click.style("not pushed:", fg="yellow")
 

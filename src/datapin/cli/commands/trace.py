@@ -9,7 +9,7 @@ import click
 from datapin.cli.formats.graph import FORMATS, dot, mermaid, text
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, printable
-from datapin.verbs.trace import trace
+from datapin.verbs.lineage.trace import trace
 
 
 @click.command("trace")

@@ -6,7 +6,7 @@ import click
 
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import counted, emit_json
-from datapin.verbs.edit import update
+from datapin.verbs.rows.edit import update
 
 
 @click.command("update")

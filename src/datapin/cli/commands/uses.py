@@ -9,7 +9,7 @@ import click
 
 from datapin.cli.options import common_options, open_workspace
 from datapin.cli.render import emit_json, printable
-from datapin.verbs.uses import CommitFacts, UsesReport, uses
+from datapin.verbs.lineage.uses import CommitFacts, UsesReport, uses
 
 _LISTED_ROWS = 5
 

@@ -14,7 +14,7 @@ from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, table
 from datapin.cli.shell.colour import with_severities
 from datapin.store.layout import storage_failures
-from datapin.verbs.verify import verify
+from datapin.verbs.verify.verify import verify
 
 
 @click.command("verify")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from datapin.cli.render import counted, printable, size
-from datapin.verbs.trace import TraceNode, TraceReport
+from datapin.verbs.lineage.trace import TraceNode, TraceReport
 
 FORMATS = ("text", "json", "mermaid", "dot")
 

@@ -15,8 +15,8 @@ from datapin.cli.formats.findings import once_each
 from datapin.cli.formats.verify_ci import github, junit
 from datapin.cli.formats.verify_markdown import markdown
 from datapin.cli.render import printable
-from datapin.verbs.verify import VerifyReport
-from datapin.verbs.verify_diff import BaseDiff
+from datapin.verbs.verify.base_diff import BaseDiff
+from datapin.verbs.verify.verify import VerifyReport
 
 FORMATS = ("text", "json", "junit", "markdown", "github")
 

@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from datapin.base.findings import Finding
 from datapin.cli.formats.findings import Said, once_each
 from datapin.cli.render import printable
-from datapin.verbs.verify import VerifyReport
+from datapin.verbs.verify.verify import VerifyReport
 
 _SUITE = "datapin verify"
 _COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from datapin.base.findings import Finding
 from datapin.cli.formats.findings import once_each
 from datapin.cli.render import printable
-from datapin.verbs.verify import VerifyReport
-from datapin.verbs.verify_diff import BaseDiff, DatasetDiff
+from datapin.verbs.verify.base_diff import BaseDiff, DatasetDiff
+from datapin.verbs.verify.verify import VerifyReport
 
 _MOST_FINDINGS = 200  # GitHub takes 1 MiB for all summaries of a step
 _MOST_CHARACTERS = 1000

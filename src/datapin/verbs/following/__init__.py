@@ -1,0 +1,1 @@
+"""Manifests and folders that follow a pointer which Git has moved."""

@@ -1,0 +1,1 @@
+"""What changed: `log`, of datasets and of rows, and `diff`."""

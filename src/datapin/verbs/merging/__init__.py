@@ -1,0 +1,1 @@
+"""Merges of two people's rows: Git's merge driver, and `resolve`."""

@@ -1,0 +1,1 @@
+"""Verbs that make or edit rows: `add`, `update`, `remove`, and reading them."""

@@ -1,0 +1,74 @@
+"""The last steps of every edit, always in this order: manifest durable, then pointer (protocols.md, publish order).
+
+If the pointer cannot be written, the manifest is the old one again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from datapin.base import failpoints
+from datapin.base.errors import Refused
+from datapin.dvcfiles.tracking.track import track
+from datapin.manifest.edit import EditReport
+from datapin.manifest.manifest import Manifest
+from datapin.pins.datasets import is_stage_output, read_dataset_pointer
+from datapin.verbs.rows.new_datasets import refuse_odd_place
+from datapin.verbs.rows.undoing import all_or_nothing
+from datapin.verbs.workspace.edit_base import note_pinned, start_from_pinned_rows
+from datapin.verbs.workspace.workspace import Workspace
+
+
+def previous_manifest(workspace: Workspace, dataset: str) -> Manifest | None:
+    """The work tree's manifest to edit, None for a new dataset. Refuses what is no source dataset."""
+    directory = workspace.dataset_path(dataset)
+    refuse_odd_place(workspace, dataset)
+    pointer = read_dataset_pointer(workspace.root, dataset)
+    if is_stage_output(workspace.root, dataset):
+        raise Refused(
+            f"{dataset} is the output of a stage; `dvc repro` would overwrite the edit",
+            "edit the source dataset and run `dvc repro`",
+        )
+    if directory.exists() and not directory.is_dir():
+        raise Refused(f"{dataset} is a file, a dataset is a folder of manifest shards", "choose another name with --to")
+    if pointer is not None:
+        start_from_pinned_rows(workspace, dataset, pointer)
+    if directory.is_dir() and any(directory.iterdir()):
+        return Manifest.open(directory, name=dataset)
+    return None
+
+
+def commit_rows(
+    workspace: Workspace,
+    dataset: str,
+    edit: Callable[[Path], EditReport],
+    *,
+    sources: Sequence[str] | None = None,
+) -> EditReport:
+    """Write the edited manifest beside the old one, swap it in, then let DVC and Git know; under the edit lock.
+
+    `edit` writes into the directory it is given. `sources` None keeps the source trees recorded so far.
+    """
+    staged = workspace.staging(dataset)
+    try:
+        report = edit(staged)
+        changed = bool(report.added or report.changed or report.removed)
+        pointer = read_dataset_pointer(workspace.root, dataset)
+        recorded = pointer.sources if pointer is not None else []
+        wanted = recorded if sources is None else list(sources)
+        with all_or_nothing(workspace, dataset):
+            if changed or not workspace.dataset_path(dataset).is_dir():
+                failpoints.hit("add.staged")
+                workspace.place(staged, dataset)
+                failpoints.hit("add.placed")
+            if changed or pointer is None or pointer.digest != report.manifest.digest or wanted != recorded:
+                manifest = report.manifest
+                summary = {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes, "source": wanted}
+                note_pinned(workspace, dataset, track(workspace.root, dataset, summary))
+                failpoints.hit("add.tracked")
+    finally:
+        if not workspace.is_placing(dataset):  # a swap that has begun needs it, and will be finished
+            shutil.rmtree(staged, ignore_errors=True)
+    return report

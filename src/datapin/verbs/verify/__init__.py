@@ -1,0 +1,1 @@
+"""`verify`: what the checks are given, and the verdict."""

@@ -1,0 +1,1 @@
+"""The place that every verb works in: names, selectors, locks, reports."""

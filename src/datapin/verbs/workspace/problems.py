@@ -1,0 +1,32 @@
+"""Why one dataset cannot be read, with what helps: the others still can."""
+
+from __future__ import annotations
+
+import shlex
+
+from datapin.base.errors import UNREADABLE_ROWS, DatapinError
+from datapin.pins.datasets import Pointer
+from datapin.pins.held import HeldManifests
+from datapin.verbs.workspace.reports import Problem
+from datapin.verbs.workspace.workspace import Workspace
+
+
+def dataset_problem(workspace: Workspace, dataset: str, pointer: Pointer | None, error: DatapinError) -> Problem:
+    """What to say of a dataset of the work tree whose pointer or manifest raised `error`."""
+    hint = error.hint
+    if isinstance(error, UNREADABLE_ROWS) and pointer is not None:
+        hint = _way_back(workspace, dataset, pointer)
+    return Problem(dataset, error.kind, error.message, hint)
+
+
+def _way_back(workspace: Workspace, dataset: str, pointer: Pointer) -> str:
+    name = shlex.quote(dataset)
+    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    if here != pointer.md5:
+        return f"bring the pinned rows back with `datapin restore {name}`"
+    if pointer.stage is not None:
+        return f"these are the rows that {pointer.file} pins: `dvc repro --force {name}` makes them again"
+    return (
+        f"these are the rows that {pointer.file} pins: take another version of `datapin log {name}` with "
+        f"`git checkout COMMIT -- {shlex.quote(pointer.file)}`, then `datapin restore {name}`"
+    )

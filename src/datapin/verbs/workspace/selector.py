@@ -1,0 +1,171 @@
+"""`DATASET[@VERSION]` to a manifest: the work tree's, or the one that a version in Git's history pins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from datapin.base.errors import (
+    BadSettings,
+    DatasetNotThere,
+    ManifestMissing,
+    RemoteUnreachable,
+    UnknownDataset,
+    who_must_push,
+)
+from datapin.base.files import make_directory
+from datapin.manifest.manifest import Manifest
+from datapin.pins.counts import VersionCounts
+from datapin.pins.datasets import Pointer, materialise, materialise_pointer, read_dataset_pointer
+from datapin.pins.selectors import PinnedVersion, resolve_version
+from datapin.verbs.workspace.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A manifest and how it was named; `version` None is the work tree."""
+
+    dataset: str
+    version: str | None
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """`data/raw` or `data/raw@v1`."""
+        return self.dataset if self.version is None else f"{self.dataset}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What `DATASET[@VERSION]` names, whether its manifest is here or not; `pinned` None is the work tree."""
+
+    dataset: str
+    pinned: PinnedVersion | None
+
+    @property
+    def version(self) -> str | None:
+        """As it was written; None is the work tree."""
+        return None if self.pinned is None else self.pinned.version
+
+
+def name_version(workspace: Workspace, text: str) -> Named:
+    """What `text` names; `DATASET@` is HEAD's version. No manifest is read or fetched.
+
+    Raises UnknownDataset, UnknownVersion (DatasetNotThere, AmbiguousVersion), with candidates.
+    """
+    name, at, version = text.partition("@")
+    if not at:
+        return Named(_known(workspace, text), None)
+    try:
+        return _pinned(workspace, name, version or "HEAD")
+    except UnknownDataset:
+        # The first `@` ends the name, as in `data/raw@HEAD@{1}`, unless the dataset's own name has one.
+        for end in (place for place, sign in enumerate(text) if sign == "@" and place > len(name)):
+            if workspace.dataset_name(text[:end], new=True) in workspace.datasets():
+                return _pinned(workspace, text[:end], text[end + 1 :] or "HEAD")
+        if workspace.dataset_name(text, new=True) in workspace.datasets():
+            return Named(_known(workspace, text), None)
+        raise
+
+
+def select(workspace: Workspace, text: str, *, fetch: bool = True) -> Selected:
+    """The manifest that `text` names; one that is pinned but not here is brought from the remote, if `fetch`.
+
+    Raises UnknownDataset, UnknownVersion or ManifestMissing.
+    """
+    named = name_version(workspace, text)
+    try:
+        return _select(workspace, named)
+    except ManifestMissing as error:
+        if named.pinned is not None:
+            pointer: Pointer | None = named.pinned.pointer
+        else:
+            pointer = read_dataset_pointer(workspace.root, named.dataset)
+        if pointer is None or not fetch:
+            raise
+        _bring(workspace, pointer, error, into_work_tree=named.pinned is None)
+        return _select(workspace, named)
+
+
+def counts_of(workspace: Workspace, dataset: str) -> VersionCounts:
+    """What is known of the versions of `dataset`, and can be found out from DVC's cache."""
+    return VersionCounts(workspace.root, workspace.cache, dataset)
+
+
+def work_tree_manifest(workspace: Workspace, dataset: str) -> Manifest:
+    """The manifest in the work tree. Raises ManifestMissing if only its pointer is here."""
+    workspace.recover(dataset)
+    directory = workspace.dataset_path(dataset)
+    if not directory.is_dir():
+        raise ManifestMissing(dataset=dataset, missing=f"folder {dataset}")
+    return Manifest.open(directory, name=dataset)
+
+
+def manifest_at(workspace: Workspace, dataset: str, version: str) -> Manifest:
+    """The manifest that revision `version` pins, linked from DVC's cache."""
+    make_directory(workspace.cache)
+    directory = materialise(workspace.root, dataset, version, workspace.cache / "versions")
+    return Manifest.open(directory, name=f"{dataset}@{version}")
+
+
+def _select(workspace: Workspace, named: Named) -> Selected:
+    if named.pinned is None:
+        return Selected(named.dataset, None, work_tree_manifest(workspace, named.dataset))
+    make_directory(workspace.cache)
+    directory = materialise_pointer(workspace.root, named.pinned.pointer, workspace.cache / "versions")
+    manifest = Manifest.open(directory, name=f"{named.dataset}@{named.version}")
+    return Selected(named.dataset, named.version, manifest)
+
+
+def _known(workspace: Workspace, text: str) -> str:
+    """A dataset of the work tree. Raises UnknownDataset, which says what is there instead."""
+    try:
+        return workspace.dataset_name(text)
+    except UnknownDataset as error:
+        pointer = workspace.root / f"{error.dataset}.dvc"
+        if pointer.is_file():
+            problem = f"{error.dataset}.dvc pins files that are no manifest"
+        elif workspace.dataset_path(error.dataset).exists():
+            problem = "no `.dvc` file or stage pins a manifest there"
+        else:
+            raise
+        raise replace(error, problem=problem) from None
+
+
+def _digest(counts: VersionCounts, pointer: Pointer) -> str:
+    return counts.facts(pointer).digest
+
+
+def _pinned(workspace: Workspace, name: str, version: str) -> Named:
+    """A version by its name: the dataset is looked for from the user's folder, then from the root."""
+    names = workspace.names_meant(name)
+    refused: UnknownDataset | DatasetNotThere | None = None
+    for dataset in names:
+        counts = counts_of(workspace, dataset)
+        try:
+            found = resolve_version(workspace.root, dataset, version, partial(_digest, counts))
+        except (UnknownDataset, DatasetNotThere) as error:
+            refused = refused or error
+        else:
+            return Named(dataset, found)
+        finally:
+            counts.save()
+    assert refused is not None
+    raise refused
+
+
+def _bring(workspace: Workspace, pointer: Pointer, missing: ManifestMissing, *, into_work_tree: bool) -> None:
+    """Bring the manifest of `pointer`. Raises `missing`, with the reason, if that cannot be."""
+    # Late: most manifests are here, and what talks to remotes takes long to load (decision 0015).
+    from datapin.dvcfiles.objects import bring_manifests, lay_out
+    from datapin.verbs.workspace.place import remote_place
+
+    try:
+        place = remote_place(workspace)
+        if bring_manifests(workspace.root, place.root, [pointer.md5]):
+            advice = who_must_push(pointer.dataset, is_output=pointer.stage is not None)
+            raise replace(missing, reason=f"{place.root.url} does not have it either", advice=advice)
+    except (BadSettings, RemoteUnreachable) as error:
+        raise replace(missing, reason=error.message, advice=error.hint) from None
+    if into_work_tree:
+        lay_out(workspace.root, [pointer])
