@@ -22,7 +22,7 @@ from datapin.base.state import state_of
 from datapin.manifest.files.table import write_shard
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
-from datapin.pipeline.record.output import INPUTS
+from datapin.pipeline.record.fingerprint import INPUTS
 from datapin.verbs.verify.verify import VerifyReport, verify
 from datapin.verbs.workspace.workspace import Workspace
 from workspaces import picture

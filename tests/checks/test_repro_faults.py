@@ -32,8 +32,9 @@ SCRIPTS = {
     "place": "import os; print(os.getcwd())",
     "threads": "import os; print(os.environ.get('OMP_NUM_THREADS', os.cpu_count()))",
     "blas": "from threadpoolctl import threadpool_info as t; import numpy; print([one['num_threads'] for one in t()])",
-    "workers": "import tomllib, os; from datapin.verbs.workspace.workspace import Workspace; from datapin.base.progress import "
-    "SILENT; from pathlib import Path; print(Workspace.find(Path('.'), progress=SILENT).jobs)",
+    "workers": "import tomllib, os; from datapin.verbs.workspace.workspace import Workspace; "
+    "from datapin.base.progress import SILENT; from pathlib import Path; "
+    "print(Workspace.find(Path('.'), progress=SILENT).jobs)",
     "inode": "import os; print(os.stat('dvc.yaml').st_ino)",
 }
 

@@ -13,7 +13,10 @@ from clones import BIN, Clone
 
 ROOT = Path(__file__).parents[2]
 ANOTHER_PROCESSOR = {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4"}
-_HERE = "import json; from datapin.pipeline.record.environment import environment_here; print(json.dumps(environment_here()))"
+_HERE = (
+    "import json; from datapin.pipeline.record.environment import environment_here; "
+    "print(json.dumps(environment_here()))"
+)
 
 
 @pytest.fixture(scope="module")

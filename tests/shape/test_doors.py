@@ -10,7 +10,8 @@ SOURCE = Path(__file__).parents[2] / "src" / "datapin"
 
 # Besides base/documents.py: what our own processes send each other, and text that DuckDB or we ourselves have made.
 OWN_JSON = {
-    "store/adding/worker.py", "store/adding/channel.py", "store/adding/put.py", "manifest/sql.py", "pipeline/operators/user_code.py",
+    "store/adding/worker.py", "store/adding/channel.py", "store/adding/put.py", "manifest/sql.py",
+    "pipeline/operators/user_code.py",
 }  # fmt: skip
 BARE_READERS = {
     "json.load", "json.loads", "tomllib.load", "tomllib.loads", "orjson.loads", "yaml.load", "yaml.safe_load", "YAML",

@@ -7,11 +7,12 @@ the same way, and found there when the cache has lost it.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import posixpath
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -183,3 +184,8 @@ def parse_output_list(data: bytes, where: str) -> list[tuple[str, str]]:
         if not isinstance(md5, str) or not _MD5.match(md5):
             raise DamagedManifest(where, f"holds hash {md5!r} for {name}, expected 32 hex digits")
     return entries
+
+
+def list_bytes(files: Mapping[str, str]) -> bytes:
+    """DVC's list of a folder with these files (name and hash), as its Tree.as_bytes writes it."""
+    return json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())], sort_keys=True).encode()

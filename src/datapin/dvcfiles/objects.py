@@ -20,11 +20,10 @@ from datapin.backends.backend import Backend
 from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, DatapinError, ManifestMissing, ObjectMissing, ToolFailed
 from datapin.base.files import make_directory, publish_bytes, publish_file, temporary_name
-from datapin.dvcfiles.cache import DvcCache, check_list_hash, holds_shards, parse_list, parse_output_list
+from datapin.dvcfiles.cache import DvcCache, check_list_hash, holds_shards, list_bytes, parse_list, parse_output_list
 from datapin.dvcfiles.texts import Pointer
 from datapin.dvcfiles.tracking.plain import LeftToDvc, lay_out_plain
 from datapin.dvcfiles.tracking.track import silent
-from datapin.pins.held import list_bytes
 
 _THREADS = 8
 _READINGS = 3  # a body may come damaged through a bad line; what is damaged thrice is damaged there

@@ -6,7 +6,6 @@ No import of Arrow: Git's hooks ask this at every checkout.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import stat
@@ -17,7 +16,9 @@ from functools import partial
 from pathlib import Path
 
 from datapin.base.documents import read_sealed, sealed
+from datapin.base.errors import DamagedManifest
 from datapin.base.files import make_directory, publish_bytes
+from datapin.dvcfiles.cache import DvcCache, list_bytes
 
 NO_MANIFEST = ""  # a folder that holds something else
 
@@ -97,11 +98,6 @@ def _files(folder: Path) -> Mapping[str, os.stat_result] | None:
     return dict(sorted(files.items())) or None
 
 
-def list_bytes(files: Mapping[str, str]) -> bytes:
-    """DVC's list of a folder with these files (name and hash), as its Tree.as_bytes writes it."""
-    return json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())], sort_keys=True).encode()
-
-
 def _list_md5(files: Mapping[str, str]) -> str:
     return f"{hashlib.md5(list_bytes(files), usedforsecurity=False).hexdigest()}.dir"
 
@@ -109,3 +105,13 @@ def _list_md5(files: Mapping[str, str]) -> str:
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+
+
+def is_saved(cache: DvcCache, md5: str | None) -> bool:
+    """Whether nothing is lost if a folder with this hash goes: DVC's cache holds all of it, or there is none."""
+    if md5 is None:
+        return True
+    try:
+        return md5 != NO_MANIFEST and cache.is_whole(md5)
+    except DamagedManifest:
+        return False

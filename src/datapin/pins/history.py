@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datapin.base.errors import DatapinError
+from datapin.base.errors import DatapinError, UnknownVersion
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.lock_text import read_lock_text
 from datapin.dvcfiles.pointer_text import read_pointer_text
 from datapin.dvcfiles.texts import Pointer, has_summary, stage_outputs
 from datapin.git.ask import FileChange, file_changes, iter_blobs
+from datapin.pins.datasets import read_dataset_pointer
 
 _LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
 
@@ -148,3 +149,15 @@ def _is_lock(file: str) -> bool:
 
 def _beside(file: str, name: str) -> str:
     return posixpath.join(posixpath.dirname(file), name)
+
+
+def is_committed(root: Path, dataset: str, md5: str) -> bool:
+    """Whether any commit that Git's refs reach pins this version, whatever the dataset's name there."""
+    try:
+        at_head = read_dataset_pointer(root, dataset, rev="HEAD")
+    except UnknownVersion:
+        return False  # nothing was committed yet
+    if at_head is not None and at_head.md5 == md5:
+        return True
+    changes = (change for change in iter_pointer_changes(root) if isinstance(change, PointerChange))
+    return any(one.md5 == md5 for change in changes for one in change.pointers)

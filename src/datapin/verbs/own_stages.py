@@ -19,8 +19,8 @@ from datapin.base.errors import DatapinError
 from datapin.dvcfiles.texts import load_yaml, stage_outputs
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageContext
-from datapin.pipeline.record.fingerprint import canonical_json
-from datapin.pipeline.record.output import INPUTS, output_place, previous_of
+from datapin.pipeline.mapping.output import output_place, previous_of
+from datapin.pipeline.record.fingerprint import INPUTS, canonical_json
 from datapin.verbs.workspace.reports import AddReport
 from datapin.verbs.workspace.workspace import Workspace
 

@@ -14,12 +14,12 @@ from datapin.git.ask import commit_state
 from datapin.manifest.manifest import Manifest
 from datapin.pins.datasets import read_dataset_pointer
 from datapin.pins.held import NO_MANIFEST
+from datapin.pins.history import is_committed
 from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
 from datapin.pipeline.stages import augment, featurize, prepare, train
-from datapin.verbs.rollback.unsaved import is_committed
 from datapin.verbs.workspace.edit_base import held_manifests, refuse_turned_back
 from datapin.verbs.workspace.presence import ensure_here
 from datapin.verbs.workspace.selector import manifest_at, work_tree_manifest

@@ -34,12 +34,11 @@ from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.manifest import Manifest
 from datapin.pins.datasets import FoundOutputs, Pointer, read_dataset_pointer
-from datapin.pins.held import HeldManifests
+from datapin.pins.held import HeldManifests, is_saved
 from datapin.trees.intake.early import StartedWalk
 from datapin.trees.intake.hashing import hash_files
 from datapin.trees.intake.statcache import StatCache
 from datapin.trees.intake.walk import FoundFiles, leave_out, walk
-from datapin.verbs.following.follow import is_saved
 from datapin.verbs.rows.described import metadata_keys
 from datapin.verbs.workspace.known_remote import is_pushed, known_state, not_pushed
 from datapin.verbs.workspace.problems import dataset_problem

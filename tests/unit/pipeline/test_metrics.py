@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from datapin.pipeline.record.fingerprint import report_json
 from datapin.pipeline.training.metrics import (
     calibration_curve,
     classification_metrics,
     confusion_matrix,
     regression_metrics,
-    report_json,
     roc_curve,
     rounded,
     row_losses,

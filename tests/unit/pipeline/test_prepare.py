@@ -374,7 +374,7 @@ def test_a_folder_of_the_users_is_never_replaced(workspace: Workspace) -> None:
 def test_two_runs_of_one_output_do_not_meet(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(workspace, digits(3))
     run(workspace)
-    monkeypatch.setattr("datapin.pipeline.record.output._LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr("datapin.pipeline.mapping.output._LOCK_TIMEOUT_S", 0.1)
     (held,) = (workspace.root / ".datapin/tmp").glob("stage-*.lock")
     with lock(held, what="test"), pytest.raises(Locked, match="data/prepared"):
         run(workspace)

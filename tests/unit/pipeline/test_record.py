@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from datapin.base.errors import DamagedManifest, DamagedModel, StorageFailed
+from datapin.pipeline.record.fingerprint import report_json
 from datapin.pipeline.record.record import (
     TrainRun,
     describe_environment,
@@ -19,7 +20,6 @@ from datapin.pipeline.record.record import (
     json_ready,
     read_record,
 )
-from datapin.pipeline.training.metrics import report_json
 
 RUN = TrainRun(
     input="data/features",

@@ -21,7 +21,7 @@ from datapin.dvcfiles.texts import stage_outputs
 from datapin.manifest.columns.columns import arrow_numbers, flags
 from datapin.pipeline.params.params import Params, parse_yaml, validate_params
 from datapin.pipeline.params.stages import PrepareParams
-from datapin.pipeline.record.output import INPUTS
+from datapin.pipeline.record.fingerprint import INPUTS
 from datapin.pipeline.splits.crossing import Codes, Mask
 
 _PIPELINE, _PARAMS = "dvc.yaml", "params.yaml"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datapin.base.documents import read_json
-from datapin.pipeline.training.metrics import report_json
+from datapin.pipeline.record.fingerprint import report_json
 
 ENVIRONMENT = "environment.json"
 _FORMAT = 1

@@ -18,6 +18,8 @@ from typing import Any
 
 from datapin.base.errors import OperatorRefused
 
+INPUTS = "datapin.inputs"  # of a manifest that a stage wrote: the digests of those that it read
+
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
@@ -164,3 +166,8 @@ def _absolute(node: ast.ImportFrom, module: str, is_package: bool) -> str:
     parts = module.split(".")
     kept = parts[: len(parts) - node.level + (1 if is_package else 0)]
     return ".".join([*kept, *([node.module] if node.module else [])])
+
+
+def report_json(document: Mapping[str, Any]) -> bytes:
+    """`document` as JSON whose bytes depend on its content only: sorted names, two spaces, one newline at the end."""
+    return (json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

@@ -22,8 +22,7 @@ import numpy as np
 from datapin.base.documents import JSON_BYTES, read_bounded, read_json
 from datapin.base.errors import BadDocument, DamagedManifest, DamagedModel, StorageFailed
 from datapin.base.files import publish_bytes
-from datapin.pipeline.record.output import INPUTS
-from datapin.pipeline.training.metrics import report_json
+from datapin.pipeline.record.fingerprint import INPUTS, report_json
 
 FORMAT = 1
 RECORD = "run.json"

@@ -17,12 +17,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.derived import derive_assets, rows_of, with_assets
 from datapin.pipeline.mapping.map import name_damaged_row
-from datapin.pipeline.operators.augment import AugmentImage
-from datapin.pipeline.operators.images.image_notes import note_findings
-from datapin.pipeline.operators.recipe import RECIPE, TRAIN
-from datapin.pipeline.params.params import read_params
-from datapin.pipeline.params.stages import AugmentParams, PrepareParams
-from datapin.pipeline.record.output import (
+from datapin.pipeline.mapping.output import (
     OutputPlace,
     inputs_of,
     open_input,
@@ -30,6 +25,11 @@ from datapin.pipeline.record.output import (
     previous_of,
     properties_from,
 )
+from datapin.pipeline.operators.augment import AugmentImage
+from datapin.pipeline.operators.images.image_notes import note_findings
+from datapin.pipeline.operators.recipe import RECIPE, TRAIN
+from datapin.pipeline.params.params import read_params
+from datapin.pipeline.params.stages import AugmentParams, PrepareParams
 from datapin.pipeline.splits.leaks import refuse_leaks
 from datapin.pipeline.splits.pixel_columns import settle_pixel_columns
 from datapin.pipeline.splits.split_rule import SOURCE_COLUMNS, rows_off_rule

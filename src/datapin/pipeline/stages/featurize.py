@@ -19,6 +19,7 @@ from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.derived import rows_of
 from datapin.pipeline.mapping.engines.local import ALONE_S, LocalEngine
 from datapin.pipeline.mapping.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
+from datapin.pipeline.mapping.output import open_input, output_place, previous_of, properties_from
 from datapin.pipeline.mapping.work import CheckInvariance, ExtractFeatures, located
 from datapin.pipeline.operators.features import ColorHist, Features, Hog, ImageExtractor, Pixels
 from datapin.pipeline.operators.images.image_notes import note_findings
@@ -41,7 +42,6 @@ from datapin.pipeline.record.fingerprint import (
     library_versions,
     memo_key,
 )
-from datapin.pipeline.record.output import open_input, output_place, previous_of, properties_from
 from datapin.pipeline.splits.leaks import leak_columns, refuse_leaks
 
 STAGE = "featurize"

@@ -33,6 +33,7 @@ from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.params.params import read_params, read_params_file
 from datapin.pipeline.params.train_params import DEFAULT_ESTIMATOR, TrainParams
 from datapin.pipeline.record.environment_file import environment_path, read_environments, with_environment
+from datapin.pipeline.record.fingerprint import report_json
 from datapin.pipeline.record.record import (
     RECORD,
     STAGES,
@@ -43,7 +44,6 @@ from datapin.pipeline.record.record import (
 )
 from datapin.pipeline.training import estimators
 from datapin.pipeline.training.evaluation import evaluate_classes, evaluate_numbers
-from datapin.pipeline.training.metrics import report_json
 from datapin.pipeline.training.model_file import dump_model, read_model
 from datapin.pipeline.training.plots import PLOT_FILES
 from datapin.pipeline.training.training_rows import TrainingRows, class_index, read_training_rows

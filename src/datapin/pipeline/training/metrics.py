@@ -6,8 +6,7 @@ the bytes. The definitions are scikit-learn's, against which the tests compare t
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,11 +120,6 @@ def calibration_curve(is_hit: npt.NDArray[np.bool_], scores: Floats, bins: int =
         y=np.bincount(place, weights=is_hit, minlength=bins)[used] / rows[used],
         rows=rows[used].astype(np.int64),
     )
-
-
-def report_json(document: Mapping[str, Any]) -> bytes:
-    """`document` as JSON whose bytes depend on its content only: sorted names, two spaces, one newline at the end."""
-    return (json.dumps(document, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _ratios(part: Codes, whole: Codes) -> Floats:

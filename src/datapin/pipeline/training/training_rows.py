@@ -15,9 +15,9 @@ from datapin.base.documents import read_json
 from datapin.base.errors import StageRefused, listed
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageContext
+from datapin.pipeline.mapping.output import open_input
 from datapin.pipeline.operators.recipe import TRAIN
 from datapin.pipeline.params.train_params import TrainParams
-from datapin.pipeline.record.output import open_input
 from datapin.pipeline.record.record import input_digests
 from datapin.pipeline.splits.classes import CLASSES
 from datapin.pipeline.splits.leaks import leak_columns, refuse_leaks

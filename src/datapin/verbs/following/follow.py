@@ -20,7 +20,7 @@ from datapin.base.state import cache_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.texts import Pointer
 from datapin.git.ask import stash_holds
-from datapin.pins.held import NO_MANIFEST, HeldManifests
+from datapin.pins.held import NO_MANIFEST, HeldManifests, is_saved
 from datapin.pins.tracked import TrackedPin, departed_datasets, tracked_pins
 from datapin.verbs.workspace.placing import edit_lock, replace_manifest, staging
 
@@ -64,16 +64,6 @@ def follow(root: Path, *, since: str | None = None) -> FollowReport:
             _remove(root, dataset, held, cache, report)
     held.save()
     return report
-
-
-def is_saved(cache: DvcCache, md5: str | None) -> bool:
-    """Whether nothing is lost if a folder with this hash goes: DVC's cache holds all of it, or there is none."""
-    if md5 is None:
-        return True
-    try:
-        return md5 != NO_MANIFEST and cache.is_whole(md5)
-    except DamagedManifest:
-        return False
 
 
 def _is_stale(held: HeldManifests, cache: DvcCache, pin: TrackedPin) -> bool:

@@ -21,8 +21,8 @@ from datapin.manifest.columns.columns import one_array
 from datapin.manifest.merge import ASSET_COLUMNS, WHOLE_ROW, Conflict, Side
 from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of
-from datapin.pins.held import HeldManifests
-from datapin.verbs.following.follow import follow, is_saved
+from datapin.pins.held import HeldManifests, is_saved
+from datapin.verbs.following.follow import follow
 from datapin.verbs.merging.conflicts import Cell, Decisions, forget_report, load_decisions, save_report
 from datapin.verbs.merging.merge import MergedPointer, PlannedMerge, plan_pointer_merge, typed_values, write_rows
 from datapin.verbs.workspace.placing import replace_manifest

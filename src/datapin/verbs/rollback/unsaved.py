@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, UnknownVersion, UnsavedRows, listed
+from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, UnsavedRows, listed
 from datapin.base.files import fsync_directory, fsync_path, make_directory
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.tracking.objects import cache_files
@@ -17,10 +17,9 @@ from datapin.git.ask import ask_git, blob_at, has_commit
 from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
 from datapin.pins.datasets import Pointer, materialise_pointer, read_dataset_pointer
-from datapin.pins.held import HeldManifests
-from datapin.pins.history import PointerChange, iter_pointer_changes
+from datapin.pins.held import HeldManifests, is_saved
+from datapin.pins.history import is_committed
 from datapin.pins.outputs import PinnedOut, differs
-from datapin.verbs.following.follow import is_saved
 from datapin.verbs.workspace.workspace import Workspace
 
 
@@ -103,18 +102,6 @@ def unsaved_text(root: Path, path: str, wanted: bytes) -> Unsaved | None:
     if has_commit(root) and ask_git(root, "log", "--all", "-1", "--format=%H", f"--find-object={name}").strip():
         return None
     return Unsaved(path, "no commit has it as it is", root / path)
-
-
-def is_committed(root: Path, dataset: str, md5: str) -> bool:
-    """Whether any commit that Git's refs reach pins this version, whatever the dataset's name there."""
-    try:
-        at_head = read_dataset_pointer(root, dataset, rev="HEAD")
-    except UnknownVersion:
-        return False  # nothing was committed yet
-    if at_head is not None and at_head.md5 == md5:
-        return True
-    changes = (change for change in iter_pointer_changes(root) if isinstance(change, PointerChange))
-    return any(one.md5 == md5 for change in changes for one in change.pointers)
 
 
 def pinned_manifest(workspace: Workspace, pointer: Pointer) -> Manifest:

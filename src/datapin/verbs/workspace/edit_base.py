@@ -13,9 +13,8 @@ from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.texts import SUMMARY, Pointer, has_summary, load_yaml
 from datapin.git.ask import blob_at, has_commit
 from datapin.pins.datasets import read_dataset_pointer
-from datapin.pins.held import NO_MANIFEST, HeldManifests
-from datapin.verbs.following.follow import is_saved
-from datapin.verbs.rollback.unsaved import is_committed
+from datapin.pins.held import NO_MANIFEST, HeldManifests, is_saved
+from datapin.pins.history import is_committed
 from datapin.verbs.workspace.bring import bring
 from datapin.verbs.workspace.placing import replace_manifest
 from datapin.verbs.workspace.workspace import Workspace

@@ -21,8 +21,7 @@ from datapin.dvcfiles.locks import repository_lock
 from datapin.dvcfiles.tracking import objects as tracking_objects
 from datapin.dvcfiles.tracking.track import track
 from datapin.pins.datasets import find_datasets, read_dataset_pointer
-
-from .conftest import Pin, summary_of, write_shards
+from pinning import Pin, summary_of, write_shards
 
 
 def out_of(path: Path) -> dict[str, object]:

@@ -13,7 +13,7 @@ from datapin.dvcfiles.tracking.track import track
 from datapin.git.ask import file_changes, iter_blobs, known_objects, remote_tips
 from datapin.pins.datasets import find_pointers
 from datapin.pins.history import PointerChange, find_pins, iter_pointer_changes, pinned_versions
-from unit.versions.conftest import Pin, summary_of, write_shards
+from pinning import Pin, summary_of, write_shards
 
 
 def md5s(root: Path, revs: list[str] | None = None, not_in: tuple[str, ...] = ()) -> list[tuple[str, str]]:

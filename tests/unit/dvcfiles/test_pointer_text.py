@@ -10,7 +10,7 @@ from datapin.dvcfiles import pointer_text
 from datapin.dvcfiles.pointer_text import read_pointer_text
 from datapin.dvcfiles.texts import Pointer, read_pointer
 from datapin.dvcfiles.tracking.track import track
-from unit.versions.conftest import Pin, write_shards
+from pinning import Pin, write_shards
 
 MD5 = "5" * 32 + ".dir"
 PLAIN = f"outs:\n- md5: {MD5}\n  size: 3\n  nfiles: 1\n  hash: md5\n  path: raw\n"

@@ -12,8 +12,8 @@ from datapin.git.ask import resolve
 from datapin.pins.commits import Pins, is_same_version
 from datapin.pins.history import UnreadablePointer
 from datapin.pins.versions import VersionHistory
-from unit.versions.conftest import Pin
-from unit.versions.test_selectors import digest_of, write_lock
+from pinning import Pin
+from unit.pins.test_selectors import digest_of, write_lock
 
 
 def history(

@@ -21,8 +21,7 @@ from datapin.pins.datasets import (
     materialise,
     read_dataset_pointer,
 )
-
-from .conftest import Pin, summary_of, write_shards
+from pinning import Pin, summary_of, write_shards
 
 PIPELINE = """
 stages:

@@ -19,9 +19,8 @@ from datapin.base.state import folder_to_stage, state_of
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
 from datapin.pipeline.mapping.context import StageContext
-from datapin.pipeline.record.fingerprint import canonical_json
+from datapin.pipeline.record.fingerprint import INPUTS, canonical_json
 
-INPUTS = "datapin.inputs"
 """The property of a derived manifest that maps each dataset it was made from to its digest, as JSON."""
 
 _LOCK_TIMEOUT_S = 5.0

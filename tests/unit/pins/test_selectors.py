@@ -12,7 +12,7 @@ from datapin.base.errors import AmbiguousVersion, DatasetNotThere, ManifestMissi
 from datapin.dvcfiles.texts import Pointer
 from datapin.dvcfiles.tracking.track import track
 from datapin.pins.selectors import PinnedVersion, resolve_version
-from unit.versions.conftest import Pin, write_shards
+from pinning import Pin, write_shards
 
 
 def digest_of(*contents: bytes) -> str:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from clones import Clone
 from datapin.dvcfiles.tracking.track import track
-
-Pin = Callable[..., str]
+from pinning import Pin, summary_of, write_shards
 
 
 @pytest.fixture(scope="session")
@@ -30,18 +27,6 @@ def bare_blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clone(bare_blank: Path, tmp_path: Path) -> Clone:
     shutil.copytree(bare_blank, tmp_path / "repo", symlinks=True)
     return Clone(tmp_path / "repo")
-
-
-def write_shards(directory: Path, *contents: bytes) -> None:
-    """Shards for DVC's eyes: it does not look inside."""
-    directory.mkdir(parents=True, exist_ok=True)
-    for number, data in enumerate(contents):
-        (directory / f"part-{number:05d}.parquet").write_bytes(data)
-
-
-def summary_of(*contents: bytes) -> dict[str, object]:
-    digest = hashlib.sha256(b"".join(contents)).hexdigest()
-    return {"digest": f"sha256:{digest}", "rows": len(contents), "bytes": 9, "source": ["img"]}
 
 
 @pytest.fixture
