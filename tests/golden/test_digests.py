@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datapin.manifest.digest import manifest_digest, shard_digest
-from datapin.manifest.schema import normalise
+from datapin.manifest.columns.schema import normalise
+from datapin.manifest.files.digest import manifest_digest, shard_digest
 
 _IDS = [hashlib.sha256(key.encode()).hexdigest() for key in ("a", "b", "ü/c")]
 
