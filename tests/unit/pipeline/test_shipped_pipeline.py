@@ -19,7 +19,7 @@ from datapin.pipeline.params.train_params import TrainParams
 from datapin.pipeline.training.estimators import build_pipeline
 
 ROOT = Path(__file__).parents[3]
-TEMPLATE = Path(datapin.__file__).parent / "verbs/templates/image"
+TEMPLATE = Path(datapin.__file__).parent / "verbs/setup/templates/image"
 FOLDERS = pytest.mark.parametrize("folder", [ROOT, TEMPLATE], ids=["repository", "template"])
 
 

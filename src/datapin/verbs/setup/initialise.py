@@ -79,7 +79,7 @@ def initialise(
         changed.append(f"{FOLDER}/{CONFIG}")
     _complete_lines(workspace.root, f"{FOLDER}/.gitignore", _IGNORED, created, changed)
     if template is not None:
-        source = files("datapin.verbs") / "templates" / template
+        source = files("datapin.verbs.setup") / "templates" / template
         for name in _TEMPLATES[template]:
             target = workspace.root / name
             if not target.exists():

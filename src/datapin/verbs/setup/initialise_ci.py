@@ -72,7 +72,7 @@ def _is_foreign(path: Path) -> bool:
 
 
 def _job(root: Path, server: Server, remote_url: str | None) -> str:
-    text = (files("datapin.verbs") / "templates" / "ci" / f"{server}.yml").read_text(encoding="utf-8")
+    text = (files("datapin.verbs.setup") / "templates" / "ci" / f"{server}.yml").read_text(encoding="utf-8")
     scheme = (remote_url or "").partition("://")[0]
     names = _SECRETS.get(scheme, ())
     if server == "github":

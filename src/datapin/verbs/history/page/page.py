@@ -74,7 +74,7 @@ def write_page(workspace: Workspace, path: Path, sides: PageSides, found: Compar
 
 
 def _packaged(name: str) -> str:
-    return (files("datapin.verbs") / "diff_page" / name).read_text(encoding="utf-8")
+    return (files("datapin.verbs.history.page") / name).read_text(encoding="utf-8")
 
 
 def _rows(manifest: Manifest | None) -> str:
