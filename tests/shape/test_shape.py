@@ -26,9 +26,10 @@ HEAVY = {
 LOADERS = {"__init__.py", "cli/main.py", "cli/commands/hook.py"}
 # What only some calls of a verb need, imported when they come (decision 0015); import-linter sees these as any other.
 LATE = {
+    ("pins/files.py", "datapin.dvcfiles.pipelines"),
     ("verbs/workspace/workspace.py", "datapin.store.store"),
     ("verbs/workspace/workspace.py", "datapin.rollback.trees"),
-    ("verbs/workspace/selector.py", "datapin.verbs.workspace.place"),
+    ("verbs/workspace/selector.py", "datapin.verbs.workspace.bring"),
     ("verbs/workspace/selector.py", "datapin.dvcfiles.objects"),
     ("verbs/history/diff.py", "datapin.verbs.history.page.page"),
     ("verbs/workspace/bring.py", "datapin.verbs.workspace.place"),
@@ -36,7 +37,7 @@ LATE = {
     ("verbs/workspace/presence.py", "datapin.verbs.workspace.place"),
     ("verbs/rollback/rows.py", "datapin.transfer.survey"),
     ("verbs/rollback/rows.py", "datapin.verbs.workspace.place"),
-    ("verbs/rows/removed_rows.py", "datapin.verbs.history.log"),
+    ("verbs/rows/removed_rows.py", "datapin.verbs.workspace.bring"),
     ("verbs/status.py", "datapin.verbs.rows.tree_changes"),
 }
 

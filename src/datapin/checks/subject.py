@@ -14,11 +14,11 @@ from datapin.backends.backend import Backend
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import Progress
-from datapin.dvcfiles.lock_entries import LockEntry
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.pipelines import Pipelines
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.stages import LockEntry
 from datapin.manifest.manifest import Manifest
-from datapin.pins.outputs import PinnedOut
+from datapin.pins.read import Pins
 from datapin.pipeline.params.verify import VerifyParams
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
@@ -37,17 +37,16 @@ class RemoteSide:
 class Subject:
     """The commit `commit` (as `rev`), or the work tree if `rev` is None; `commit` is then HEAD, if there is one.
 
-    `pins` are the pointers of all datasets, by dataset name; `outs` is every pinned output, of any kind; `unreadable`
-    are findings of `pins.readable`: pointers, pipelines and manifests that nobody can read.
+    `pins` are the pointers of all datasets, by dataset name; `pinned_at` is everything that is pinned; `unreadable` are
+    findings of `pins.readable`: pointers, pipelines and manifests that nobody can read.
 
     The functions raise DatapinErrors, which the runner turns into findings, so that no check passes on what it could
     not read:
-    `read(path)` gives the bytes of a file that Git tracks (of the work tree, or as of the commit), None if it is not
-    there; `manifest(dataset)` opens the manifest that stands for the dataset (the work tree's folder where there is
+    `manifest(dataset)` opens the manifest that stands for the dataset (the work tree's folder where there is
     one, else the pinned one from DVC's cache or the remote); `pinned(dataset)` opens the one that the pointer names,
     whatever lies in the work tree; `held(dataset)` is the hash that DVC would give the work tree's folder, None if
     there is none; `before(dataset)` opens the previous version, None if this is the first;
-    `stages()` are the stages that pipelines declare; `entries()` those of each `dvc.lock`, by its path, as they ran;
+    `stages()` are the stages that pipelines declare;
     `out_bytes(path, md5)` finds the file with the bytes of a single-file output (a model): work tree, DVC's cache,
     remote; `ensure(ids, what)` brings assets into the local store; `remote()` is the remote, None if none is set up.
     """
@@ -55,8 +54,8 @@ class Subject:
     root: Path
     rev: str | None
     commit: str | None
-    pins: Mapping[str, Pointer]
-    outs: Sequence[PinnedOut]
+    pins: Mapping[str, PinnedOut]
+    pinned_at: Pins
     unreadable: Sequence[Finding]
     params: VerifyParams
     store: Store
@@ -65,8 +64,6 @@ class Subject:
     jobs: int
     progress: Progress
     stages: Callable[[], Pipelines]
-    entries: Callable[[], Mapping[str, Mapping[str, LockEntry]]]
-    read: Callable[[str], bytes | None]
     manifest: Callable[[str], Manifest]
     pinned: Callable[[str], Manifest]
     held: Callable[[str], str | None]
@@ -77,3 +74,16 @@ class Subject:
     sample: int | None = None  # --sample N of --repro: that many rows instead of everything
     notes: list[str] = field(default_factory=list)  # what a check wants said beside its findings
     shared: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def outs(self) -> Sequence[PinnedOut]:
+        """Every pinned output, of any kind."""
+        return self.pinned_at.outs
+
+    def entries(self) -> Mapping[str, Mapping[str, LockEntry]]:
+        """The entries of each `dvc.lock`, by its path: the stages as they ran."""
+        return self.pinned_at.entries
+
+    def read(self, path: str) -> bytes | None:
+        """The bytes of a file that Git tracks (of the work tree, or as of the commit), None if it is not there."""
+        return self.pinned_at.text(path)

@@ -21,8 +21,8 @@ from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ManifestMissing
 from datapin.base.files import fsync_path, temporary_name
 from datapin.base.state import state_of
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.settings import cache_directory
-from datapin.dvcfiles.texts import Pointer
 
 _SHARD = re.compile(r"part-\d{5,}\.parquet\Z")
 _SAFE_NAME = re.compile(r"[^/\x00-\x1f]+\.parquet\Z")
@@ -86,7 +86,7 @@ class DvcCache:
         """Where an object of this hash is to be put."""
         return self._folders()[0] / md5[:2] / md5[2:]
 
-    def holds_manifest(self, pointer: Pointer, *, in_work_tree: bool) -> bool:
+    def holds_manifest(self, pointer: PinnedOut, *, in_work_tree: bool) -> bool:
         """Whether the output that `pointer` pins is a manifest, as far as this machine can tell."""
         names = self._names(pointer)
         if names is None and in_work_tree:
@@ -94,7 +94,7 @@ class DvcCache:
                 names = os.listdir(self._root / pointer.dataset)
         return names is not None and holds_shards(names)
 
-    def shards(self, pointer: Pointer) -> list[tuple[str, Path]]:
+    def shards(self, pointer: PinnedOut) -> list[tuple[str, Path]]:
         """Name and file of every shard. Raises ManifestMissing or DamagedManifest."""
         entries = self.entries(pointer.md5)
         if entries is None:
@@ -126,7 +126,7 @@ class DvcCache:
             self._places = (cache / "files" / "md5", cache)
         return self._places
 
-    def _names(self, pointer: Pointer) -> list[str] | None:
+    def _names(self, pointer: PinnedOut) -> list[str] | None:
         try:
             entries = self.entries(pointer.md5)
         except DamagedManifest:

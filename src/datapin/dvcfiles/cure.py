@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from datapin.base.errors import BadSettings, DatapinError
-from datapin.dvcfiles.texts import read_pointer
+from datapin.dvcfiles.outs import read_pointer
 from datapin.git.ask import ask_git, has_commit, iter_blobs
 
 _MOST_COMMITS = 200

@@ -21,7 +21,7 @@ from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, DatapinError, ManifestMissing, ObjectMissing, ToolFailed
 from datapin.base.files import make_directory, publish_bytes, publish_file, temporary_name
 from datapin.dvcfiles.cache import DvcCache, check_list_hash, holds_shards, list_bytes, parse_list, parse_output_list
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.tracking.plain import LeftToDvc, lay_out_plain
 from datapin.dvcfiles.tracking.track import silent
 
@@ -141,7 +141,7 @@ def bring_outputs(root: Path, remote: Backend, md5s: Sequence[str]) -> list[str]
     return absent
 
 
-def lay_out(root: Path, pointers: Sequence[Pointer]) -> None:
+def lay_out(root: Path, pointers: Sequence[PinnedOut]) -> None:
     """The cached manifests of these pointers into the work tree, where none of them may lie yet.
 
     As `dvc checkout` would; where DVC's settings are the plain ones without its import. Raises ManifestMissing,

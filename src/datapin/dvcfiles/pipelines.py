@@ -120,6 +120,21 @@ def read_pipelines(root: Path, commit: str | None, files: Sequence[str], pinned:
     return Pipelines(tuple(found), problems, ignored)
 
 
+def working_folders(root: Path, commit: str | None, file: str) -> dict[str, str]:
+    """Where each stage of the `dvc.yaml` named `file` runs, by its full name: `wdir` with its templates filled in.
+
+    Raises BadSettings, Refused, ToolFailed.
+    """
+    stages: list[tuple[str, Any]] = []
+    problems: dict[str, DatapinError] = {}
+    with silent(), _opened(root, commit) as repo:
+        _load(repo, file, stages, problems)
+        if file in problems:
+            raise problems[file]
+        top = repo.fs.as_posix(repo.root_dir)
+        return {str(stage.name): posixpath.relpath(repo.fs.as_posix(stage.wdir), top) for _, stage in stages}
+
+
 def hashes_here(root: Path, files: Sequence[str]) -> dict[str, str | None]:
     """The hash of what lies in the work tree where each output of the `.dvc` files `files` belongs; by its path.
 

@@ -5,33 +5,31 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
-from datapin.base.errors import DamagedManifest, DatapinError
+from datapin.base.errors import DamagedManifest
 from datapin.dvcfiles.cache import DvcCache, parse_list
-from datapin.dvcfiles.lock_text import read_lock_text
-from datapin.dvcfiles.pointer_text import read_pointer_text
-from datapin.dvcfiles.texts import Pointer, stage_outputs
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import ask_git, iter_blobs
 from datapin.git.log import blob_ids
-from datapin.pins.history import UnreadablePointer
+from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, is_lock
+from datapin.pins.history import UnreadablePointer, folders_pinned
+from datapin.pins.projects import InnerProjects
 
-LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
-
-Pin: TypeAlias = Pointer | UnreadablePointer | None
+Pin: TypeAlias = PinnedOut | UnreadablePointer | None
 
 
 def is_same_version(one: Pin, other: Pin) -> bool:
     """Whether two commits pin the same rows, as far as their pointers tell; no dataset is the same as none."""
-    if isinstance(one, Pointer) and isinstance(other, Pointer):
+    if isinstance(one, PinnedOut) and isinstance(other, PinnedOut):
         return one.md5 == other.md5 or (one.digest is not None and one.digest == other.digest)
     if isinstance(one, UnreadablePointer) and isinstance(other, UnreadablePointer):
         return one.problem == other.problem
     return one is None and other is None
 
 
-class Pins:
+class CommitPins:
     """The pins of datasets in a repository's commits."""
 
     def __init__(self, root: Path) -> None:
@@ -39,7 +37,9 @@ class Pins:
         self._cache = DvcCache(root)
         self._known: dict[tuple[str, str], Pin] = {}
         self._texts: dict[str, bytes] = {}
-        self._parsed: dict[tuple[str, str, str], Sequence[Pointer] | str] = {}
+        self._parsed: dict[tuple[str, str, str, str], Sequence[PinnedOut] | str] = {}
+        self._folders = WorkingFolders(root)
+        self._projects = InnerProjects(root)
         self._is_dataset: dict[str, bool] = {}
         self._lock_files: list[str] | None = None
         self.strange: dict[str, str] = {}  # dataset that is none: the pointer that tracks it
@@ -50,7 +50,7 @@ class Pins:
         self._read(dataset, new)
         return {commit: self._known[dataset, commit] for commit in commits}
 
-    def is_dataset(self, pointer: Pointer) -> bool:
+    def is_dataset(self, pointer: PinnedOut) -> bool:
         """Whether the folder that `pointer` pins is a manifest, or may be one: DVC's list of its files is not here."""
         if pointer.summary is not None:
             return True
@@ -59,14 +59,13 @@ class Pins:
             known = self._is_dataset[pointer.md5] = self._may_be_manifest(pointer)
         return known
 
-    def all_in(self, commit: str, files: Sequence[str]) -> list[Pointer]:
+    def all_in(self, commit: str, files: Sequence[str]) -> list[PinnedOut]:
         """Every output that these pointer files (`.dvc` or `dvc.lock`) pin in `commit`; unreadable ones pin nothing."""
-        found: list[Pointer] = []
+        found: list[PinnedOut] = []
         for file in files:
-            beside = posixpath.join(posixpath.dirname(file), PIPELINE)
-            text, pipeline = blob_ids(self._root, [f"{commit}:./{file}", f"{commit}:./{beside}"])
+            text, pipeline = blob_ids(self._root, [f"{commit}:./{file}", f"{commit}:./{beside(file)}"])
             self._load([text, pipeline])
-            pointers = self._pointers(file, text, pipeline) if text is not None else ()
+            pointers = self._pointers(commit, file, text, pipeline) if text is not None else ()
             found += () if isinstance(pointers, str) else pointers
         return found
 
@@ -75,13 +74,14 @@ class Pins:
         if self._lock_files is None:
             said = ask_git(
                 self._root, "log", "--all", "HEAD", "-m", "--name-only", "-z", "--relative", "--no-show-signature",
-                "--diff-filter=A", "--no-renames", "--format=", "--", f":(glob)**/{LOCK}",
+                "--diff-filter=A", "--no-renames", "--format=", "--", f":(glob)**/{LOCK}", f":(glob)**/{PROJECT}",
             )  # fmt: skip
             names = {name.lstrip(b"\n").decode("utf-8", "surrogateescape") for name in said.split(b"\0")}
-            self._lock_files = sorted(name for name in names if posixpath.basename(name) == LOCK)
+            self._projects.learn(names)
+            self._lock_files = sorted(name for name in names if is_lock(name))
         return self._lock_files
 
-    def _may_be_manifest(self, pointer: Pointer) -> bool:
+    def _may_be_manifest(self, pointer: PinnedOut) -> bool:
         path = self._cache.find(pointer.md5)
         if path is None:
             return True
@@ -94,6 +94,10 @@ class Pins:
 
     def _read(self, dataset: str, commits: Sequence[str]) -> None:
         file = f"{dataset}.dvc"
+        self._projects.learn(f"{folder}/{PROJECT}" for folder in _folders_above(dataset))
+        others = {commit for commit, _ in self._projects.of_others([(commit, file) for commit in commits])}
+        self._known.update({(dataset, commit): None for commit in others})
+        commits = [commit for commit in commits if commit not in others]
         ids = blob_ids(self._root, [f"{commit}:./{file}" for commit in commits])
         self._load(ids)
         rest = []
@@ -103,20 +107,20 @@ class Pins:
                 rest.append(commit)
             self._known[dataset, commit] = pin
         for lock_file in self.lock_files() if rest else ():
-            pipeline_file = posixpath.join(posixpath.dirname(lock_file), PIPELINE)
             locks = blob_ids(self._root, [f"{commit}:./{lock_file}" for commit in rest])
-            pipelines = blob_ids(self._root, [f"{commit}:./{pipeline_file}" for commit in rest])
+            pipelines = blob_ids(self._root, [f"{commit}:./{beside(lock_file)}" for commit in rest])
             self._load([*locks, *pipelines])
+            theirs = self._projects.of_others([(commit, lock_file) for commit in rest])
             for commit, lock, pipeline in zip(rest, locks, pipelines, strict=True):
-                if lock is not None and self._known[dataset, commit] is None:
+                if lock is not None and (commit, lock_file) not in theirs and self._known[dataset, commit] is None:
                     self._known[dataset, commit] = self._pin(dataset, commit, lock_file, lock, pipeline)
 
     def _pin(self, dataset: str, commit: str, file: str, text: str, pipeline: str | None) -> Pin:
         """The pin in one file, given by its blob; a `dvc.lock` comes with the blob of the pipeline beside it."""
         # The last part of the path stands in the text as it is; most lock files are thus passed over unparsed.
-        if posixpath.basename(file) == LOCK and posixpath.basename(dataset).encode() not in self._texts[text]:
+        if is_lock(file) and posixpath.basename(dataset).encode() not in self._texts[text]:
             return None
-        seen = self._pointers(file, text, pipeline)
+        seen = self._pointers(commit, file, text, pipeline)
         if isinstance(seen, str):
             return UnreadablePointer(commit, file, seen)
         for pointer in seen:
@@ -126,24 +130,19 @@ class Pins:
                 self.strange[dataset] = file
         return None
 
-    def _pointers(self, file: str, text: str, pipeline: str | None) -> Sequence[Pointer] | str:
-        """All that one file pins, given by its blob, or what is wrong with it."""
-        key = (file, text, pipeline or "")
+    def _pointers(self, commit: str, file: str, text: str, pipeline: str | None) -> Sequence[PinnedOut] | str:
+        """All folders that one file pins, given by its blob, or what is wrong with it."""
+        told = self._texts.get(pipeline or "", b"")
+        key = (file, text, pipeline or "", commit if self._folders.are_templates(told) else "")
         if key not in self._parsed:
-            self._parsed[key] = self._parse(file, self._texts[text], self._texts.get(pipeline or "", b""))
+            self._parsed[key] = folders_pinned(file, self._texts[text], told, commit, self._folders)
         return self._parsed[key]
-
-    def _parse(self, file: str, text: bytes, pipeline: bytes) -> Sequence[Pointer] | str:
-        try:
-            if posixpath.basename(file) != LOCK:
-                return read_pointer_text(text, file)
-            beside = posixpath.join(posixpath.dirname(file), PIPELINE)
-            folders = stage_outputs(pipeline, beside)[0] if b"wdir" in pipeline else {}
-            return read_lock_text(text, file, folders)
-        except DatapinError as error:
-            return error.message
 
     def _load(self, ids: Iterable[str | None]) -> None:
         wanted = [name for name in dict.fromkeys(ids) if name is not None and name not in self._texts]
         for name, text in zip(wanted, iter_blobs(self._root, wanted), strict=True):
             self._texts[name] = text or b""
+
+
+def _folders_above(path: str) -> list[str]:
+    return [folder.as_posix() for folder in PurePosixPath(path).parents][:-1]

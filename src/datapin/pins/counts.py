@@ -16,11 +16,11 @@ from datapin.base.documents import read_sealed, sealed
 from datapin.base.errors import DatapinError
 from datapin.base.files import make_directory, publish_bytes
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.comparing.diff import Changes, count_changes
 from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import materialise_pointer
+from datapin.pins.manifests import link_manifest
 
 _MOST_BYTES = 64 << 20
 _MOST_THREADS, _LEAST_LOT = 4, 4
@@ -53,15 +53,15 @@ class VersionCounts:
             self._facts = {md5: _facts(*values) for md5, values in kept["facts"].items()}
             self._changes = {pair: _changes(values) for pair, values in kept["changes"].items()}
 
-    def knows_facts(self, pointer: Pointer) -> bool:
+    def knows_facts(self, pointer: PinnedOut) -> bool:
         """Whether `facts` needs no manifest."""
         return pointer.md5 in self._facts or _from_summary(pointer) is not None
 
-    def knows_changes(self, before: Pointer | None, after: Pointer | None) -> bool:
+    def knows_changes(self, before: PinnedOut | None, after: PinnedOut | None) -> bool:
         """Whether `changes` needs no manifest."""
         return _pair(before, after) in self._changes
 
-    def facts(self, pointer: Pointer) -> Facts:
+    def facts(self, pointer: PinnedOut) -> Facts:
         """Digest, rows and bytes: from the pointer, as kept, or from the manifest in DVC's cache.
 
         Raises ManifestMissing, DamagedManifest or BadRows.
@@ -73,7 +73,7 @@ class VersionCounts:
             self._is_saved = False
         return found
 
-    def changes(self, before: Pointer | None, after: Pointer | None) -> Changes:
+    def changes(self, before: PinnedOut | None, after: PinnedOut | None) -> Changes:
         """How many rows were added, changed and removed from one version to the next; None has no rows.
 
         Raises ManifestMissing, DamagedManifest or BadRows.
@@ -85,7 +85,7 @@ class VersionCounts:
             self._is_saved = False
         return found
 
-    def count_ahead(self, pairs: Sequence[tuple[Pointer | None, Pointer]], *, jobs: int) -> None:
+    def count_ahead(self, pairs: Sequence[tuple[PinnedOut | None, PinnedOut]], *, jobs: int) -> None:
         """Find the changes of all these pairs, in threads; what cannot be read is left for `changes` to say."""
         unknown = [pair for pair in pairs if not self.knows_changes(*pair)]
         lots = max(1, min(jobs, _MOST_THREADS, len(unknown) // _LEAST_LOT))
@@ -97,7 +97,7 @@ class VersionCounts:
                 self._changes.update(counted)
                 self._is_saved = self._is_saved and not counted
 
-    def _count_run(self, pairs: Sequence[tuple[Pointer | None, Pointer]]) -> dict[str, Changes]:
+    def _count_run(self, pairs: Sequence[tuple[PinnedOut | None, PinnedOut]]) -> dict[str, Changes]:
         counter = PairCounter()
         counted = {}
         for before, after in pairs:
@@ -105,7 +105,7 @@ class VersionCounts:
                 counted[_pair(before, after)] = self._count(before, after, counter)
         return counted
 
-    def _count(self, before: Pointer | None, after: Pointer | None, counter: PairCounter) -> Changes:
+    def _count(self, before: PinnedOut | None, after: PinnedOut | None, counter: PairCounter) -> Changes:
         if before is None or after is None:
             rows = [0 if pointer is None else self.open(pointer).rows for pointer in (before, after)]
             return Changes(rows[1], 0, rows[0])
@@ -113,10 +113,10 @@ class VersionCounts:
         found = counter.count_files(files[0], files[1], where=after.dataset)
         return count_changes(self.open(before), self.open(after)) if found is None else found
 
-    def open(self, pointer: Pointer) -> Manifest:
+    def open(self, pointer: PinnedOut) -> Manifest:
         """The manifest, from DVC's cache. Raises ManifestMissing, DamagedManifest or BadRows."""
         make_directory(self._versions)
-        directory = materialise_pointer(self._root, pointer, self._versions)
+        directory = link_manifest(self._root, pointer, self._versions)
         return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
 
     def save(self) -> None:
@@ -131,11 +131,11 @@ class VersionCounts:
         self._is_saved = True
 
 
-def _pair(before: Pointer | None, after: Pointer | None) -> str:
+def _pair(before: PinnedOut | None, after: PinnedOut | None) -> str:
     return " ".join(_NONE if one is None else one.md5 for one in (before, after))
 
 
-def _from_summary(pointer: Pointer) -> Facts | None:
+def _from_summary(pointer: PinnedOut) -> Facts | None:
     size = pointer.summary.get("bytes") if pointer.summary else None
     if pointer.digest is None or pointer.rows is None or not isinstance(size, int):
         return None

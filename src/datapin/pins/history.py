@@ -9,13 +9,12 @@ from pathlib import Path
 
 from datapin.base.errors import DatapinError, UnknownVersion
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.lock_text import read_lock_text
-from datapin.dvcfiles.pointer_text import read_pointer_text
-from datapin.dvcfiles.texts import Pointer, has_summary, stage_outputs
+from datapin.dvcfiles.outs import PinnedOut
+from datapin.dvcfiles.texts import has_summary
 from datapin.git.ask import FileChange, file_changes, iter_blobs
-from datapin.pins.datasets import read_dataset_pointer
-
-_LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
+from datapin.pins.files import LOCK, PIPELINE, PROJECT, WorkingFolders, beside, is_lock, outs_in
+from datapin.pins.projects import InnerProjects
+from datapin.pins.read import Pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +35,40 @@ class PointerChange:
 
     commit: str
     file: str
-    pointers: tuple[Pointer, ...]
+    pointers: tuple[PinnedOut, ...]
     is_ours: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Pins:
+class PinnedVersions:
     """What commits pin, newest first.
 
     `unknown` are outputs that may be datasets: DVC's list of their files is not on this machine, so nobody can tell.
     """
 
-    datasets: list[Pointer]
-    unknown: list[Pointer]
+    datasets: list[PinnedOut]
+    unknown: list[PinnedOut]
     unreadable: list[UnreadablePointer]
 
 
-def pinned_versions(root: Path, revs: Sequence[str] | None = None, not_in: Sequence[str] = ()) -> list[Pointer]:
+def pinned_versions(root: Path, revs: Sequence[str] | None = None, not_in: Sequence[str] = ()) -> list[PinnedOut]:
     """Every dataset version that is pinned by a commit which `revs` reach and `not_in` do not; see `find_pins`."""
     return find_pins(root, revs, not_in).datasets
 
 
-def find_pins(root: Path, revs: Sequence[str] | None = None, not_in: Sequence[str] = ()) -> Pins:
+def find_pins(
+    root: Path, revs: Sequence[str] | None = None, not_in: Sequence[str] = (), *, every_project: bool = False
+) -> PinnedVersions:
     """Every distinct (dataset, md5) that commits pin which `revs` (None: all refs and HEAD) reach and `not_in` do not.
 
     A version that those commits took over unchanged from one in `not_in` is not among them. 1,000 commits of which 100
     change a pointer take 0.2 s. Raises ToolFailed if there is no such revision.
     """
     cache = DvcCache(root)
-    found: dict[tuple[str, str], Pointer] = {}
+    found: dict[tuple[str, str], PinnedOut] = {}
     is_ours: dict[tuple[str, str], bool] = {}
     unreadable: list[UnreadablePointer] = []
-    for item in iter_pointer_changes(root, revs, not_in):
+    for item in iter_pointer_changes(root, revs, not_in, every_project=every_project):
         if isinstance(item, UnreadablePointer):
             unreadable.append(item)
             continue
@@ -83,19 +84,24 @@ def find_pins(root: Path, revs: Sequence[str] | None = None, not_in: Sequence[st
             datasets.append(pointer)
         elif cache.find(pointer.md5) is None:
             unknown.append(pointer)
-    return Pins(datasets, unknown, unreadable)
+    return PinnedVersions(datasets, unknown, unreadable)
 
 
 def iter_pointer_changes(
-    root: Path, revs: Sequence[str] | None = None, not_in: Sequence[str] = ()
+    root: Path, revs: Sequence[str] | None = None, not_in: Sequence[str] = (), *, every_project: bool = False
 ) -> Iterator[PointerChange | UnreadablePointer]:
-    """Each change of a `.dvc` file or a `dvc.lock`, newest commit first, with what it pins; read lazily, blob by blob.
+    """Each change of a `.dvc` file or a `dvc.lock`, newest commit first, with the folders that it pins; read lazily.
 
     A merge appears once for each parent that it differs from. What is a dataset and what another output, the caller
-    must tell.
+    must tell. Pointers of DVC projects further down are left out, unless `every_project`.
     """
-    changes = list(_changes(root, revs, not_in))
-    read: dict[tuple[str, bytes, bytes], tuple[Pointer, ...] | str] = {}
+    projects = InnerProjects(root)
+    changes = list(_changes(root, revs, not_in, projects))
+    if not every_project:
+        others = projects.of_others([(change.commit, change.file) for change in changes])
+        changes = [change for change in changes if (change.commit, change.file) not in others]
+    folders = WorkingFolders(root)
+    read: dict[tuple[str, bytes, bytes], tuple[PinnedOut, ...] | str] = {}
     texts = iter_blobs(root, [name for change in changes for name in _blobs_of(change)])
     for change in changes:
         text = next(texts)
@@ -104,57 +110,54 @@ def iter_pointer_changes(
             yield PointerChange(change.commit, change.file, (), is_ours=False)
             continue
         key = (change.file, text, pipeline)
-        if key not in read:
-            read[key] = _read(change.file, text, pipeline)
+        if key not in read or folders.are_templates(pipeline):
+            read[key] = folders_pinned(change.file, text, pipeline, change.commit, folders)
         seen = read[key]
         if isinstance(seen, str):
             yield UnreadablePointer(change.commit, change.file, seen)
         else:
-            yield PointerChange(change.commit, change.file, seen, not _is_lock(change.file) and has_summary(text))
+            yield PointerChange(change.commit, change.file, seen, not is_lock(change.file) and has_summary(text))
 
 
-def _changes(root: Path, revs: Sequence[str] | None, not_in: Sequence[str]) -> Iterator[FileChange]:
+def folders_pinned(
+    file: str, text: bytes, pipeline: bytes, commit: str, folders: WorkingFolders
+) -> tuple[PinnedOut, ...] | str:
+    """The folders that a pointer's text pins as of `commit`, or what is wrong with it."""
+    if is_lock(file) and b".dir" not in text:
+        return ()
+    try:
+        where = folders.of(beside(file), pipeline, commit) if is_lock(file) else {}
+        return tuple(out for out in outs_in(file, text, where) if out.is_folder)
+    except DatapinError as error:
+        return error.message
+
+
+def _changes(
+    root: Path, revs: Sequence[str] | None, not_in: Sequence[str], projects: InnerProjects
+) -> Iterator[FileChange]:
     """Changes of pointers. One of a `dvc.yaml` counts as one of the `dvc.lock` beside it: it names working folders."""
-    for change in file_changes(root, ("*.dvc", _LOCK, _PIPELINE), revs, not_in):
+    found = list(file_changes(root, ("*.dvc", LOCK, PIPELINE, PROJECT), revs, not_in))
+    projects.learn(change.file for change in found)
+    for change in found:
         name = posixpath.basename(change.file)
-        if name == _PIPELINE:
-            yield replace(change, file=_beside(change.file, _LOCK), before=None, after=None)
-        elif name != ".dvc":
+        if name == PIPELINE:
+            lock = posixpath.join(posixpath.dirname(change.file), LOCK)
+            yield replace(change, file=lock, before=None, after=None)
+        elif name == LOCK or (name.endswith(".dvc") and name != ".dvc"):
             yield change
 
 
 def _blobs_of(change: FileChange) -> list[str]:
     """Git's names of the blobs to read: the pointer, and for a `dvc.lock` also the pipeline of that commit."""
-    if not _is_lock(change.file) or "\n" in change.file:
+    if not is_lock(change.file) or "\n" in change.file:
         return [change.after or "none"]
-    return [f"{change.commit}:./{change.file}", f"{change.commit}:./{_beside(change.file, _PIPELINE)}"]
-
-
-def _read(file: str, text: bytes, pipeline: bytes) -> tuple[Pointer, ...] | str:
-    """The outputs that a pointer's text pins, or what is wrong with it."""
-    try:
-        if not _is_lock(file):
-            return tuple(read_pointer_text(text, file))
-        if b".dir" not in text:
-            return ()
-        folders = stage_outputs(pipeline, _beside(file, _PIPELINE))[0] if b"wdir" in pipeline else {}
-        return tuple(read_lock_text(text, file, folders))
-    except DatapinError as error:
-        return error.message
-
-
-def _is_lock(file: str) -> bool:
-    return posixpath.basename(file) == _LOCK
-
-
-def _beside(file: str, name: str) -> str:
-    return posixpath.join(posixpath.dirname(file), name)
+    return [f"{change.commit}:./{change.file}", f"{change.commit}:./{beside(change.file)}"]
 
 
 def is_committed(root: Path, dataset: str, md5: str) -> bool:
     """Whether any commit that Git's refs reach pins this version, whatever the dataset's name there."""
     try:
-        at_head = read_dataset_pointer(root, dataset, rev="HEAD")
+        at_head = Pins.at(root, "HEAD").dataset(dataset)
     except UnknownVersion:
         return False  # nothing was committed yet
     if at_head is not None and at_head.md5 == md5:

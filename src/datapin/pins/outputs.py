@@ -1,79 +1,21 @@
-"""Outputs of any kind, as a `.dvc` file or a `dvc.lock` pins them: read from its text, found in DVC's cache, brought.
-
-A dataset's manifest is one of them; a model file or a plain folder is another.
-"""
+"""The files of pinned outputs of any kind: in DVC's cache, and in the work tree."""
 
 from __future__ import annotations
 
 import hashlib
-import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from datapin.base.errors import DamagedManifest, Refused
+from datapin.base.errors import DamagedManifest
 from datapin.dvcfiles.cache import DvcCache, parse_output_list
-from datapin.dvcfiles.pointer_text import read_plain_pointer
-from datapin.dvcfiles.texts import load_yaml, pointer_outputs
+from datapin.dvcfiles.outs import PinnedOut
 
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 _KINDS = ("outs", "metrics", "plots")
 _THREADS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class PinnedOut:
-    """One output. `md5` ends with `.dir` for a folder; `stage` None: the `.dvc` file `file` pins it."""
-
-    path: str  # relative to the root
-    md5: str
-    file: str
-    stage: str | None = None
-    is_executable: bool = False
-
-    @property
-    def is_folder(self) -> bool:
-        """Whether it is one."""
-        return self.md5.endswith(".dir")
-
-
-def pointer_outs(text: bytes, file: str) -> list[PinnedOut]:
-    """The outputs of a `.dvc` file. Raises BadSettings, Refused."""
-    plain = read_plain_pointer(text, file)
-    if plain is not None:
-        one = _out({"path": plain.dataset, "md5": plain.md5}, "", file, None)
-        return [] if one is None else [one]
-    folder, outs = pointer_outputs(text, file)
-    return _outs(outs, folder, file, None)
-
-
-def lock_outs(text: bytes, file: str, folders: Mapping[str, str]) -> list[PinnedOut]:
-    """The outputs of every stage in a `dvc.lock`; `folders` as in `read_lock`. Raises BadSettings, Refused."""
-    stages = load_yaml(text, file).get("stages")
-    found: list[PinnedOut] = []
-    for name, stage in stages.items() if isinstance(stages, dict) else ():
-        if isinstance(stage, dict):
-            folder = folders.get(str(name).split("@", 1)[0], posixpath.dirname(file))
-            found += _outs(stage.get("outs"), folder, file, str(name))
-    return found
-
-
-def uncached_outputs(text: bytes, file: str) -> set[str]:
-    """Paths that the stages of a `dvc.yaml` put out with `cache: false`: DVC keeps their hashes only."""
-    stages = load_yaml(text, file).get("stages")
-    found = set()
-    for stage in stages.values() if isinstance(stages, dict) else ():
-        body = stage if isinstance(stage, dict) else {}
-        folder = posixpath.join(posixpath.dirname(file), str(body.get("wdir") or "."))
-        for out in (one for kind in _KINDS for one in body.get(kind) or () if isinstance(one, dict)):
-            for path, said in out.items():
-                if isinstance(said, dict) and said.get("cache") is False:
-                    found.add(posixpath.normpath(posixpath.join(folder, str(path))))
-    return found
 
 
 def files_of(cache: DvcCache, out: PinnedOut) -> list[tuple[str, Path]] | None:
@@ -123,28 +65,6 @@ def differs(root: Path, cache: DvcCache, out: PinnedOut) -> list[str]:
     with ThreadPoolExecutor(_THREADS) as threads:
         seen = threads.map(md5_of_file, [here[name] for name in both])
         return names + [name for name, md5 in zip(both, seen, strict=True) if md5 != wanted[name]]
-
-
-def _outs(said: object, folder: str, file: str, stage: str | None) -> list[PinnedOut]:
-    found = []
-    for out in said if isinstance(said, list) else ():
-        one = _out(out, folder, file, stage) if isinstance(out, dict) else None
-        if one is not None:
-            found.append(one)
-    return found
-
-
-def _out(out: dict[str, Any], folder: str, file: str, stage: str | None) -> PinnedOut | None:
-    """None for an output without an MD5 (never run, or kept by a cloud) or outside of the repository."""
-    path, md5 = out.get("path"), out.get("md5")
-    if not isinstance(path, str) or not isinstance(md5, str) or "://" in path:
-        return None
-    name = posixpath.normpath(posixpath.join(folder, path))
-    if name.startswith(("../", "/")) or name in ("..", "."):
-        return None
-    if not _MD5.match(md5) or any(part in (".git", ".dvc", ".datapin") for part in name.split("/")):
-        raise Refused(f"{file} pins {name} by {md5[:80]!r}, which no DVC writes", f"look at {file}")
-    return PinnedOut(name, md5, file, stage, out.get("isexec") is True)
 
 
 def _entries(cache: DvcCache, out: PinnedOut) -> list[tuple[str, str]] | None:

@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.errors import ToolFailed
-from datapin.dvcfiles.texts import Pointer
 from datapin.git.ask import ask_git
-from datapin.pins.history import Pins
+from datapin.git.log import blob_ids
+from datapin.pins.files import PROJECT, inner_projects
 
-_CONFIG = ".dvc/config"
+
+class InnerProjects:
+    """Which files below `root` belong to a DVC project further down, in which commit: told by the settings there."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._ever: set[str] = set()  # folders with a `/` at their end
+        self._known: dict[tuple[str, str], bool] = {}
+
+    def learn(self, files: Iterable[str]) -> None:
+        """Take note of what may be projects, by their settings among `files`."""
+        self._ever.update(inner_projects(list(files)))
+
+    def of_others(self, places: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Those of the places (commit, file) that are files of a project further down in that commit."""
+        asked = {(commit, folder) for commit, file in places for folder in self._ever if file.startswith(folder)}
+        new = sorted(asked - self._known.keys())
+        found = blob_ids(self._root, [f"{commit}:./{folder}{PROJECT}" for commit, folder in new])
+        self._known.update({place: blob is not None for place, blob in zip(new, found, strict=True)})
+        return {
+            (commit, file)
+            for commit, file in places
+            if any(self._known[commit, folder] for folder in self._ever if file.startswith(folder))
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +68,6 @@ class Owners:
         """Whether this commit has the project."""
         return project in self.in_commits.get(commit, ())
 
-    def own(self, root: Path, pins: Pins) -> Pins:
-        """What is the project's own among what lies below `root`."""
-        prefix = "" if root == self.top else f"{root.relative_to(self.top).as_posix()}/"
-
-        def is_own(pointer: Pointer) -> bool:
-            return self.owner(f"{prefix}{pointer.file}") == prefix.removesuffix("/")
-
-        datasets, unknown = ([one for one in found if is_own(one)] for found in (pins.datasets, pins.unknown))
-        return replace(pins, datasets=datasets, unknown=unknown)
-
 
 def _projects_in(top: Path, commit: str) -> frozenset[str]:
     try:
@@ -63,5 +76,5 @@ def _projects_in(top: Path, commit: str) -> frozenset[str]:
         return frozenset()  # a tag on something that is no commit
     names = said.decode("utf-8", "surrogateescape").split("\0")
     return frozenset(
-        posixpath.dirname(posixpath.dirname(name)) for name in names if name == _CONFIG or name.endswith(f"/{_CONFIG}")
+        posixpath.dirname(posixpath.dirname(name)) for name in names if name == PROJECT or name.endswith(f"/{PROJECT}")
     )

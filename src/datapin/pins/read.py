@@ -1,149 +1,335 @@
-"""Everything that a commit, or the work tree, pins; a pointer that cannot be read hides none of the others."""
+"""The one reader of pins: everything that a commit, or the work tree, pins. All else that asks is a view on it.
+
+Read from Git's objects or the files themselves, in milliseconds and without DVC's code; only where a `wdir` is a
+template DVC has to fill it in. A file that cannot be read hides none of the others. What lies in the folder of another
+DVC project (`dvc init --subdir`) is that project's.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
-from datapin.base.errors import BadSettings, DatapinError, Refused
+from datapin.base.errors import DatapinError, Refused
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.cure import folder_in_place, with_cure
-from datapin.dvcfiles.lock_entries import LockEntry, read_lock_entries
-from datapin.dvcfiles.lock_text import read_lock_text
-from datapin.dvcfiles.pointer_text import read_pointer_text
-from datapin.dvcfiles.texts import Pointer, has_summary, load_yaml, stage_outputs
-from datapin.git.ask import ask_git, blob_at, files_named, iter_blobs, pointers_named
-from datapin.pins.outputs import PinnedOut, lock_outs, pointer_outs
+from datapin.dvcfiles.outs import PinnedOut, read_pointer
+from datapin.dvcfiles.stages import LockedStage, LockEntry, read_lock_entries, read_stages
+from datapin.dvcfiles.texts import has_summary, load_yaml, stage_outputs
+from datapin.git.ask import ask_git, blob_at, iter_blobs, resolve
+from datapin.pins.files import (
+    LOCK,
+    PIPELINE,
+    POINTER,
+    PROJECT,
+    WorkingFolders,
+    beside,
+    inner_projects,
+    is_lock,
+    outs_in,
+)
+from datapin.pins.keeping import Keeping, keeping_of
 
-LOCK, PIPELINE, POINTER = "dvc.lock", "dvc.yaml", ".dvc"
-
-_PROJECT = ".dvc/config"
-_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
+_NAMES = (f"?*{POINTER}", f"?*{POINTER}/**", LOCK, PIPELINE, PROJECT)
 _GLOBS = (f":(glob)**/*{POINTER}", f":(glob)**/{LOCK}", f":(glob)**/{PIPELINE}")
+_POINTER_FOLDER = re.compile(r"(?:.*?/)?[^/]+\.dvc(?=/)")
 
-Folders = Callable[[str], Mapping[str, str]]
 
+class Pins:
+    """The pins of the commit with this id, or of the work tree if it is None; each file is read once, when asked for.
 
-@dataclass(frozen=True, slots=True)
-class CommitPins:
-    """What is pinned, in the order of the files.
-
-    `datasets` are the pointers of manifests, `unknown` those of folders whose list of files is not in DVC's cache, so
-    that nobody here can tell; `outs` is every output of any kind. `entries` are those of each `dvc.lock`, `pipelines`
-    the texts of each `dvc.yaml`. `unreadable` says why a file among them could not be read.
+    One of the work tree tells of the moment when it was made: make another one after an edit.
     """
 
-    datasets: list[Pointer] = field(default_factory=list)
-    unknown: list[Pointer] = field(default_factory=list)
-    outs: list[PinnedOut] = field(default_factory=list)
-    entries: dict[str, Mapping[str, LockEntry]] = field(default_factory=dict)
-    pipelines: dict[str, bytes] = field(default_factory=dict)
-    unreadable: dict[str, DatapinError] = field(default_factory=dict)
+    def __init__(self, root: Path, commit: str | None = None) -> None:
+        self.root = root
+        self.commit = commit
+        self._cache = DvcCache(root)
+        self._folders = WorkingFolders(root)
+        self._texts: dict[str, bytes | None] = {}
+        self._found: dict[str, list[PinnedOut] | DatapinError] = {}
 
+    @classmethod
+    def at(cls, root: Path, rev: str | None) -> Pins:
+        """The pins of what a revision names, or of the work tree. Raises UnknownVersion."""
+        return cls(root, None if rev is None else resolve(root, rev))
 
-def read_pins(root: Path, commit: str | None, folders: Folders) -> CommitPins:
-    """The pins of the commit, or of the work tree if it is None.
+    @cached_property
+    def _listed(self) -> tuple[list[str], list[str]]:
+        """The pointers, locks and pipelines of this project; and folders that are named like pointers."""
+        if self.commit is None:
+            asked = [f":(glob)**/{name}" for name in _NAMES]
+            said = ask_git(self.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *asked)
+        else:
+            said = ask_git(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit)
+        names = {os.fsdecode(name) for name in said.split(b"\0") if name}
+        inner = inner_projects(sorted(names))
+        ours = {name for name in names if not name.startswith(inner)}
+        folders = {match.group() for name in ours if ".dvc/" in name and (match := _POINTER_FOLDER.match(name))}
+        files = {name for name in ours - folders if _is_pointer(name) or posixpath.basename(name) in (LOCK, PIPELINE)}
+        if self.commit is None:
+            folders |= {name for name in files if (self.root / name).is_dir()}
+            files = {name for name in files - folders if (self.root / name).is_file()}
+        return sorted(files), sorted(folders)
 
-    `folders` gives the working folder of each stage beside a `dvc.lock` whose `dvc.yaml` has templates for them.
-    """
-    pins = CommitPins()
-    cache = DvcCache(root)
-    files = _files(root, commit)
-    texts = {file: text for file, text in zip(files, _texts(root, files, commit), strict=True) if text is not None}
-    pins.pipelines.update({file: text for file, text in texts.items() if posixpath.basename(file) == PIPELINE})
-    pins.unreadable.update(_in_conflict(root) if commit is None else {})
-    for file, text in pins.pipelines.items():
-        try:
-            load_yaml(text, file)
-        except DatapinError as error:
-            pins.unreadable[file] = error
-    for file, text in texts.items():
-        try:
-            if posixpath.basename(file) == LOCK:
-                pins.entries[file] = read_lock_entries(text, file)
-                _take_lock(pins, cache, file, text, folders, in_work_tree=commit is None)
-            elif file not in pins.pipelines:
-                _take_pointer(pins, cache, file, text, in_work_tree=commit is None)
-        except DatapinError as error:
-            pins.unreadable[file] = with_cure(root, file, error)
-    for folder in pointers_named(root, commit)[1]:
-        pins.unreadable[folder] = folder_in_place(root, folder)
-    if pins.unknown:
-        pins.unknown[:] = _without_kept(root, commit, pins.unknown)
-    return pins
+    @property
+    def files(self) -> list[str]:
+        """Every `.dvc` file, `dvc.lock` and `dvc.yaml`, sorted."""
+        return self._listed[0]
 
+    @property
+    def pointers(self) -> list[str]:
+        """Every `.dvc` file and `dvc.lock`, sorted."""
+        return [file for file in self.files if posixpath.basename(file) != PIPELINE]
 
-def _files(root: Path, commit: str | None) -> list[str]:
-    """The pointers, locks and pipelines of this project, not those of another one in a folder below it."""
-    files = files_named(root, "*.dvc", LOCK, PIPELINE, _PROJECT, rev=commit)
-    inner = tuple(file.removesuffix(_PROJECT) for file in files if file.endswith(f"/{_PROJECT}"))
-    ours = (file for file in files if not file.startswith(inner))
-    return [file for file in ours if posixpath.basename(file) in (LOCK, PIPELINE) or _is_pointer(file)]
+    def text(self, path: str) -> bytes | None:
+        """The bytes of a file of the commit or the work tree, None if there is none."""
+        if path not in self._texts:
+            self._texts[path] = (
+                _file(self.root / path) if self.commit is None else blob_at(self.root, self.commit, path)
+            )
+        return self._texts[path]
 
+    @cached_property
+    def pipelines(self) -> dict[str, bytes]:
+        """The text of each `dvc.yaml`."""
+        self._load()
+        found = {file: self.text(file) for file in self.files if posixpath.basename(file) == PIPELINE}
+        return {file: text for file, text in found.items() if text is not None}
 
-def beside(lock: str) -> str:
-    """The `dvc.yaml` that a `dvc.lock` belongs to."""
-    return posixpath.join(posixpath.dirname(lock), PIPELINE)
+    @cached_property
+    def outs(self) -> list[PinnedOut]:
+        """Every output of any kind, in the order of the files that pin them."""
+        self._load()
+        return [out for file in self.pointers for out in self._of_readable(file)]
 
+    @cached_property
+    def datasets(self) -> list[PinnedOut]:
+        """The manifests among the outputs, by name: those that datapin wrote, and folders of shards alone."""
+        ours = {file for file in self.pointers if not is_lock(file) and has_summary(self.text(file) or b"")}
+        in_work_tree = self.commit is None
+        return sorted(
+            (
+                out
+                for out in self.outs
+                if out.is_folder and (out.file in ours or self._cache.holds_manifest(out, in_work_tree=in_work_tree))
+            ),
+            key=lambda out: out.path,
+        )
 
-def _take_pointer(pins: CommitPins, cache: DvcCache, file: str, text: bytes, *, in_work_tree: bool) -> None:
-    pointers = read_pointer_text(text, file)
-    pins.outs.extend(pointer_outs(text, file))
-    _take_folders(pins, cache, pointers, is_ours=has_summary(text), in_work_tree=in_work_tree)
+    @cached_property
+    def unknown(self) -> list[PinnedOut]:
+        """Folders that may be datasets, by name: DVC's list of their files is not on this machine."""
+        known = {(out.path, out.md5) for out in self.datasets}
+        folders = [out for out in self.outs if out.is_folder and (out.path, out.md5) not in known]
+        return sorted((out for out in folders if self._cache.find(out.md5) is None), key=lambda out: out.path)
 
+    @cached_property
+    def possible(self) -> dict[str, PinnedOut]:
+        """By name, the datasets, and folders of which nobody here can tell what they are."""
+        return {out.path: out for out in (*self.datasets, *self.unknown)}
 
-def _take_lock(
-    pins: CommitPins, cache: DvcCache, file: str, text: bytes, folders: Folders, *, in_work_tree: bool
-) -> None:
-    pipeline = pins.pipelines.get(beside(file), b"")
-    is_moved = b"wdir" in pipeline and beside(file) not in pins.unreadable
-    if is_moved and b"${" in pipeline:
-        pointers, outs = _moved_outs(pins.entries[file], file, folders(beside(file)))
-    else:
-        known = stage_outputs(pipeline, beside(file))[0] if is_moved else {}
-        pointers, outs = read_lock_text(text, file, known), lock_outs(text, file, known)
-    pins.outs.extend(outs)
-    _take_folders(pins, cache, pointers, is_ours=False, in_work_tree=in_work_tree)
+    @cached_property
+    def unreadable(self) -> dict[str, DatapinError]:
+        """Each pointer that may pin a dataset, each `dvc.lock`, and each folder in a pointer's place: what is wrong."""
+        self._load()
+        found: dict[str, DatapinError] = {}
+        for folder in self._listed[1]:
+            if self.commit is not None or _is_beside_manifest(self.root, folder):
+                found[folder] = folder_in_place(self.root, folder)
+        for file in self.pointers:
+            error = self._read(file)
+            if isinstance(error, DatapinError) and (is_lock(file) or self._may_pin_rows(file)):
+                found[file] = error
+        return found
 
+    @property
+    def unreadable_datasets(self) -> set[str]:
+        """The datasets whose own pointer cannot be read: a pointer lies beside its dataset."""
+        return {file.removesuffix(POINTER) for file in self.unreadable if file.endswith(POINTER)}
 
-def _moved_outs(
-    entries: Mapping[str, LockEntry], file: str, folders: Mapping[str, str]
-) -> tuple[list[Pointer], list[PinnedOut]]:
-    """The outputs of stages whose working folder is a template, each stage's by its full name."""
-    pointers, outs = [], []
-    for name, entry in entries.items():
-        for out, md5 in entry.outs.items():
-            path = posixpath.normpath(posixpath.join(folders.get(name, posixpath.dirname(file)), out))
-            if md5 is None or "://" in out or path.startswith(("../", "/")):
+    @property
+    def unreadable_locks(self) -> dict[str, DatapinError]:
+        """The `dvc.lock` files that cannot be read: what they pin is not known."""
+        return {file: error for file, error in self.unreadable.items() if not file.endswith(POINTER)}
+
+    @property
+    def names(self) -> list[str]:
+        """Every dataset, sorted; those of pointers that cannot be read too."""
+        return sorted({out.path for out in self.datasets} | self.unreadable_datasets)
+
+    @property
+    def readable(self) -> list[str]:
+        """Every dataset whose pointer can be read, sorted."""
+        return sorted({out.path for out in self.datasets})
+
+    @property
+    def unknown_outputs(self) -> list[str]:
+        """Folders that stages have put out and of which nothing is here, as in a fresh clone: they may be datasets."""
+        return sorted({out.path for out in self.unknown if out.stage is not None})
+
+    def problem(self, file: str) -> DatapinError | None:
+        """What is wrong with one pointer, None if it can be read or is not there."""
+        found = self._read(file)
+        return found if isinstance(found, DatapinError) else None
+
+    def problems(self) -> dict[str, DatapinError]:
+        """What is wrong, in the order of files: with any pointer or pipeline, and with folders in a pointer's place."""
+        self._load()
+        found: dict[str, DatapinError] = {}
+        for file in self.files:
+            try:
+                error = self.problem(file) if posixpath.basename(file) != PIPELINE else None
+                if posixpath.basename(file) == PIPELINE:
+                    load_yaml(self.text(file) or b"", file)
+                elif is_lock(file) and error is None:
+                    read_lock_entries(self.text(file) or b"", file)
+            except DatapinError as failed:
+                error = failed
+            if error is not None:
+                found[file] = error
+        return found | {folder: folder_in_place(self.root, folder) for folder in self._listed[1]}
+
+    def check(self) -> None:
+        """Raise the error of the first file that cannot be read, if there is one."""
+        for error in self.unreadable.values():
+            raise error
+
+    def dataset(self, name: str) -> PinnedOut | None:
+        """The folder that is pinned under this name, found without a look at all files; None if nothing pins it.
+
+        Raises Refused or BadSettings if what may pin it cannot be read.
+        """
+        file = f"{name}{POINTER}"
+        if self._is_of_inner_project(name):
+            return None
+        if self.text(file) is not None:
+            found = self._read(file)
+            if isinstance(found, DatapinError):
+                raise found
+            for out in found:
+                if out.path == name and out.is_folder:
+                    return out
+        elif self.commit is None and (self.root / file).is_dir() and _is_beside_manifest(self.root, file):
+            raise folder_in_place(self.root, file)
+        unreadable: DatapinError | None = None
+        for lock in (file for file in self.files if is_lock(file)):
+            # The last part of the path stands in the text as it is; most lock files are thus passed over unparsed.
+            if posixpath.basename(name).encode() not in (self.text(lock) or b""):
                 continue
-            if not _MD5.match(md5):
-                raise BadSettings(file, f"stages.{name}.outs", f"{out} is pinned as {md5[:80]!r}, expected an MD5")
-            outs.append(PinnedOut(path, md5, file, name))
-            if md5.endswith(".dir"):
-                pointers.append(Pointer(path, file, md5, None, None, None, name))
-    return pointers, outs
+            found = self._read(lock)
+            if isinstance(found, DatapinError):
+                unreadable = unreadable or found
+                continue
+            for out in found:
+                if out.path == name and out.is_folder:
+                    return out
+        if unreadable is not None:
+            raise unreadable
+        return None
 
+    def has_own_pointer(self, name: str) -> bool:
+        """Whether `<name>.dvc` pins the dataset and says so itself: no listing of all files is needed.
 
-def _take_folders(
-    pins: CommitPins, cache: DvcCache, pointers: Sequence[Pointer], *, is_ours: bool, in_work_tree: bool
-) -> None:
-    for pointer in pointers:
-        if is_ours or cache.holds_manifest(pointer, in_work_tree=in_work_tree):
-            pins.datasets.append(pointer)
-        elif cache.find(pointer.md5) is None:
-            pins.unknown.append(pointer)
+        False may mean that a stage or a plain `dvc add` pins it: `datasets` knows. Raises Refused or BadSettings.
+        """
+        file = f"{name}{POINTER}"
+        if self._is_of_inner_project(name):
+            return False
+        text = self.text(file)
+        if text is None:
+            if self.commit is None and (self.root / file).is_dir() and _is_beside_manifest(self.root, file):
+                raise folder_in_place(self.root, file)
+            return False
+        found = self._read(file)  # in any case: a text that was cut off does not say what it pinned
+        if isinstance(found, DatapinError):
+            raise found
+        return any(out.path == name for out in found) and has_summary(text)
 
+    def is_stage_output(self, path: str) -> bool:
+        """Whether a stage of the pipelines writes `path`, run or not run yet."""
+        if self.text(f"{path}{POINTER}") is not None:
+            return False
+        if any(path in stage_outputs(text, file)[1] for file, text in self.pipelines.items()):
+            return True
+        out = self.dataset(path)
+        return out is not None and out.stage is not None
 
-def _without_kept(root: Path, commit: str | None, pointers: Sequence[Pointer]) -> list[Pointer]:
-    """Those whose files Git does not keep: DVC's cache never has the others (`cache: false`), plots for example."""
-    asked = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    said = ask_git(root, *(asked if commit is None else ["ls-tree", "-r", "-z", "--name-only", commit]))
-    files = [os.fsdecode(name) for name in said.split(b"\0")]
-    return [one for one in pointers if not any(name.startswith(f"{one.dataset}/") for name in files)]
+    @cached_property
+    def entries(self) -> dict[str, dict[str, LockEntry]]:
+        """The entries of each `dvc.lock` that can be read, word for word."""
+        found = {}
+        for lock in (file for file in self.pointers if is_lock(file)):
+            with suppress(DatapinError):
+                found[lock] = read_lock_entries(self.text(lock) or b"", lock)
+        return found
+
+    @cached_property
+    def stages(self) -> list[LockedStage]:
+        """Every stage of every `dvc.lock` that can be read, as it ran last."""
+        return [
+            stage
+            for lock in self.pointers
+            if is_lock(lock) and not isinstance(self._read(lock), DatapinError)
+            for stage in read_stages(self.text(lock) or b"", lock, self.folders(lock))
+        ]
+
+    def folders(self, lock: str) -> Mapping[str, str]:
+        """The working folders of the stages of a `dvc.lock`. Raises BadSettings, Refused, ToolFailed."""
+        return self._folders.of(beside(lock), self.text(beside(lock)) or b"", self.commit)
+
+    def keeping(self, out: PinnedOut) -> Keeping:
+        """How the output is kept. Raises BadSettings, Refused, ToolFailed."""
+        file = beside(out.file) if out.stage is not None else out.file
+        folders = self.folders(out.file) if out.stage is not None else {}
+        return keeping_of(out, self.text(file) or b"", folders)
+
+    def in_conflict(self) -> dict[str, DatapinError]:
+        """Files that a merge left unresolved, as Git's index has it; DVC's own merge driver leaves no mark in them."""
+        said = ask_git(self.root, "ls-files", "--unmerged", "-z", "--", *_GLOBS)
+        names = {os.fsdecode(entry).partition("\t")[2] for entry in said.split(b"\0") if entry}
+        hint = "run `git status`, resolve the file, and `git add` it; `datapin resolve` does it for a dataset"
+        return {name: Refused(f"{name} is in conflict: a merge is not resolved", hint) for name in sorted(names)}
+
+    def _load(self) -> None:
+        """Every text of a commit in one question."""
+        wanted = [file for file in self.files if file not in self._texts]
+        if self.commit is not None and len(wanted) > 1 and not any("\n" in file for file in wanted):
+            texts = iter_blobs(self.root, [f"{self.commit}:./{file}" for file in wanted])
+            self._texts.update(zip(wanted, texts, strict=True))
+
+    def _read(self, file: str) -> list[PinnedOut] | DatapinError:
+        if file not in self._found:
+            text = self.text(file)
+            try:
+                self._found[file] = outs_in(file, text, self.folders(file) if is_lock(file) else {}) if text else []
+                if text == b"" and not is_lock(file):
+                    read_pointer(text, file)  # says what is wrong with it
+            except DatapinError as error:
+                self._found[file] = with_cure(self.root, file, error)
+        return self._found[file]
+
+    def _of_readable(self, file: str) -> list[PinnedOut]:
+        found = self._read(file)
+        return [] if isinstance(found, DatapinError) else found
+
+    def _may_pin_rows(self, file: str) -> bool:
+        """Whether an unreadable `.dvc` file may be a dataset's: not if a folder with something else lies beside it."""
+        if has_summary(self.text(file) or b"") or self.commit is not None:
+            return True
+        return not os.path.lexists(self.root / file.removesuffix(POINTER)) or _is_beside_manifest(self.root, file)
+
+    def _is_of_inner_project(self, path: str) -> bool:
+        folders = [folder.as_posix() for folder in PurePosixPath(path).parents][:-1]
+        if self.commit is None or "\n" in path:
+            return any((self.root / folder / PROJECT).is_file() for folder in folders)
+        names = [f"{self.commit}:./{folder}/{PROJECT}" for folder in folders]
+        return any(text is not None for text in iter_blobs(self.root, names))
 
 
 def _is_pointer(file: str) -> bool:
@@ -151,24 +337,13 @@ def _is_pointer(file: str) -> bool:
     return name.endswith(POINTER) and name != POINTER
 
 
-def _texts(root: Path, files: Sequence[str], commit: str | None) -> list[bytes | None]:
-    if commit is None:
-        return [_text(root / file) for file in files]
-    if any("\n" in file for file in files):
-        return [blob_at(root, commit, file) for file in files]
-    return list(iter_blobs(root, [f"{commit}:./{file}" for file in files]))
+def _is_beside_manifest(root: Path, file: str) -> bool:
+    """Whether the folder that `file` is named after holds a manifest, as far as names tell."""
+    return (root / file.removesuffix(POINTER) / "part-00000.parquet").is_file()
 
 
-def _text(path: Path) -> bytes | None:
+def _file(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
-
-
-def _in_conflict(root: Path) -> dict[str, DatapinError]:
-    """Files that a merge left unresolved; DVC's own merge driver leaves no mark in them."""
-    said = ask_git(root, "ls-files", "--unmerged", "-z", "--", *_GLOBS)
-    names = {os.fsdecode(entry).partition("\t")[2] for entry in said.split(b"\0") if entry}
-    hint = "run `git status`, resolve the file, and `git add` it; `datapin resolve` does it for a dataset"
-    return {name: Refused(f"{name} is in conflict: a merge is not resolved", hint) for name in sorted(names)}

@@ -23,12 +23,12 @@ from datapin.base.errors import (
     UnknownDataset,
     UnknownVersion,
 )
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import has_commit, resolve
 from datapin.git.log import commits_with_prefix, ref_names, shallow_commits
-from datapin.pins.commits import Pins
-from datapin.pins.datasets import find_pointers, read_dataset_pointer
+from datapin.pins.commits import CommitPins
 from datapin.pins.history import PointerChange, iter_pointer_changes
+from datapin.pins.read import Pins
 from datapin.pins.versions import VersionHistory
 
 LEAST_DIGITS = 8
@@ -39,7 +39,7 @@ _MARK = "sha256:"
 _LISTED = 5
 _FIRST = "`git commit` with the dataset's pointer makes the first version"
 
-FindDigest = Callable[[Pointer], str]
+FindDigest = Callable[[PinnedOut], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class PinnedVersion:
     dataset: str
     version: str  # as it was written
     commit: str
-    pointer: Pointer
+    pointer: PinnedOut
 
 
 def resolve_version(root: Path, dataset: str, version: str, find_digest: FindDigest | None = None) -> PinnedVersion:
@@ -74,7 +74,7 @@ def resolve_version(root: Path, dataset: str, version: str, find_digest: FindDig
 @dataclass(frozen=True, slots=True)
 class _Found:
     commit: str
-    pointer: Pointer
+    pointer: PinnedOut
 
 
 class _Search:
@@ -83,7 +83,7 @@ class _Search:
         self._dataset = dataset
         self._version = version
         self._find_digest = find_digest
-        self._pins = Pins(root)
+        self._pins = CommitPins(root)
 
     def find(self) -> PinnedVersion:
         back = _BACK.match(self._version)
@@ -166,7 +166,7 @@ class _Search:
                     found.setdefault(digest or pointer.md5, _Found(change.commit, pointer))
         return list(found.values())
 
-    def _digest(self, pointer: Pointer) -> str:
+    def _digest(self, pointer: PinnedOut) -> str:
         """The hex digits of the digest, empty if nobody here can tell."""
         if pointer.digest is None and self._find_digest is not None:
             try:
@@ -190,17 +190,17 @@ class _Search:
         pointer = self._pinned(commit)
         if pointer is not None:
             return _Found(commit, pointer)
-        here = tuple(sorted({one.dataset for one in find_pointers(self._root, commit)}))
+        here = tuple(sorted({one.dataset for one in Pins(self._root, commit).datasets}))
         if not self._was_ever():
             raise UnknownDataset(self._dataset, here)
         raise DatasetNotThere(self._selector, f"that revision has no dataset {self._dataset}", here)
 
-    def _pinned(self, commit: str) -> Pointer | None:
+    def _pinned(self, commit: str) -> PinnedOut | None:
         """What `commit` pins, also under a name that the dataset had before."""
-        pointer = read_dataset_pointer(self._root, self._dataset, rev=commit)
+        pointer = Pins.at(self._root, commit).dataset(self._dataset)
         if pointer is None:
             for name in self._history().names[1:]:
-                pointer = read_dataset_pointer(self._root, name, rev=commit)
+                pointer = Pins.at(self._root, commit).dataset(name)
                 if pointer is not None and self._pins.is_dataset(pointer):
                     return pointer
             return None
@@ -222,7 +222,7 @@ class _Search:
     def _was_ever(self) -> bool:
         if self._history().entries:
             return True
-        pointer = read_dataset_pointer(self._root, self._dataset)
+        pointer = Pins(self._root).dataset(self._dataset)
         return pointer is not None and self._pins.is_dataset(pointer)
 
     def _nearest(self) -> tuple[str, ...]:
@@ -242,6 +242,6 @@ class _Search:
 
 
 def _no_dataset(root: Path, dataset: str, file: str | None) -> UnknownDataset:
-    known = tuple(sorted({pointer.dataset for pointer in find_pointers(root)}))
+    known = tuple(sorted({pointer.dataset for pointer in Pins(root).datasets}))
     problem = f"{file} pins files that are no manifest" if file else ""
     return UnknownDataset(dataset, known, problem)

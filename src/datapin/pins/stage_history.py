@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import posixpath
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.errors import DatapinError
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.stages import LockedFile, read_stage_files
-from datapin.dvcfiles.texts import Pointer, stage_outputs
 from datapin.git.ask import file_changes, iter_blobs
+from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, is_lock
 from datapin.pins.history import PointerChange, iter_pointer_changes
-
-_LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
+from datapin.pins.projects import InnerProjects
+from datapin.pins.read import Pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,13 @@ class PinnedStage:
     outs: tuple[LockedFile, ...]
 
 
-def pinned_versions_with_commits(root: Path) -> list[tuple[Pointer, str]]:
+def pinned_versions_with_commits(root: Path) -> list[tuple[PinnedOut, str]]:
     """Every distinct dataset version that any commit of any branch or tag pins, with the oldest such commit.
 
     Newest first. A folder of which nobody here can tell whether it is a dataset counts as one.
     """
     cache = DvcCache(root)
-    found: dict[tuple[str, str], tuple[Pointer, str]] = {}
+    found: dict[tuple[str, str], tuple[PinnedOut, str]] = {}
     for change in iter_pointer_changes(root):
         if not isinstance(change, PointerChange):
             continue
@@ -51,32 +52,20 @@ def pinned_stages(root: Path) -> list[PinnedStage]:
 
     One that cannot be read pins nothing.
     """
-    names = [(change.commit, change.file) for change in file_changes(root, (_LOCK,)) if change.after is not None]
-    asked = [name for commit, file in names for name in (f"{commit}:./{file}", f"{commit}:./{_pipeline_of(file)}")]
-    texts = iter_blobs(root, asked)
-    found: list[PinnedStage] = []
-    for file in sorted({file for _, file in names} | {_LOCK}):
-        found += _stages(None, file, _file(root / file), _file(root / _pipeline_of(file)))
+    changes = list(file_changes(root, (LOCK, PROJECT)))
+    projects, folders = InnerProjects(root), WorkingFolders(root)
+    projects.learn(change.file for change in changes)
+    names = [(change.commit, change.file) for change in changes if change.after is not None and is_lock(change.file)]
+    others = projects.of_others(names)
+    names = [name for name in names if name not in others]
+    texts = iter_blobs(
+        root, [ask for commit, file in names for ask in (f"{commit}:./{file}", f"{commit}:./{beside(file)}")]
+    )
+    here = Pins(root)
+    found = [PinnedStage(None, stage.name, stage.deps, stage.outs) for stage in here.stages]
     for commit, file in names:
-        found += _stages(commit, file, next(texts) or b"", next(texts) or b"")
+        text, pipeline = next(texts) or b"", next(texts) or b""
+        with suppress(DatapinError):
+            stages = read_stage_files(text, file, folders.of(beside(file), pipeline, commit)) if text else []
+            found += [PinnedStage(commit, stage.name, stage.deps, stage.outs) for stage in stages]
     return found
-
-
-def _stages(commit: str | None, file: str, text: bytes, pipeline: bytes) -> list[PinnedStage]:
-    try:
-        folders = stage_outputs(pipeline, _pipeline_of(file))[0] if b"wdir" in pipeline else {}
-        stages = read_stage_files(text, file, folders) if text else []
-    except DatapinError:
-        return []
-    return [PinnedStage(commit, stage.name, stage.deps, stage.outs) for stage in stages]
-
-
-def _pipeline_of(lock_file: str) -> str:
-    return posixpath.join(posixpath.dirname(lock_file), _PIPELINE)
-
-
-def _file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return b""

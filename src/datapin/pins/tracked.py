@@ -18,15 +18,13 @@ from datapin.base.errors import DatapinError, Refused, UnknownVersion
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import FOLDER
 from datapin.dvcfiles.cure import with_cure
-from datapin.dvcfiles.lock_text import read_lock_text
-from datapin.dvcfiles.pointer_text import read_pointer_text
-from datapin.dvcfiles.texts import Pointer, has_summary, stage_outputs
+from datapin.dvcfiles.outs import PinnedOut
+from datapin.dvcfiles.texts import has_summary
 from datapin.git.ask import ask_git, iter_blobs, resolve
+from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, inner_projects, is_lock, outs_in
 
-_LOCK, _PIPELINE = "dvc.lock", "dvc.yaml"
-_PROJECT = ".dvc/config"
 _NOT_FOR_DATASETS = (".git", ".dvc", FOLDER)
-_POINTERS, _PROJECTS = ":(glob)**/?*.dvc", f":(glob)**/*/{_PROJECT}"
+_POINTERS, _PROJECTS = ":(glob)**/?*.dvc", f":(glob)**/*/{PROJECT}"
 
 _Kept = dict[str, list[list[str | None]]]
 
@@ -35,16 +33,8 @@ _Kept = dict[str, list[list[str | None]]]
 class TrackedPin:
     """A folder that a tracked pointer pins; `is_ours` if datapin wrote the pointer, else it may be any output."""
 
-    dataset: str
-    md5: str
-    file: str
-    stage: str | None
+    out: PinnedOut
     is_ours: bool
-
-    @property
-    def pointer(self) -> Pointer:
-        """As other modules know it, without a summary."""
-        return Pointer(self.dataset, self.file, self.md5, None, None, None, self.stage)
 
 
 def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None = None) -> list[TrackedPin]:
@@ -53,30 +43,30 @@ def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None =
     `note` is a file that keeps what was parsed. The errors of what cannot be read go into `unreadable`, but not those
     of conflicts: Git has told of them.
     """
-    kept = _load(note)
+    kept, folders = _load(note), WorkingFolders(root)
     seen: _Kept = {}
     pins = []
     for file in _listed(root):
         text = _text(root, file)
-        is_lock = posixpath.basename(file) == _LOCK
-        if text is None or posixpath.basename(file) == ".dvc" or (is_lock and b".dir" not in text):
+        if text is None or posixpath.basename(file) == ".dvc" or (is_lock(file) and b".dir" not in text):
             continue
-        pipeline = (_text(root, _beside(file)) or b"") if is_lock else b""
+        pipeline = (_text(root, beside(file)) or b"") if is_lock(file) else b""
         name = hashlib.sha256(b"\0".join([file.encode("utf-8", "surrogateescape"), text, pipeline])).hexdigest()
-        found = kept.get(name)
+        # A template may be filled in by any file: what it gave is not kept.
+        found = None if folders.are_templates(pipeline) else kept.get(name)
         if found is None:
             try:
-                found = [[one.dataset, one.md5, one.stage] for one in _parsed(file, text, pipeline)]
+                found = [[one.path, one.md5, one.stage] for one in _parsed(file, text, pipeline, folders)]
             except DatapinError as error:
                 if unreadable is not None and not isinstance(error, Refused):
                     unreadable.append(with_cure(root, file, error))
                 continue
         seen[name] = found
-        ours = not is_lock and has_summary(text)
+        ours = not is_lock(file) and has_summary(text)
         pins += [
-            TrackedPin(str(dataset), str(md5), file, stage, ours)
-            for dataset, md5, stage in found
-            if _is_below(root, str(dataset))
+            TrackedPin(PinnedOut(str(path), str(md5), file, stage), ours)
+            for path, md5, stage in found
+            if _is_below(root, str(path))
         ]
     if seen != kept:
         with suppress(OSError):
@@ -96,17 +86,17 @@ def departed_datasets(root: Path, since: str) -> list[str]:
         _POINTERS, _PROJECTS,
     )  # fmt: skip
     files = [file for file in _outside(_names(said)) if not (root / file).exists() and "\n" not in file]
-    found = []
+    found, folders = [], WorkingFolders(root)
     for file, text in zip(files, iter_blobs(root, [f"{before}:./{file}" for file in files]), strict=True):
         if text is not None and has_summary(text):
             with suppress(DatapinError):
-                found += [one.dataset for one in _parsed(file, text, b"") if _is_below(root, one.dataset)]
+                found += [one.path for one in _parsed(file, text, b"", folders) if _is_below(root, one.path)]
     return found
 
 
 def _listed(root: Path) -> list[str]:
     # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
-    said = ask_git(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{_LOCK}", _PROJECTS)
+    said = ask_git(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{LOCK}", _PROJECTS)
     return sorted(set(_outside(_names(said))))
 
 
@@ -116,16 +106,14 @@ def _names(said: bytes) -> list[str]:
 
 def _outside(files: Sequence[str]) -> list[str]:
     """The pointers among `files` that are not those of another project further down."""
-    inner = tuple(file.removesuffix(_PROJECT) for file in files if file.endswith(f"/{_PROJECT}"))
+    inner = inner_projects(files)
     names = [file for file in files if not file.startswith(inner)]
-    return [file for file in names if file.endswith(".dvc") or posixpath.basename(file) == _LOCK]
+    return [file for file in names if file.endswith(".dvc") or is_lock(file)]
 
 
-def _parsed(file: str, text: bytes, pipeline: bytes) -> list[Pointer]:
-    if posixpath.basename(file) != _LOCK:
-        return read_pointer_text(text, file)
-    folders = stage_outputs(pipeline, _beside(file))[0] if b"wdir" in pipeline else {}
-    return read_lock_text(text, file, folders)
+def _parsed(file: str, text: bytes, pipeline: bytes, folders: WorkingFolders) -> list[PinnedOut]:
+    where = folders.of(beside(file), pipeline, None) if is_lock(file) else {}
+    return [out for out in outs_in(file, text, where) if out.is_folder]
 
 
 def _is_below(root: Path, dataset: str) -> bool:
@@ -135,10 +123,6 @@ def _is_below(root: Path, dataset: str) -> bool:
     parent = os.path.realpath(root / posixpath.dirname(dataset))
     top = os.path.realpath(root)
     return parent == top or parent.startswith(f"{top}/")
-
-
-def _beside(file: str) -> str:
-    return posixpath.join(posixpath.dirname(file), _PIPELINE)
 
 
 def _text(root: Path, file: str) -> bytes | None:

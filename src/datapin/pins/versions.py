@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.log import Commit, departures, log_of_files, parents_of
-from datapin.pins.commits import LOCK, PIPELINE, Pin, Pins, is_same_version
+from datapin.pins.commits import CommitPins, Pin, is_same_version
+from datapin.pins.files import LOCK, PIPELINE
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class VersionHistory:
     dataset: str
     start: str
     first_parent: bool = False
-    pins: Pins | None = None
+    pins: CommitPins | None = None
     entries: list[VersionEntry] = field(init=False)
     _segments: list[_Segment] = field(init=False, default_factory=list)
     _numbers: dict[tuple[str, str], int | None] = field(init=False, default_factory=dict)
@@ -60,7 +61,7 @@ class VersionHistory:
     _origins: dict[_Place, _Place | None] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.pins = self.pins or Pins(self.root)
+        self.pins = self.pins or CommitPins(self.root)
         self.entries = self._collect()
 
     @property
@@ -73,11 +74,11 @@ class VersionHistory:
         """The N of `@~N` for the first of `versions`: 1 where the dataset is gone, so that nothing is version 0."""
         return 1 if self.entries and self.entries[0].pin is None else 0
 
-    def versions(self) -> Iterator[tuple[Commit, Pointer]]:
+    def versions(self) -> Iterator[tuple[Commit, PinnedOut]]:
         """The versions without the times when the dataset was gone; one that comes back at once counts once."""
         last: Pin = None
         for entry in self.entries:
-            if isinstance(entry.pin, Pointer) and not is_same_version(entry.pin, last):
+            if isinstance(entry.pin, PinnedOut) and not is_same_version(entry.pin, last):
                 last = entry.pin
                 yield entry.commit, entry.pin
 
@@ -146,12 +147,12 @@ class VersionHistory:
         assert self.pins is not None
         parents = parents_of(self.root, commit)
         for parent in parents[:1] if self.first_parent else parents:
-            if self.pins.of(segment.dataset, [parent])[parent] is None and isinstance(pin, Pointer):
+            if self.pins.of(segment.dataset, [parent])[parent] is None and isinstance(pin, PinnedOut):
                 old = self._old_name(pin, parent, commit)
                 number = None if old is None else self._segment(old, parent)
                 yield None if number is None else (number, self._segments[number].head)
 
-    def _old_name(self, pin: Pointer, parent: str, commit: str) -> str | None:
+    def _old_name(self, pin: PinnedOut, parent: str, commit: str) -> str | None:
         """The dataset of commit `parent` that became the one which `commit` pins by `pin`."""
         assert self.pins is not None
         gone = departures(self.root, parent, commit, ("*.dvc", LOCK))

@@ -113,7 +113,7 @@ def _target(workspace: Workspace, into: str) -> Path:
     parts = target.relative_to(workspace.root).parts if is_inside else target.parts
     if workspace.root.is_relative_to(target) or any(part.casefold() in reserved for part in parts):
         raise Usage(f"--into {into}: not a place for files", "name a folder of its own, for example --into out")
-    for dataset in workspace.find_outputs().names:
+    for dataset in workspace.pins().names:
         directory = workspace.dataset_path(dataset)
         if target == directory or target.is_relative_to(directory):
             raise Usage(

@@ -17,7 +17,7 @@ from datapin.base.errors import DamagedJournal, DatapinError
 from datapin.base.files import fsync_directory, make_directory
 from datapin.base.findings import Finding
 from datapin.base.journals import SET_ASIDE, Anchors, finish_swap
-from datapin.pins.datasets import read_dataset_pointer
+from datapin.pins.read import Pins
 from datapin.verbs.rollback.rollback import restore
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -40,7 +40,7 @@ def recover(workspace: Workspace) -> RecoverReport:
     One dataset that cannot be brought back keeps none of the others from it; the report names it.
     """
     finished, restored, problems = [], [], []
-    datasets = workspace.find_outputs().names
+    datasets = workspace.pins().names
     for dataset in datasets:
         try:
             if workspace.is_placing(dataset):
@@ -51,7 +51,7 @@ def recover(workspace: Workspace) -> RecoverReport:
     _finish_stages(workspace)
     for dataset in datasets:
         try:
-            pointer = read_dataset_pointer(workspace.root, dataset)
+            pointer = Pins(workspace.root).dataset(dataset)
             if pointer is not None and pointer.stage is None and not workspace.dataset_path(dataset).exists():
                 restore(workspace, [dataset])
                 restored.append(dataset)

@@ -12,9 +12,9 @@ from datapin.base.id_columns import ids_from_hex
 from datapin.dvcfiles.cache import DvcCache
 from datapin.git.ask import commit_state
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import read_dataset_pointer
 from datapin.pins.held import NO_MANIFEST
 from datapin.pins.history import is_committed
+from datapin.pins.read import Pins
 from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.params.params import read_params
@@ -35,7 +35,7 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
     """
     params = Path(os.path.normpath(workspace.cwd / params_file))
     make_directory(workspace.scratch)
-    for pointer in workspace.find_outputs().datasets:
+    for pointer in workspace.pins().datasets:
         DvcCache(workspace.root).keep(pointer.md5)  # what DVC has cached since the last stage ran
     context = stage_context(workspace)
     match stage:
@@ -85,7 +85,7 @@ def _bring_input(workspace: Workspace, stage: str, dataset: str) -> None:
 
 def _refuse_other_rows(workspace: Workspace, dataset: str) -> None:
     """A stage reads the rows that a pointer pins; DVC has noted by now what it depends on, too late to bring any."""
-    pointer = read_dataset_pointer(workspace.root, dataset)
+    pointer = Pins(workspace.root).dataset(dataset)
     if pointer is None or pointer.stage is not None:
         return
     refuse_turned_back(workspace, pointer)

@@ -28,13 +28,14 @@ from datapin.base.errors import (
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import has_commit
 from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import FoundOutputs, Pointer, read_dataset_pointer
 from datapin.pins.held import HeldManifests, is_saved
+from datapin.pins.read import Pins
 from datapin.trees.intake.early import StartedWalk
 from datapin.trees.intake.hashing import hash_files
 from datapin.trees.intake.statcache import StatCache
@@ -59,7 +60,7 @@ def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk |
     """
     walks = _Walks(workspace, started)
     try:
-        found = None if names else workspace.find_outputs()
+        found = None if names else workspace.pins()
         datasets = [workspace.known_name(name) for name in names] if found is None else found.names
         locks = {} if found is None else found.unreadable_locks
         unreadable = [Problem(file, error.kind, error.message, error.hint) for file, error in locks.items()]
@@ -70,7 +71,7 @@ def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk |
         walks.close()
 
 
-def _not_here(found: FoundOutputs) -> list[str]:
+def _not_here(found: Pins) -> list[str]:
     names = found.unknown_outputs
     if not names:
         return []
@@ -114,9 +115,9 @@ class _Walks:
 
 
 def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
-    pointer: Pointer | None = None
+    pointer: PinnedOut | None = None
     try:
-        pointer = read_dataset_pointer(workspace.root, dataset)
+        pointer = Pins(workspace.root).dataset(dataset)
         if pointer is not None:
             DvcCache(workspace.root).keep(pointer.md5)
         return _readable(workspace, dataset, pointer, walks)
@@ -128,7 +129,7 @@ def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
         return DatasetStatus(dataset, None, None, 0, None, None, notes, problem=problem)
 
 
-def _readable(workspace: Workspace, dataset: str, pointer: Pointer | None, walks: _Walks) -> DatasetStatus:
+def _readable(workspace: Workspace, dataset: str, pointer: PinnedOut | None, walks: _Walks) -> DatasetStatus:
     manifest = work_tree_manifest(workspace, dataset)
     notes: list[str] = []
     missing_local, unsent = _whereabouts(workspace, dataset, manifest)
@@ -169,7 +170,7 @@ def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tupl
     return missing_local, unsent
 
 
-def _is_pushed(workspace: Workspace, manifest: Manifest, pointer: Pointer | None, unsent: int | None) -> bool | None:
+def _is_pushed(workspace: Workspace, manifest: Manifest, pointer: PinnedOut | None, unsent: int | None) -> bool | None:
     """Whether rows and assets are known to be on the remote; rows that no pointer pins cannot be."""
     if unsent is None or pointer is None:
         return None
@@ -182,13 +183,13 @@ def _distinct(ids: IdMatrix) -> int:
 
 
 def _head(
-    workspace: Workspace, dataset: str, manifest: Manifest, pointer: Pointer | None, notes: list[str]
+    workspace: Workspace, dataset: str, manifest: Manifest, pointer: PinnedOut | None, notes: list[str]
 ) -> tuple[Changes | None, bool]:
     """Rows of the work tree against those that HEAD pins, and whether it pins none: then everything is added."""
     if pointer is not None and pointer.digest is not None and pointer.digest != manifest.digest:
         notes.append(_about_other_rows(workspace, dataset, pointer.file))
     try:
-        at_head = read_dataset_pointer(workspace.root, dataset, rev="HEAD") if has_commit(workspace.root) else None
+        at_head = Pins.at(workspace.root, "HEAD").dataset(dataset) if has_commit(workspace.root) else None
         if at_head is None:
             return Changes(added=manifest.rows, changed=0, removed=0), True
         if at_head.digest == manifest.digest:
@@ -213,7 +214,7 @@ def _tree(
     workspace: Workspace,
     dataset: str,
     manifest: Manifest,
-    pointer: Pointer | None,
+    pointer: PinnedOut | None,
     notes: list[str],
     walks: _Walks,
 ) -> Changes | None:

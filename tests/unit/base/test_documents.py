@@ -21,7 +21,8 @@ from datapin.base.documents import (
 )
 from datapin.base.errors import BadDocument, BadSettings
 from datapin.base.settings import read_settings
-from datapin.dvcfiles.texts import read_lock, read_pointer, stage_outputs
+from datapin.dvcfiles.outs import read_lock, read_pointer
+from datapin.dvcfiles.texts import stage_outputs
 
 
 def unfolding(first: str, line: str) -> str:
@@ -54,9 +55,9 @@ def test_yaml_that_unfolds_or_nests_is_refused(read: Callable[[str, str], Any], 
 
 @pytest.mark.parametrize("text", [text for name, text in YAML.items() if name != "bytes"])
 @pytest.mark.parametrize("read", [read_pointer, stage_outputs, lambda text, file: read_lock(text, file, {})])
-def test_pointers_and_pipelines_are_read_so(read: Callable[[str, str], Any], text: str) -> None:
+def test_pointers_and_pipelines_are_read_so(read: Callable[[bytes, str], Any], text: str) -> None:
     with pytest.raises(BadSettings, match=r"x\.dvc"):
-        read(text, "x.dvc")
+        read(text.encode(), "x.dvc")
 
 
 def test_what_users_write_is_read_as_before() -> None:

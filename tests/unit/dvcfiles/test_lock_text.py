@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from datapin.base.errors import DatapinError
-from datapin.dvcfiles import lock_text
-from datapin.dvcfiles.lock_text import read_lock_text
-from datapin.dvcfiles.texts import Pointer, read_lock
+from datapin.dvcfiles import outs
+from datapin.dvcfiles.outs import PinnedOut, _lock_by_yaml, read_lock
 
 MD5 = "5f44882a0299db44b3bc5ce61c6c224e"
 ODD_TEXTS = [
@@ -57,7 +56,7 @@ def dumped(document: dict[str, Any]) -> bytes:
     return into.getvalue()
 
 
-def answer(read: Any, text: bytes) -> list[Pointer] | type[DatapinError]:
+def answer(read: Any, text: bytes) -> list[PinnedOut] | type[DatapinError]:
     try:
         return read(text, "sub/dvc.lock", {"train": "elsewhere"})  # type: ignore[no-any-return]
     except DatapinError as error:
@@ -68,7 +67,7 @@ def answer(read: Any, text: bytes) -> list[Pointer] | type[DatapinError]:
 @given(STAGES)
 def test_what_dvc_writes_is_read_alike(stages: dict[str, Any]) -> None:
     text = dumped({"schema": "2.0", "stages": stages})
-    assert answer(read_lock_text, text) == answer(read_lock, text)
+    assert answer(read_lock, text) == answer(_lock_by_yaml, text)
 
 
 PLAIN = f"""\
@@ -104,12 +103,13 @@ stages:
 
 
 def test_the_usual_text_needs_no_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = answer(read_lock, PLAIN.encode())
-    monkeypatch.delattr(lock_text, "read_lock")
-    found = answer(read_lock_text, PLAIN.encode())
+    expected = answer(_lock_by_yaml, PLAIN.encode())
+    monkeypatch.delattr(outs, "_lock_by_yaml")
+    found = answer(read_lock, PLAIN.encode())
     assert found == expected
-    assert [(p.dataset, p.stage, p.size, p.files) for p in found if isinstance(p, Pointer)] == [
+    assert [(p.dataset, p.stage, p.size, p.files) for p in found if isinstance(p, PinnedOut)] == [
         ("sub/data/prepared", "prepare", 71422, 1),
+        ("sub/reports/x.json", "prepare", 3, None),
         ("elsewhere/data/out", "train@a", None, None),
     ]
 
@@ -148,4 +148,4 @@ def test_the_usual_text_needs_no_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_other_text_is_read_as_yaml_would(change: tuple[str, str]) -> None:
     text = PLAIN.replace(*change).encode()
     assert text != PLAIN.encode()
-    assert answer(read_lock_text, text) == answer(read_lock, text)
+    assert answer(read_lock, text) == answer(_lock_by_yaml, text)

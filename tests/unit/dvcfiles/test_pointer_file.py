@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from datapin.base.errors import BadSettings, DatapinError, Refused
-from datapin.dvcfiles.texts import Pointer, read_lock, read_pointer, stage_outputs
+from datapin.dvcfiles.outs import PinnedOut, read_lock, read_pointer
+from datapin.dvcfiles.texts import stage_outputs
 
 MD5 = "5f44882a0299db44b3bc5ce61c6c224e.dir"
 PLAIN = f"outs:\n- md5: {MD5}\n  size: 2\n  nfiles: 1\n  hash: md5\n  path: raw\n"
@@ -15,8 +16,8 @@ NOTED = (
 )
 
 
-def one(text: str, file: str = "data/raw.dvc") -> Pointer:
-    (pointer,) = read_pointer(text, file)
+def one(text: str, file: str = "data/raw.dvc") -> PinnedOut:
+    (pointer,) = read_pointer(text.encode(), file)
     return pointer
 
 
@@ -44,7 +45,7 @@ def test_a_source_may_be_one_word() -> None:
 
 def test_a_working_folder_counts() -> None:
     assert one(f"wdir: ../other\n{PLAIN}").dataset == "other/raw"
-    assert read_pointer(f"wdir: ../..\n{PLAIN}", "data/raw.dvc") == []
+    assert read_pointer(f"wdir: ../..\n{PLAIN}".encode(), "data/raw.dvc") == []
 
 
 def test_other_indentation_and_quotes_are_the_same_pointer() -> None:
@@ -52,14 +53,21 @@ def test_other_indentation_and_quotes_are_the_same_pointer() -> None:
     assert one(text).dataset == "data/raw"
 
 
-def test_single_files_are_no_manifests() -> None:
-    assert read_pointer("outs:\n- md5: 5f44882a0299db44b3bc5ce61c6c224e\n  path: x.csv\n", "x.csv.dvc") == []
+def test_a_single_file_is_no_folder() -> None:
+    text = b"outs:\n- md5: 5f44882a0299db44b3bc5ce61c6c224e\n  path: x.csv\n"
+    assert [(out.path, out.is_folder) for out in read_pointer(text, "x.csv.dvc")] == [("x.csv", False)]
+
+
+def test_what_lies_in_git_or_dvc_is_no_place_for_data() -> None:
+    for path in (".git/hooks", "../.dvc/x", "a/.datapin"):
+        with pytest.raises(Refused, match="no place for data"):
+            read_pointer(f"outs:\n- md5: {MD5}\n  path: {path}\n".encode(), "data/raw.dvc")
 
 
 def test_conflict_markers_are_named_with_the_way_out() -> None:
     text = f"outs:\n<<<<<<< HEAD\n- md5: {MD5}\n=======\n- md5: {MD5}\n>>>>>>> other\n  path: raw\n"
     with pytest.raises(Refused) as caught:
-        read_pointer(text, "data/raw.dvc")
+        read_pointer(text.encode(), "data/raw.dvc")
     assert "data/raw.dvc has unresolved merge conflicts" in caught.value.message
     assert "git checkout --ours data/raw.dvc" in caught.value.hint
 
@@ -83,7 +91,7 @@ def test_conflict_markers_are_named_with_the_way_out() -> None:
 )
 def test_text_that_is_no_pointer_is_one_error_that_names_the_file(text: str) -> None:
     with pytest.raises(DatapinError) as caught:
-        read_pointer(text, "data/raw.dvc")
+        read_pointer(text.encode(), "data/raw.dvc")
     assert isinstance(caught.value, BadSettings)
     assert caught.value.message.startswith("data/raw.dvc")
     assert "\n" not in caught.value.message
@@ -115,18 +123,23 @@ stages:
 
 
 def test_outputs_of_stages_are_found_with_their_stage() -> None:
-    found = read_lock(LOCK, "dvc.lock", {})
+    found = read_lock(LOCK.encode(), "dvc.lock", {})
     assert [(pointer.dataset, pointer.stage) for pointer in found] == [
         ("data/prepared", "prepare"),
+        ("model.skops", "train@a"),
         ("feats", "train@a"),
     ]
-    found = read_lock(LOCK, "sub/dvc.lock", {"train": "sub/deep"})
-    assert [pointer.dataset for pointer in found] == ["sub/data/prepared", "sub/deep/feats"]
+    found = read_lock(LOCK.encode(), "sub/dvc.lock", {"train": "sub/deep"})
+    assert [pointer.dataset for pointer in found] == [
+        "sub/data/prepared",
+        "sub/deep/model.skops",
+        "sub/deep/feats",
+    ]
 
 
 def test_an_empty_lock_has_no_outputs() -> None:
-    assert read_lock("", "dvc.lock", {}) == []
-    assert read_lock("schema: '2.0'\n", "dvc.lock", {}) == []
+    assert read_lock(b"", "dvc.lock", {}) == []
+    assert read_lock(b"schema: '2.0'\n", "dvc.lock", {}) == []
 
 
 def test_a_pipeline_names_its_outputs_before_it_ran() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from datapin.base.errors import Refused
 from datapin.dvcfiles.merging.pointers import PointerSides, common_text, conflict_text, merge_notes, read_sides
-from datapin.dvcfiles.texts import read_pointer
+from datapin.dvcfiles.outs import read_pointer
 
 FILE = "data/raw.dvc"
 
@@ -61,7 +61,7 @@ def test_notes_of_both_sides_are_kept_and_those_that_differ_are_undecided() -> N
     )
     three = sides(base, ours, theirs)
     text = three.text(three.theirs.directory, {"digest": "d", "rows": 1, "bytes": 2, "source": []}, notes)
-    (found,) = read_pointer(text, FILE)
+    (found,) = read_pointer(text.encode(), FILE)
     assert (found.md5, found.digest) == ("c" * 32 + ".dir", "d")
     for line in ("desc: theirs", "labels: [x]", "new: 3"):
         assert line in text
@@ -72,7 +72,7 @@ def test_a_conflict_is_refused_by_readers_and_gives_back_its_common_version() ->
     base, ours, theirs = pointer("a"), pointer("b"), pointer("c").rstrip(b"\n")
     text = conflict_text(base, ours, theirs)
     with pytest.raises(Refused):
-        read_pointer(text, FILE)
+        read_pointer(text.encode(), FILE)
     assert common_text(text) == base
     assert common_text(base) == base
     assert common_text(conflict_text(text, ours, theirs)) == base

@@ -6,9 +6,8 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import DatapinError
-from datapin.dvcfiles import pointer_text
-from datapin.dvcfiles.pointer_text import read_pointer_text
-from datapin.dvcfiles.texts import Pointer, read_pointer
+from datapin.dvcfiles import outs
+from datapin.dvcfiles.outs import PinnedOut, _pointer_by_yaml, read_pointer
 from datapin.dvcfiles.tracking.track import track
 from pinning import Pin, write_shards
 
@@ -18,9 +17,9 @@ SUMMARY = f"  meta:\n    datapin:\n      for: {MD5}\n      digest: sha256:{'a' *
 SOURCE = "      source:\n      - img\n      - more/img\n"
 
 
-def both(text: str, file: str = "data/raw.dvc") -> list[list[Pointer] | str]:
-    found: list[list[Pointer] | str] = []
-    for read in (read_pointer_text, read_pointer):
+def both(text: str, file: str = "data/raw.dvc") -> list[list[PinnedOut] | str]:
+    found: list[list[PinnedOut] | str] = []
+    for read in (read_pointer, _pointer_by_yaml):
         try:
             found.append(read(text.encode(), file))
         except DatapinError as error:
@@ -44,8 +43,8 @@ def both(text: str, file: str = "data/raw.dvc") -> list[list[Pointer] | str]:
 def test_plain_text_is_read_by_its_lines(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = both(text)
     assert one == other
-    monkeypatch.setattr(pointer_text, "read_pointer", None)
-    assert read_pointer_text(text.encode(), "data/raw.dvc") == other
+    monkeypatch.setattr(outs, "_pointer_by_yaml", None)
+    assert read_pointer(text.encode(), "data/raw.dvc") == other
 
 
 @pytest.mark.parametrize(
@@ -85,6 +84,6 @@ def test_what_datapin_and_dvc_write_is_plain(clone: Clone, pin: Pin, monkeypatch
     write_shards(clone.path / "top", b"3")
     track(clone.path, "top", {"digest": "sha256:" + "b" * 64, "rows": 1, "bytes": 2, "source": ["img", "img/b"]})
     files = ["data/raw.dvc", "data/other.dvc", "top.dvc"]
-    expected = [read_pointer((clone.path / file).read_bytes(), file) for file in files]
-    monkeypatch.setattr(pointer_text, "read_pointer", None)
-    assert [read_pointer_text((clone.path / file).read_bytes(), file) for file in files] == expected
+    expected = [_pointer_by_yaml((clone.path / file).read_bytes(), file) for file in files]
+    monkeypatch.setattr(outs, "_pointer_by_yaml", None)
+    assert [read_pointer((clone.path / file).read_bytes(), file) for file in files] == expected

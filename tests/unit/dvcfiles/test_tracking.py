@@ -20,7 +20,7 @@ from datapin.base.errors import Locked, Refused, StorageFailed
 from datapin.dvcfiles.locks import repository_lock
 from datapin.dvcfiles.tracking import objects as tracking_objects
 from datapin.dvcfiles.tracking.track import track
-from datapin.pins.datasets import find_datasets, read_dataset_pointer
+from datapin.pins.read import Pins
 from pinning import Pin, summary_of, write_shards
 
 
@@ -61,25 +61,25 @@ def test_stock_dvc_pushes_and_pulls_it(clone: Clone, pin: Pin, tmp_path: Path) -
     clone.dvc("push", "-q")
     clone.git("clone", "-q", clone.path, tmp_path / "other")
     other = Clone(tmp_path / "other")
-    assert find_datasets(other.path) == ["data/raw"]
+    assert Pins(other.path).readable == ["data/raw"]
     other.dvc("pull", "-q")
     assert other.files("data", "raw") == clone.files("data", "raw")
 
 
 def test_a_plain_dvc_add_keeps_the_summary_which_is_then_stale(clone: Clone, pin: Pin) -> None:
     pin(b"one")
-    pointer = read_dataset_pointer(clone.path, "data/raw")
+    pointer = Pins(clone.path).dataset("data/raw")
     assert pointer is not None
     assert pointer.digest == summary_of(b"one")["digest"]
     write_shards(clone.path / "data" / "raw", b"edited")
     clone.dvc("add", "-q", "data/raw")
     assert "meta" in out_of(clone.path / "data" / "raw.dvc")
-    stale = read_dataset_pointer(clone.path, "data/raw")
+    stale = Pins(clone.path).dataset("data/raw")
     assert stale is not None
     assert stale.digest is None
-    assert find_datasets(clone.path) == ["data/raw"]
+    assert Pins(clone.path).readable == ["data/raw"]
     pin(b"edited")
-    again = read_dataset_pointer(clone.path, "data/raw")
+    again = Pins(clone.path).dataset("data/raw")
     assert again is not None
     assert again.digest == summary_of(b"edited")["digest"]
 
@@ -136,7 +136,7 @@ def test_the_current_folder_does_not_matter(clone: Clone, pin: Pin, monkeypatch:
     monkeypatch.chdir("/")
     pin(b"one", dataset="deep/down/set")
     assert (clone.path / "deep" / "down" / "set.dvc").is_file()
-    assert find_datasets(clone.path) == ["deep/down/set"]
+    assert Pins(clone.path).readable == ["deep/down/set"]
 
 
 def test_a_dvc_root_below_gits_works(clone: Clone, pin: Pin) -> None:
@@ -144,10 +144,10 @@ def test_a_dvc_root_below_gits_works(clone: Clone, pin: Pin) -> None:
     sub.mkdir()
     Clone(sub).dvc("init", "-q", "--subdir")
     pin(b"one", root=sub)
-    assert find_datasets(sub) == ["data/raw"]
+    assert Pins(sub).readable == ["data/raw"]
     clone.commit("v1")
     pin(b"two", root=sub)
-    old = read_dataset_pointer(sub, "data/raw", rev="HEAD")
+    old = Pins.at(sub, "HEAD").dataset("data/raw")
     assert old is not None
     assert old.digest == summary_of(b"one")["digest"]
     assert "up to date" in Clone(sub).dvc("status").stdout
@@ -256,9 +256,9 @@ def test_what_dvc_refuses_is_one_line(clone: Clone) -> None:
 def test_reading_pointers_imports_neither_dvc_nor_gitpython(clone: Clone, pin: Pin) -> None:
     pin(b"one")
     code = (
-        "import sys; from pathlib import Path; from datapin.versions import pointer\n"
-        "assert pointer.find_datasets(Path(sys.argv[1])) == ['data/raw']\n"
-        "assert pointer.cache_directory(Path(sys.argv[1]))\n"
+        "import sys; from pathlib import Path; from datapin.pins.read import Pins; from datapin.dvcfiles.settings import cache_directory\n"
+        "assert Pins(Path(sys.argv[1])).readable == ['data/raw']\n"
+        "assert cache_directory(Path(sys.argv[1]))\n"
         "print(sorted(name for name in ('dvc', 'git', 'dvc_data', 'pandas') if name in sys.modules))"
     )
     assert clone.run(sys.executable, "-c", code, clone.path).stdout.strip() == "[]"

@@ -11,8 +11,8 @@ from clones import Clone
 from datapin.base.errors import ToolFailed, UnknownVersion
 from datapin.dvcfiles.tracking.track import track
 from datapin.git.ask import file_changes, iter_blobs, known_objects, remote_tips
-from datapin.pins.datasets import find_pointers
 from datapin.pins.history import PointerChange, find_pins, iter_pointer_changes, pinned_versions
+from datapin.pins.read import Pins
 from pinning import Pin, summary_of, write_shards
 
 
@@ -258,5 +258,5 @@ def test_the_work_tree_and_history_agree_on_what_a_commit_pins(clone: Clone, pin
     pin(b"1")
     pin(b"2", dataset="data/other")
     clone.commit("x")
-    in_tree = {(pointer.dataset, pointer.md5) for pointer in find_pointers(clone.path, "HEAD")}
+    in_tree = {(pointer.dataset, pointer.md5) for pointer in Pins.at(clone.path, "HEAD").datasets}
     assert set(md5s(clone.path)) == in_tree

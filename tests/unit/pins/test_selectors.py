@@ -9,7 +9,7 @@ import pytest
 
 from clones import Clone
 from datapin.base.errors import AmbiguousVersion, DatasetNotThere, ManifestMissing, UnknownDataset, UnknownVersion
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.tracking.track import track
 from datapin.pins.selectors import PinnedVersion, resolve_version
 from pinning import Pin, write_shards
@@ -176,7 +176,7 @@ def test_an_output_of_a_stage_has_versions_too(clone: Clone, pin: Pin) -> None:
         (clone.path / "dvc.lock").write_text((clone.path / "dvc.lock").read_text().replace("cmd: make", "cmd: m"))
         clone.commit("another command, the same output")
 
-    def find_digest(pointer: Pointer) -> str:
+    def find_digest(pointer: PinnedOut) -> str:
         if pointer.md5 == made[0]:
             raise ManifestMissing(pointer.dataset, "all of it")
         return "sha256:" + "f" * 64

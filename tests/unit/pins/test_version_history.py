@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from clones import Clone
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import resolve
-from datapin.pins.commits import Pins, is_same_version
+from datapin.pins.commits import CommitPins, is_same_version
 from datapin.pins.history import UnreadablePointer
 from datapin.pins.versions import VersionHistory
 from pinning import Pin
@@ -113,7 +113,7 @@ def test_an_amended_commit_shows_as_it_is_now(line: Clone, pin: Pin) -> None:
     line.git("commit", "-q", "--amend", "-m", "two, amended")
     entries = history(line).entries
     assert [entry.commit.subject for entry in entries] == ["two, amended", "one"]
-    assert isinstance(entries[0].pin, Pointer)
+    assert isinstance(entries[0].pin, PinnedOut)
     assert entries[0].pin.digest == digest_of(b"two again")
 
 
@@ -181,7 +181,7 @@ def test_a_source_that_a_stage_took_over_keeps_its_history(line: Clone, pin: Pin
     line.commit("made by a stage")
     entries = history(line).entries
     assert [entry.commit.subject for entry in entries] == ["made by a stage", "two", "one"]
-    assert isinstance(entries[0].pin, Pointer)
+    assert isinstance(entries[0].pin, PinnedOut)
     assert entries[0].pin.stage == "make"
 
 
@@ -258,8 +258,8 @@ def test_a_shallow_clone_begins_where_it_was_cut(line: Clone, tmp_path: Path) ->
 
 
 def test_versions_are_the_same_by_hash_or_by_digest() -> None:
-    def pointer(md5: str, digest: str | None) -> Pointer:
-        return Pointer("d", "d.dvc", md5, None, None, {"digest": digest} if digest else None)
+    def pointer(md5: str, digest: str | None) -> PinnedOut:
+        return PinnedOut("d", md5, "d.dvc", summary={"digest": digest} if digest else None)
 
     assert is_same_version(pointer("a.dir", None), pointer("a.dir", "sha256:1"))
     assert is_same_version(pointer("a.dir", "sha256:1"), pointer("b.dir", "sha256:1"))
@@ -270,7 +270,7 @@ def test_versions_are_the_same_by_hash_or_by_digest() -> None:
 
 def test_pins_of_commits_with_and_without(line: Clone) -> None:
     commits = line.git("rev-list", "HEAD").split()
-    found = Pins(line.path).of("data/raw", commits)
-    assert [pin.digest if isinstance(pin, Pointer) else None for pin in found.values()] == [
+    found = CommitPins(line.path).of("data/raw", commits)
+    assert [pin.digest if isinstance(pin, PinnedOut) else None for pin in found.values()] == [
         digest_of(b"two"), digest_of(b"one"), None,
     ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from datapin.base.errors import DamagedManifest, DamagedPack, DatapinError
@@ -13,8 +14,8 @@ from datapin.checks.bytes.look import GONE, OBJECTS, Look, Places, look_at
 from datapin.checks.check import Check, capped, unread
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache, parse_output_list
-from datapin.git.ask import files_named
-from datapin.pins.pushed_outputs import PushedOutput, pushed_outputs
+from datapin.dvcfiles.outs import PinnedOut
+from datapin.pins.keeping import Keeping
 from datapin.store.layout import index_key, loose_key, pack_key
 from datapin.transfer.root_records import FINAL, PENDING, RootRecord, read_root, version_name, version_of_key
 from datapin.transfer.survey import objects_of
@@ -66,15 +67,17 @@ def _outputs(subject: Subject) -> Iterator[Finding]:
     for output in _other_outputs(subject):
         if isinstance(output, Finding):
             yield output
-        elif output.remote not in (None, look.side.name):
-            message = f"is kept on the remote {output.remote}, which was not asked"
-            hint = f"run `datapin verify --check {check} --remote-name {shlex.quote(output.remote)}`"
-            yield Finding("warning", check, output.path, message, hint)
-        else:
-            try:
-                wanted[output.path] = _objects(subject, look, output.md5, "it", output.size_bytes)
-            except DatapinError as error:
-                yield unread(subject, check, output.path, error)
+            continue
+        out, keeping = output
+        if keeping.remote not in (None, look.side.name):
+            message = f"is kept on the remote {keeping.remote}, which was not asked"
+            hint = f"run `datapin verify --check {check} --remote-name {shlex.quote(str(keeping.remote))}`"
+            yield Finding("warning", check, out.path, message, hint)
+            continue
+        try:
+            wanted[out.path] = _objects(subject, look, out.md5, "it", None if out.is_folder else out.size)
+        except DatapinError as error:
+            yield unread(subject, check, out.path, error)
     yield from _missing(look, check, wanted, _advice_on_output, lists_count=True)
 
 
@@ -83,16 +86,18 @@ def _advice_on_output(path: str, damaged: str = "") -> str:
     return f"delete {damaged} there, then {push}" if damaged else push
 
 
-def _other_outputs(subject: Subject) -> Iterator[PushedOutput | Finding]:
-    """The outputs that are no datasets, and findings on pointers that cannot be read."""
-    commit = subject.commit if subject.rev is not None else None
-    for file in files_named(subject.root, "*.dvc", "dvc.lock", rev=commit):
-        try:
-            found = pushed_outputs(file, subject.read)
-        except DatapinError as error:
-            yield unread(subject, "presence.outputs", file, error)
-        else:
-            yield from (output for output in found if output.path not in subject.pins)
+def _other_outputs(subject: Subject) -> Iterator[tuple[PinnedOut, Keeping] | Finding]:
+    """The outputs that are no datasets and that `dvc push` sends, and findings on pipelines that cannot be read."""
+    pins = subject.pinned_at
+    for file, error in pins.problems().items():
+        yield unread(subject, "presence.outputs", file, error)
+    for out in pins.outs:
+        if out.path in subject.pins:
+            continue
+        with suppress(DatapinError):  # told above
+            keeping = pins.keeping(out)
+            if keeping.is_declared and keeping.is_cached and keeping.is_pushed:
+                yield out, keeping
 
 
 def _packs(look: Look, dataset: str) -> Iterator[Finding]:

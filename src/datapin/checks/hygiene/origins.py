@@ -16,15 +16,15 @@ from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError
 from datapin.checks.hygiene.rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
-from datapin.dvcfiles.lock_entries import LockEntry
-from datapin.dvcfiles.texts import stage_outputs
+from datapin.dvcfiles.stages import LockEntry
+from datapin.dvcfiles.texts import folder_of
 from datapin.manifest.columns.columns import arrow_numbers, flags
 from datapin.pipeline.params.params import Params, parse_yaml, validate_params
 from datapin.pipeline.params.stages import PrepareParams
 from datapin.pipeline.record.fingerprint import INPUTS
 from datapin.pipeline.splits.crossing import Codes, Mask
 
-_PIPELINE, _PARAMS = "dvc.yaml", "params.yaml"
+_PARAMS = "params.yaml"
 _OURS = re.compile(r"\bdatapin\s+run\s+(prepare|augment|featurize|train)\b")
 _MOST_STEPS = 32
 
@@ -170,11 +170,9 @@ def differs(one: pa.Array | None, other: pa.Array | None, rows: Codes, places: C
 
 
 def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Iterator[RanStage]:
-    pipeline = posixpath.join(posixpath.dirname(file), _PIPELINE)
-    declared = subject.read(pipeline) or b""
-    folders = stage_outputs(declared, pipeline)[0] if b"wdir" in declared else {}
+    folders = subject.pinned_at.folders(file)
     for name, entry in entries.items():
-        folder = folders.get(name.split("@", 1)[0], posixpath.dirname(file) or ".")
+        folder = folder_of(name, file, folders)
         deps, outs = (
             tuple(posixpath.normpath(posixpath.join(folder, path)) for path in paths)
             for paths in (entry.deps, entry.outs)

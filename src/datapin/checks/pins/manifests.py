@@ -12,7 +12,7 @@ from datapin.base.findings import Finding
 from datapin.checks.check import READABLE, Check, unread
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import files_named
 from datapin.manifest.manifest import Manifest
 from datapin.pins.held import NO_MANIFEST
@@ -69,7 +69,7 @@ def _short(manifest: Manifest) -> str:
     return manifest.digest[: len("sha256:") + 12]
 
 
-def _ways(pointer: Pointer) -> str:
+def _ways(pointer: PinnedOut) -> str:
     dataset = shlex.quote(pointer.dataset)
     other = "`dvc repro` makes it anew" if pointer.stage is not None else f"`dvc add {dataset}` pins this one"
     return f"`datapin restore {dataset}` brings the pinned one back and keeps a copy of this one, or {other}"
@@ -118,7 +118,7 @@ def _check_summary(subject: Subject) -> Iterator[Finding]:
                 yield Finding("error", _SUMMARY, dataset, message, _truth(pointer, what, seen))
 
 
-def _truth(pointer: Pointer, what: str, seen: object) -> str:
+def _truth(pointer: PinnedOut, what: str, seen: object) -> str:
     if pointer.stage is not None:
         return "run `dvc repro`"
     # DVC writes its own fields anew, and keeps ours as long as the hash is the same.

@@ -10,8 +10,8 @@ from datapin.base.findings import Finding
 from datapin.checks.check import Check, unread
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.pipelines import DeclaredOut, hashes_here
-from datapin.pins.outputs import PinnedOut
 
 _PRESENT, _CHANGED = "pins.output-present", "pins.output-changed"
 

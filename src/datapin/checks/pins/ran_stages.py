@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from datapin.checks.subject import Subject
-from datapin.dvcfiles.lock_entries import LockEntry
 from datapin.dvcfiles.pipelines import DeclaredStage
-from datapin.pins.read import beside
+from datapin.dvcfiles.stages import LockEntry
+from datapin.pins.files import beside
 
 
 @dataclass(frozen=True, slots=True)

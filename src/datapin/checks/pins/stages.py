@@ -15,7 +15,7 @@ from datapin.checks.subject import Subject
 from datapin.dvcfiles.pipelines import DeclaredDep, DeclaredParams, DeclaredStage, list_hash
 from datapin.dvcfiles.single_files import listed_files
 from datapin.git.ask import is_ignored
-from datapin.pins.read import LOCK, PIPELINE
+from datapin.pins.files import LOCK, PIPELINE
 
 _PIPELINE, _PARAMS, _CODE, _DATA = "pins.stale-pipeline", "pins.stale-params", "pins.stale-code", "pins.stale-data"
 _SHOWN = 60

@@ -15,13 +15,12 @@ from datapin.base.files import make_directory, publish_bytes
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache, check_list_hash
 from datapin.dvcfiles.locks import overlap
-from datapin.dvcfiles.pipelines import read_pipelines
 from datapin.dvcfiles.stages import LockedFile, LockedStage, read_stages
-from datapin.dvcfiles.texts import load_yaml, stage_outputs
-from datapin.git.ask import blob_at, files_named
+from datapin.dvcfiles.texts import folder_of, load_yaml
+from datapin.git.ask import blob_at
 from datapin.manifest.manifest import Manifest
-
-LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
+from datapin.pins.files import LOCK, beside, is_lock
+from datapin.pins.read import Pins
 
 
 @dataclass(frozen=True)
@@ -32,31 +31,35 @@ class PinnedOutputs:
     commit: str
 
     @cached_property
+    def pins(self) -> Pins:
+        """Everything that the commit pins."""
+        return Pins(self.subject.root, self.commit)
+
+    @cached_property
     def lock_files(self) -> list[str]:
         """Every `dvc.lock` of the commit."""
-        return [file for file in self._files(LOCK) if posixpath.basename(file) == LOCK]
+        return [file for file in self.pins.pointers if is_lock(file)]
 
     @cached_property
     def stages(self) -> list[LockedStage]:
         """Every stage as it ran last. Raises BadSettings or Refused for a `dvc.lock` that cannot be read."""
-        return [stage for file in self.lock_files for stage in self.stages_of(file, self._text(file))]
+        return [stage for file in self.lock_files for stage in self.stages_of(file, self.pins.text(file) or b"")]
 
     def stages_of(self, file: str, text: bytes) -> list[LockedStage]:
         """The stages that `text` tells of, in the place of the commit's `file`."""
-        return read_stages(text, file, self._folders(file))
+        return read_stages(text, file, self.pins.folders(file))
 
     def folder_of(self, stage: LockedStage) -> str:
         """Where the stage runs, relative to the root."""
-        folders, here = self._folders(stage.file), posixpath.dirname(stage.file) or "."
-        return folders.get(stage.name) or folders.get(stage.name.split("@", 1)[0], here)
+        return folder_of(stage.name, stage.file, self.pins.folders(stage.file))
 
     @cached_property
     def frozen(self) -> set[tuple[str, str]]:
         """Stages that DVC does not run because they are frozen: the lock's file, and their name."""
         found = set()
         for file in self.lock_files:
-            pipeline = self._text(_beside(file))
-            stages = load_yaml(pipeline, _beside(file)).get("stages", {}) if b"frozen" in pipeline else {}
+            pipeline = self.pins.text(beside(file)) or b""
+            stages = load_yaml(pipeline, beside(file)).get("stages", {}) if b"frozen" in pipeline else {}
             for name, body in stages.items() if isinstance(stages, dict) else ():
                 if isinstance(body, dict) and body.get("frozen") is True:
                     found.add((file, str(name)))
@@ -69,7 +72,11 @@ class PinnedOutputs:
     @cached_property
     def sources(self) -> dict[str, LockedFile]:
         """What stages read and `.dvc` files or frozen stages pin, by path."""
-        pinned = [out for file in self._files("*.dvc") if not file.endswith("/.dvc") for out in self._pointed(file)]
+        for file in self.pins.pointers:
+            problem = self.pins.problem(file)
+            if problem is not None:
+                raise problem
+        pinned = [LockedFile(out.path, out.md5) for out in self.pins.outs if out.stage is None]
         pinned += [out for stage in self.stages if self.is_frozen(stage) for out in stage.outs]
         needed = {dep.path for stage in self.stages for dep in stage.deps}  # DVC looks at those of frozen stages, too
         return {out.path: out for out in pinned if any(overlap(out.path, path) for path in needed)}
@@ -94,16 +101,6 @@ class PinnedOutputs:
             for name, file in self.files(out).items():
                 os.symlink(os.path.abspath(file), folder / name)
         return Manifest.open(folder, f"{out.path} (as pinned)")
-
-    def _pointed(self, file: str) -> list[LockedFile]:
-        document = load_yaml(self._text(file), file)
-        folder = posixpath.join(posixpath.dirname(file), str(document.get("wdir", ".")))
-        found = []
-        for out in document.get("outs") or ():
-            path, md5 = (out.get("path"), out.get("md5")) if isinstance(out, dict) else (None, None)
-            if isinstance(path, str) and isinstance(md5, str):
-                found.append(LockedFile(posixpath.normpath(posixpath.join(folder, path)), md5))
-        return found
 
     def _file(self, path: str, md5: str) -> Path:
         text = blob_at(self.subject.root, self.commit, path)  # outputs that Git keeps and DVC's cache does not
@@ -141,30 +138,12 @@ class PinnedOutputs:
         except ObjectMissing:
             raise OutputMissing(path, f"neither here nor at {remote.root.url}") from None
 
-    def _folders(self, lock_file: str) -> dict[str, str]:
-        file = _beside(lock_file)
-        pipeline = self._text(file)
-        if b"wdir" in pipeline and b"${" in pipeline:  # a template, which only DVC can fill in
-            stages = read_pipelines(self.subject.root, self.commit, [file], ()).stages
-            return {stage.name: stage.folder for stage in stages}
-        return stage_outputs(pipeline, file)[0] if b"wdir" in pipeline else {}
-
-    def _files(self, pattern: str) -> list[str]:
-        return files_named(self.subject.root, pattern, rev=self.commit)
-
-    def _text(self, file: str) -> bytes:
-        return blob_at(self.subject.root, self.commit, file) or b""
-
 
 def address(stage: LockedStage) -> str:
     """How DVC calls the stage at the root."""
-    return stage.name if stage.file == LOCK else f"{_beside(stage.file)}:{stage.name}"
+    return stage.name if stage.file == LOCK else f"{beside(stage.file)}:{stage.name}"
 
 
 def is_manifest(names: list[str]) -> bool:
     """Whether files of these names are what a folder with a manifest holds."""
     return bool(names) and all(name.startswith("part-") and name.endswith(".parquet") for name in names)
-
-
-def _beside(lock_file: str) -> str:
-    return posixpath.join(posixpath.dirname(lock_file), PIPELINE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 import re
 import signal
 import subprocess
@@ -18,7 +17,8 @@ from threading import Thread
 from datapin.base.processes import module_words
 from datapin.base.progress import Bar, Progress
 from datapin.checks.repro.clone import CleanClone
-from datapin.checks.repro.outputs import PIPELINE, PinnedOutputs
+from datapin.checks.repro.outputs import PinnedOutputs
+from datapin.pins.files import beside
 
 _RUNNING = re.compile(r"Running stage '([^']+)':\Z")
 _FAILED = re.compile(r"ERROR: failed to reproduce (?:stages: )?(.+?)(?:: (.+))?\Z")
@@ -88,7 +88,7 @@ def rerun(clone: CleanClone, pinned: PinnedOutputs) -> Rerun:
     environment = {**clone.environment, **around.variables, "PYTHONUNBUFFERED": "1"}
     # What DVC and the stages call must be found, but whatever the user's PATH names comes first.
     environment["PATH"] = os.pathsep.join([environment.get("PATH", os.defpath), str(Path(sys.executable).parent)])
-    pipelines = [posixpath.join(posixpath.dirname(file), PIPELINE) for file in pinned.lock_files]
+    pipelines = [beside(file) for file in pinned.lock_files]
     options = ("--force", "--no-run-cache", "--no-commit", "--keep-going")
     words = module_words("dvc", "repro", *options, *pipelines)
     result = Rerun(around.text)

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from datapin.cli.early import started_looks
+from datapin.cli.early_look import started_looks
 from datapin.cli.options import common_options, jobs_option, open_workspace
 from datapin.cli.render import emit_json, printable
 from datapin.verbs.rollback.rollback import RollbackReport, RolledBack, rollback

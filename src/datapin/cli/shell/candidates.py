@@ -18,7 +18,7 @@ from datapin.cli.shell.guide_pages import page_names
 from datapin.dvcfiles.settings import remote_names
 from datapin.git.ask import ask_git, find_root
 from datapin.manifest.files.thrift import BrokenThrift, decode_struct
-from datapin.pins.datasets import find_outputs
+from datapin.pins.read import Pins
 
 Items = list[CompletionItem[str]]
 Find = Callable[[click.Context, click.Parameter, str], Items]
@@ -57,7 +57,7 @@ def _datasets(root: Path) -> list[str]:
     """Every dataset, as the user's folder and the root name it: both are understood."""
     here = Path.cwd().resolve()
     names = []
-    for name in find_outputs(root).names:
+    for name in Pins(root).names:
         path = root / name
         names.append(path.relative_to(here).as_posix() if path.is_relative_to(here) else name)
     return names

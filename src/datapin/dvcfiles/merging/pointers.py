@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from datapin.base.errors import DatapinError
-from datapin.dvcfiles.texts import SUMMARY, Pointer, has_summary, load_yaml, read_pointer
+from datapin.dvcfiles.outs import PinnedOut, read_pointer
+from datapin.dvcfiles.texts import SUMMARY, has_summary, load_yaml
 from datapin.dvcfiles.tracking.objects import CachedDirectory
 from datapin.dvcfiles.tracking.pointer import PointerText
 
@@ -27,7 +28,7 @@ class PointerSide:
     """One version of the file: its text, what it pins, and the user's notes in it, by dotted name."""
 
     text: str
-    pointer: Pointer
+    pointer: PinnedOut
     notes: Notes
 
     @property
@@ -146,7 +147,7 @@ def _read(data: bytes, file: str) -> PointerSide | None:
         return None
     try:
         text = data.decode("utf-8")
-        pointers = read_pointer(text, file)
+        pointers = read_pointer(data, file)
         if len(pointers) != 1 or pointers[0].size is None or pointers[0].files is None:
             return None
         if not PointerText(pointers[0].dataset.rpartition("/")[2], text).is_plain:

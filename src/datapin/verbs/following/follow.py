@@ -18,7 +18,7 @@ from datapin.base.errors import DamagedManifest, DatapinError, listed
 from datapin.base.files import fsync_directory, make_directory
 from datapin.base.state import cache_of
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import stash_holds
 from datapin.pins.held import NO_MANIFEST, HeldManifests, is_saved
 from datapin.pins.tracked import TrackedPin, departed_datasets, tracked_pins
@@ -37,7 +37,7 @@ class FollowReport:
     changed: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     edited: list[str] = field(default_factory=list)
-    missing: list[Pointer] = field(default_factory=list)
+    missing: list[PinnedOut] = field(default_factory=list)
     unreadable: list[DatapinError] = field(default_factory=list)
 
 
@@ -54,47 +54,47 @@ def follow(root: Path, *, since: str | None = None) -> FollowReport:
     cache = DvcCache(root)
     for pin in pins:
         if pin.is_ours:
-            cache.keep(pin.md5)
+            cache.keep(pin.out.md5)
         if not _is_stale(held, cache, pin):
             continue
-        with edit_lock(root, pin.dataset, timeout_s=_WAIT_S):
+        with edit_lock(root, pin.out.path, timeout_s=_WAIT_S):
             _follow_one(root, held, cache, pin, report)
     for dataset in departed_datasets(root, since) if since is not None else ():
-        if all(pin.dataset != dataset for pin in pins) and held.find(dataset) is not None:
+        if all(pin.out.path != dataset for pin in pins) and held.find(dataset) is not None:
             _remove(root, dataset, held, cache, report)
     held.save()
     return report
 
 
 def _is_stale(held: HeldManifests, cache: DvcCache, pin: TrackedPin) -> bool:
-    here = held.find(pin.dataset)
-    if here == pin.md5:
-        held.is_at(pin.dataset, pin.md5)
+    here = held.find(pin.out.path)
+    if here == pin.out.md5:
+        held.is_at(pin.out.path, pin.out.md5)
         return False
     if pin.is_ours or (here is not None and here != NO_MANIFEST):
         return True
-    return here is None and cache.holds_manifest(pin.pointer, in_work_tree=False)
+    return here is None and cache.holds_manifest(pin.out, in_work_tree=False)
 
 
 def _follow_one(root: Path, held: HeldManifests, cache: DvcCache, pin: TrackedPin, report: FollowReport) -> None:
-    here = held.find(pin.dataset)
-    if here == pin.md5 or (here is None and stash_holds(root, pin.dataset)):
+    here = held.find(pin.out.path)
+    if here == pin.out.md5 or (here is None and stash_holds(root, pin.out.path)):
         return  # what Git has put away comes back with `git stash pop`, which finds no place for it if it is there
     if not is_saved(cache, here):
-        if held.was_at(pin.dataset) != pin.md5:  # else Git has not moved the pointer under the edits
-            report.edited.append(pin.dataset)
+        if held.was_at(pin.out.path) != pin.out.md5:  # else Git has not moved the pointer under the edits
+            report.edited.append(pin.out.path)
         return
     try:
-        is_here = cache.is_whole(pin.md5)
+        is_here = cache.is_whole(pin.out.md5)
     except DamagedManifest:
         is_here = False
     if not is_here:
-        report.missing.append(pin.pointer)
+        report.missing.append(pin.out)
         return
-    cache.give_back(pin.md5)
-    replace_manifest(root, pin.dataset, cache.shards(pin.pointer))
-    held.is_at(pin.dataset, pin.md5)
-    report.changed.append(pin.dataset)
+    cache.give_back(pin.out.md5)
+    replace_manifest(root, pin.out.path, cache.shards(pin.out))
+    held.is_at(pin.out.path, pin.out.md5)
+    report.changed.append(pin.out.path)
 
 
 def _remove(root: Path, dataset: str, held: HeldManifests, cache: DvcCache, report: FollowReport) -> None:

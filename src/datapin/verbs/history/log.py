@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from datapin.base.errors import Damage, DamagedManifest, DatapinError
-from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.objects import bring_manifests
-from datapin.dvcfiles.texts import Pointer
+from datapin.base.errors import DatapinError
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import has_commit, resolve
 from datapin.git.log import shallow_commits, tags_of
 from datapin.pins.commits import Pin, is_same_version
 from datapin.pins.counts import VersionCounts
 from datapin.pins.versions import VersionEntry, VersionHistory
-from datapin.verbs.workspace.place import remote_place
+from datapin.verbs.workspace.bring import bring_versions
 from datapin.verbs.workspace.selector import counts_of, name_version
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -62,8 +59,8 @@ def log(workspace: Workspace, selector: str, *, limit: int | None = None) -> lis
         return []
     shown = history.entries[:limit]
     counts = counts_of(workspace, history.dataset)
-    reasons = bring_missing(workspace, _needed(history, shown, counts))
-    pairs = [(_before(history, entry), entry.pin) for entry in shown if isinstance(entry.pin, Pointer)]
+    reasons = bring_versions(workspace, _needed(history, shown, counts))
+    pairs = [(_before(history, entry), entry.pin) for entry in shown if isinstance(entry.pin, PinnedOut)]
     counts.count_ahead(pairs, jobs=workspace.jobs)
     places, tags = _places_back(workspace, history), _tags(history)
     ends = shallow_commits(workspace.root) if any(not entry.before for entry in shown) else frozenset()
@@ -95,56 +92,28 @@ def history_of(workspace: Workspace, selector: str) -> VersionHistory | None:
     return None
 
 
-def bring_missing(workspace: Workspace, pointers: Sequence[Pointer]) -> dict[str, str]:
-    """Bring the manifests that are not in DVC's cache; for those that cannot be brought, by hash, the reason."""
-    cache = DvcCache(workspace.root)
-    missing = []
-    for md5 in dict.fromkeys(pointer.md5 for pointer in pointers):
-        with _damage_left_to_readers():
-            if not cache.is_whole(md5):
-                missing.append(md5)
-    if not missing:
-        return {}
-    try:
-        place = remote_place(workspace)
-        absent = bring_manifests(workspace.root, place.root, missing)
-    except DamagedManifest as error:
-        return dict.fromkeys(missing, error.message)
-    except DatapinError as error:
-        return dict.fromkeys(missing, f"its manifest is not here, and cannot be fetched: {error.message}")
-    return dict.fromkeys(absent, f"its manifest is neither here nor on {place.root.url}")
-
-
 def why_unknown(error: DatapinError, pins: Sequence[Pin], reasons: dict[str, str]) -> str:
     """Why a manifest could not be read: that it could not be fetched, else what was seen when it was read."""
-    return next((reasons[pin.md5] for pin in pins if isinstance(pin, Pointer) and pin.md5 in reasons), error.message)
+    return next((reasons[pin.md5] for pin in pins if isinstance(pin, PinnedOut) and pin.md5 in reasons), error.message)
 
 
-@contextmanager
-def _damage_left_to_readers() -> Iterator[None]:
-    try:
-        yield
-    except Damage:
-        return
-
-
-def _needed(history: VersionHistory, shown: Sequence[VersionEntry], counts: VersionCounts) -> list[Pointer]:
+def _needed(history: VersionHistory, shown: Sequence[VersionEntry], counts: VersionCounts) -> list[PinnedOut]:
     """The versions whose manifests must be read."""
     needed = []
     for entry in shown:
         before, pin = _before(history, entry), entry.pin
-        if isinstance(pin, Pointer) and not counts.knows_changes(before, pin):
+        if isinstance(pin, PinnedOut) and not counts.knows_changes(before, pin):
             needed += [pointer for pointer in (before, pin) if pointer is not None]
         of_facts = before if pin is None else pin
-        if isinstance(of_facts, Pointer) and not counts.knows_facts(of_facts):
+        if isinstance(of_facts, PinnedOut) and not counts.knows_facts(of_facts):
             needed.append(of_facts)
     return needed
 
 
-def _before(history: VersionHistory, entry: VersionEntry) -> Pointer | None:
+def _before(history: VersionHistory, entry: VersionEntry) -> PinnedOut | None:
     """The version that an entry is counted against: that of its first parent."""
     pin = history.entries[entry.before[0]].pin if entry.before else None
-    return pin if isinstance(pin, Pointer) else None
+    return pin if isinstance(pin, PinnedOut) else None
 
 
 def _entry(
@@ -154,7 +123,7 @@ def _entry(
     commit = entry.commit
     made = LogEntry(
         commit=commit.name, tags=[], author=commit.author, date=commit.date, subject=commit.subject,
-        dataset=entry.dataset, digest=pin.digest if isinstance(pin, Pointer) else None,
+        dataset=entry.dataset, digest=pin.digest if isinstance(pin, PinnedOut) else None,
         rows=None, bytes=None, added=None, removed=None, changed=None,
     )  # fmt: skip
     notes: list[str] = []
@@ -163,12 +132,12 @@ def _entry(
             made = replace(made, rows=0, bytes=0)
             if before is not None:
                 made = replace(made, added=0, removed=counts.facts(before).rows, changed=0)
-        elif isinstance(pin, Pointer):
+        elif isinstance(pin, PinnedOut):
             facts = counts.facts(pin)
             made = replace(made, digest=facts.digest, rows=facts.rows, bytes=facts.bytes)
             if is_cut:
                 notes.append("the history of this shallow clone begins here")
-            elif entry.before and not isinstance(history.entries[entry.before[0]].pin, Pointer | None):
+            elif entry.before and not isinstance(history.entries[entry.before[0]].pin, PinnedOut | None):
                 notes.append("the version before it cannot be read")
             else:
                 changes = counts.changes(before, pin)
@@ -176,8 +145,8 @@ def _entry(
         else:
             notes.append(f"{_UNREADABLE}: {pin.problem}")
     except DatapinError as error:
-        is_before = isinstance(before, Pointer) and before.md5 in reasons
-        is_mine = isinstance(pin, Pointer) and pin.md5 in reasons
+        is_before = isinstance(before, PinnedOut) and before.md5 in reasons
+        is_mine = isinstance(pin, PinnedOut) and pin.md5 in reasons
         whose = "the version before it: " if is_before and not is_mine else ""
         notes.append(f"{whose}{why_unknown(error, [pin, before], reasons)}")
     return replace(made, note="; ".join(notes) or None)

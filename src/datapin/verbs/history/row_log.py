@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError, UnknownKey
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.columns.values import python_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
 from datapin.pins.counts import VersionCounts
 from datapin.pins.versions import VersionEntry, VersionHistory
-from datapin.verbs.history.log import bring_missing, history_of, why_unknown
+from datapin.verbs.history.log import history_of, why_unknown
+from datapin.verbs.workspace.bring import bring_versions
 from datapin.verbs.workspace.reports import Row
 from datapin.verbs.workspace.selector import counts_of
 from datapin.verbs.workspace.workspace import Workspace
@@ -68,8 +69,8 @@ def row_log(workspace: Workspace, selector: str, key: str, *, limit: int | None 
     if history is None:
         return []
     counts = counts_of(workspace, history.dataset)
-    pointers = [entry.pin for entry in history.entries if isinstance(entry.pin, Pointer)]
-    reasons = bring_missing(workspace, pointers)
+    pointers = [entry.pin for entry in history.entries if isinstance(entry.pin, PinnedOut)]
+    reasons = bring_versions(workspace, pointers)
     reader = _RowReader(counts, key, reasons)
     with ThreadPoolExecutor(max(1, min(workspace.jobs, 4))) as threads:
         seen = list(threads.map(reader.see, history.entries))
@@ -126,7 +127,7 @@ class _RowReader:
         """The row in the version that `entry` made."""
         if entry.pin is None:
             return _Seen(None)
-        if not isinstance(entry.pin, Pointer):
+        if not isinstance(entry.pin, PinnedOut):
             return _Seen(None, f"its pointer cannot be read: {entry.pin.problem}")
         try:
             return _Seen(self._row(self._counts.open(entry.pin)))
@@ -145,7 +146,7 @@ class _RowReader:
         return self._rows[holder.digest]
 
 
-def _like(counts: VersionCounts, pointers: Sequence[Pointer], key: str) -> tuple[str, ...]:
+def _like(counts: VersionCounts, pointers: Sequence[PinnedOut], key: str) -> tuple[str, ...]:
     """Keys of the newest version that hold the last part of `key`, or else its first keys."""
     try:
         keys = counts.open(pointers[0]).to_table(["key"])["key"] if pointers else pa.chunked_array([[]], pa.string())

@@ -11,11 +11,11 @@ from pathlib import Path
 from datapin.base.errors import DatapinError, Refused, UnknownVersion, listed
 from datapin.base.settings import CONFIG, FOLDER, read_settings
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import known_objects, remote_tips, tracked_files
-from datapin.pins.datasets import find_outputs
-from datapin.pins.history import Pins, UnreadablePointer, find_pins
+from datapin.pins.history import PinnedVersions, UnreadablePointer, find_pins
 from datapin.pins.projects import Owners
+from datapin.pins.read import Pins
 
 _WITHOUT = "`git push --no-verify` sends the commits without their data"
 
@@ -37,8 +37,8 @@ class PushedVersions:
     """
 
     root: Path
-    versions: list[Pointer]
-    unknown: list[Pointer]
+    versions: list[PinnedOut]
+    unknown: list[PinnedOut]
 
 
 def find_top(start: Path) -> Path | None:
@@ -86,18 +86,18 @@ def pushed_versions(top: Path, remote: str, refs: Iterable[PushedRef]) -> list[P
     wanted = [ref.oid for ref in refs]
     there = known_objects(top, [ref.remote_oid for ref in refs if ref.remote_oid is not None])
     not_in = [*there, *remote_tips(top, remote)]
-    every = find_pins(top, wanted, not_in)
+    every = find_pins(top, wanted, not_in, every_project=True)
     if not (every.datasets or every.unknown or every.unreadable):
         return []
     roots = projects_of(top)
     owners = Owners.of(top, roots, wanted)
     _refuse_unreadable(top, refs, every.unreadable)
     _refuse_absent(refs, owners, every.datasets)
-    found = [_told_apart(root, owners.own(root, find_pins(root, wanted, not_in))) for root in roots]
+    found = [_told_apart(root, find_pins(root, wanted, not_in)) for root in roots]
     return [one for one in found if one.versions or one.unknown]
 
 
-def _refuse_absent(refs: Sequence[PushedRef], owners: Owners, pinned: Sequence[Pointer]) -> None:
+def _refuse_absent(refs: Sequence[PushedRef], owners: Owners, pinned: Sequence[PinnedOut]) -> None:
     """Refuse what no project of the work tree could send: its settings are on another branch."""
     left = [pointer for pointer in pinned if pointer.summary is not None and not owners.is_here(pointer.file)]
     if not left:
@@ -117,8 +117,8 @@ def _refuse_unreadable(top: Path, refs: Sequence[PushedRef], unreadable: Sequenc
     files = list(dict.fromkeys(one.file for one in unreadable))
     for ref in refs if files else ():
         with suppress(UnknownVersion):  # a tag on something that is no commit
-            broken = find_outputs(top, ref.oid).unreadable
-            for error in (broken[file] for file in files if file in broken):
+            pins = Pins.at(top, ref.oid)
+            for error in (error for file in files if (error := pins.problem(file)) is not None):
                 raise Refused(f"{ref.name} has a pointer that cannot be read: {error.message}", error.hint)
 
 
@@ -144,7 +144,7 @@ def refusal(error: DatapinError) -> Refused:
     return Refused(f"push refused: {error.message}", "; or ".join(way for way in ways if way))
 
 
-def _told_apart(root: Path, pins: Pins) -> PushedVersions:
+def _told_apart(root: Path, pins: PinnedVersions) -> PushedVersions:
     """An output whose files DVC's cache does not know counts as a dataset if it is one in another version."""
     versions, unknown = list(pins.datasets), []
     names = {pointer.dataset for pointer in find_pins(root).datasets} if pins.unknown else set()

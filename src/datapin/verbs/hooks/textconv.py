@@ -14,11 +14,12 @@ from datapin.base.errors import DatapinError
 from datapin.base.files import make_directory
 from datapin.base.settings import CONFIG, FOLDER
 from datapin.base.state import cache_of
-from datapin.dvcfiles.texts import has_summary, load_yaml, read_pointer
+from datapin.dvcfiles.outs import PinnedOut, read_pointer
+from datapin.dvcfiles.texts import has_summary, load_yaml
 from datapin.git.ask import find_root
 from datapin.manifest.columns.columns import decoded, one_array, shown
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import Pointer, materialise_pointer
+from datapin.pins.manifests import link_manifest
 
 _COUNTED = ("label", "split")
 _MOST_VALUES = 100
@@ -46,7 +47,7 @@ def pointer_text(data: bytes, start: Path) -> bytes:
     return text if _is_plain(document) else text + b"\n" + data
 
 
-def _summary(pointer: Pointer) -> Iterator[str]:
+def _summary(pointer: PinnedOut) -> Iterator[str]:
     summary = pointer.summary or {}
     yield f"dataset  {_word(pointer.dataset)}"
     for name in ("digest", "rows", "bytes"):
@@ -55,7 +56,7 @@ def _summary(pointer: Pointer) -> Iterator[str]:
         yield f"source   {_word(source)}"
 
 
-def _counts(pointer: Pointer, start: Path) -> Iterator[str]:
+def _counts(pointer: PinnedOut, start: Path) -> Iterator[str]:
     if (pointer.rows or 0) > _MOST_ROWS:
         return
     with suppress(DatapinError, OSError):
@@ -64,7 +65,7 @@ def _counts(pointer: Pointer, start: Path) -> Iterator[str]:
             return
         cache = cache_of(root)
         make_directory(cache)
-        manifest = Manifest.open(materialise_pointer(root, pointer, cache / "versions"))
+        manifest = Manifest.open(link_manifest(root, pointer, cache / "versions"))
         lines = [line for column in _COUNTED for line in _column(manifest, column)]
         yield from lines
 

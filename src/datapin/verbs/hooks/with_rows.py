@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datapin.base.progress import Progress
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.verbs.following.trees import follow_trees
 from datapin.verbs.remote.move import push_pinned
 from datapin.verbs.workspace.bring import bring
@@ -22,12 +22,12 @@ def end_rollback(root: Path, progress: Progress) -> None:
     Workspace.find(root, progress=progress)
 
 
-def send_pinned(root: Path, pointers: Sequence[Pointer], progress: Progress) -> MoveReport:
+def send_pinned(root: Path, pointers: Sequence[PinnedOut], progress: Progress) -> MoveReport:
     """Send these dataset versions. Raises as `push_pinned`."""
     return push_pinned(Workspace.find(root, progress=progress), pointers)
 
 
-def bring_pinned(root: Path, pointers: Sequence[Pointer], progress: Progress) -> None:
+def bring_pinned(root: Path, pointers: Sequence[PinnedOut], progress: Progress) -> None:
     """Bring the manifests of these pointers into DVC's cache. Raises ManifestMissing."""
     bring(Workspace.find(root, progress=progress), pointers)
 

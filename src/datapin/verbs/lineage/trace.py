@@ -12,15 +12,16 @@ import pyarrow.compute as pc
 
 from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError, UnknownOutput, Usage
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.stages import LockedFile, LockedStage
-from datapin.dvcfiles.texts import Pointer
 from datapin.git.ask import commit_state
 from datapin.manifest.manifest import Manifest
 from datapin.pins.commits import is_same_version
+from datapin.pins.read import Pins
 from datapin.pins.versions import VersionHistory
 from datapin.pipeline.record.environment_file import environment_of, environment_path
-from datapin.verbs.lineage.pinned import Pinned, open_pinned
 from datapin.verbs.lineage.trace_rows import Lineage, RowOrigin, origins_of
+from datapin.verbs.workspace.bring import open_pinned
 from datapin.verbs.workspace.workspace import Workspace
 
 _LARGEST_RECORD_BYTES = 16 << 20
@@ -66,7 +67,7 @@ def trace(workspace: Workspace, selector: str, *, with_rows: bool = False) -> Tr
     UnknownVersion, UnknownKey; BadSettings or Refused if the pointer of PATH cannot be read.
     """
     path, key, rev = _parts(workspace, selector)
-    pinned = Pinned(workspace, rev)
+    pinned = Pins.at(workspace.root, rev)
     state = commit_state(workspace.root)
     tracer = _Tracer(workspace, pinned, pinned.commit or state.commit)
     name = tracer.add(path, selector)
@@ -100,7 +101,7 @@ class _Tracer:
     """Collects nodes, each once, from the thing asked for down to its sources."""
 
     workspace: Workspace
-    pinned: Pinned
+    pinned: Pins
     commit: str | None
     nodes: dict[str, TraceNode] = field(default_factory=dict)
 
@@ -122,11 +123,11 @@ class _Tracer:
         return []
 
     def _lineage(self, dataset: str) -> Lineage:
-        manifest = open_pinned(self.workspace, self.pinned.datasets[dataset])
+        manifest = open_pinned(self.workspace, self.pinned.possible[dataset])
         stage = self._writer(dataset)
         inputs = []
         for dep in stage.deps if stage is not None else ():
-            if dep.path in self.pinned.datasets:
+            if dep.path in self.pinned.possible:
                 inputs.append(self._lineage(dep.path))
             elif (dep.md5 or "").endswith(".dir"):
                 self._check(dep.path)
@@ -139,7 +140,7 @@ class _Tracer:
                 raise error
 
     def _knows(self, path: str) -> bool:
-        return path in self.pinned.datasets or self._writer(path) is not None
+        return path in self.pinned.possible or self._writer(path) is not None
 
     def _below_root(self, path: str, selector: str) -> str:
         text = selector.rpartition("@")[0] or selector
@@ -148,14 +149,14 @@ class _Tracer:
             return whole
         for name in (path, whole):
             self._check(name)
-        known = sorted({*self.pinned.datasets, *(out.path for stage in self.pinned.stages for out in stage.outs)})
+        known = sorted({*self.pinned.possible, *(out.path for stage in self.pinned.stages for out in stage.outs)})
         raise UnknownOutput(path, tuple(known))
 
     def _writer(self, path: str) -> LockedStage | None:
         return next((stage for stage in self.pinned.stages if any(out.path == path for out in stage.outs)), None)
 
     def _add(self, file: LockedFile) -> str:
-        pointer, writer = self.pinned.datasets.get(file.path), self._writer(file.path)
+        pointer, writer = self.pinned.possible.get(file.path), self._writer(file.path)
         unreadable = self.pinned.unreadable.get(f"{file.path}.dvc")
         if pointer is None and writer is None and unreadable is not None:
             facts = {"md5": file.md5, "digest": self._recorded(file.path), **_NOTHING_KNOWN}
@@ -183,7 +184,7 @@ class _Tracer:
             self.nodes[name] = TraceNode(name, "stage", stage.name, below, facts)
         return name
 
-    def _sources(self, pointer: Pointer | None) -> tuple[str, ...]:
+    def _sources(self, pointer: PinnedOut | None) -> tuple[str, ...]:
         return tuple(self._put("source", source, (), {}) for source in (pointer.sources if pointer else ()))
 
     def _put(self, kind: str, path: str, below: tuple[str, ...], facts: dict[str, Any]) -> str:
@@ -205,16 +206,16 @@ class _Tracer:
             if not out.path.endswith(".json") or (out.size_bytes or 0) > _LARGEST_RECORD_BYTES:
                 continue
             try:
-                runs = read_json(self.pinned.read(out.path) or b"null", out.path)["runs"]
+                runs = read_json(self.pinned.text(out.path) or b"null", out.path)["runs"]
                 record = runs[0]
                 facts = {name: record[name] for name in ("inputs", "seed", "metrics", "outputs", "rows")}
-                facts["environment"] = environment_of(record, self.pinned.read(environment_path(out.path)))
+                facts["environment"] = environment_of(record, self.pinned.text(environment_path(out.path)))
                 return facts
             except (ValueError, TypeError, KeyError, IndexError):
                 continue
         return None
 
-    def _dataset(self, pointer: Pointer) -> dict[str, Any]:
+    def _dataset(self, pointer: PinnedOut) -> dict[str, Any]:
         facts: dict[str, Any] = {"md5": pointer.md5, "digest": pointer.digest, "rows": pointer.rows}
         facts |= {"bytes": None, "assets": None, "splits": {}, "since": self._since(pointer), "problem": None}
         try:
@@ -230,7 +231,7 @@ class _Tracer:
         records = (self._record(stage) for stage in self.pinned.stages)
         return next((record["inputs"].get(dataset) for record in records if record is not None), None)
 
-    def _since(self, pointer: Pointer) -> dict[str, str] | None:
+    def _since(self, pointer: PinnedOut) -> dict[str, str] | None:
         """The commit that made this version of the dataset; None if none did yet."""
         if self.commit is None:
             return None

@@ -15,15 +15,16 @@ import pyarrow as pa
 from datapin.base.errors import DatapinError, UnknownAsset, UnknownKey, Usage
 from datapin.base.ids import AssetId, parse_asset_id
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import has_commit
 from datapin.git.log import Commit, commits_named
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
 from datapin.pins.stage_history import PinnedStage, pinned_stages, pinned_versions_with_commits
-from datapin.verbs.history.log import bring_missing, why_unknown
+from datapin.verbs.history.log import why_unknown
 from datapin.verbs.history.row_log import row_log
 from datapin.verbs.lineage.used_rows import ShardScan, UsedRow
+from datapin.verbs.workspace.bring import bring_versions
 from datapin.verbs.workspace.selector import counts_of, select
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -83,9 +84,9 @@ def uses(workspace: Workspace, selector: str) -> UsesReport:
     """
     history = pinned_versions_with_commits(workspace.root) if has_commit(workspace.root) else []
     known = {(pointer.dataset, pointer.md5) for pointer, _ in history}
-    here = workspace.find_outputs()
+    here = workspace.pins()
     new = [one for one in here.datasets if (one.dataset, one.md5) not in known]
-    versions: list[tuple[Pointer, str | None]] = [*((one, None) for one in new), *history]
+    versions: list[tuple[PinnedOut, str | None]] = [*((one, None) for one in new), *history]
     asset = None if _ID_OR_PREFIX.match(selector) else _asset_of(workspace, selector)
     scan, unread = _scan(workspace, [pointer for pointer, _ in versions])
     unread = [f"{error.message}; {error.hint}" for error in here.unreadable.values()] + unread
@@ -137,9 +138,9 @@ def _row(manifest: Manifest, key: str) -> AssetId | None:
     return parse_asset_id(rows["asset_id"][0].as_py()) if rows.num_rows else None
 
 
-def _scan(workspace: Workspace, pointers: Sequence[Pointer]) -> tuple[ShardScan, list[str]]:
+def _scan(workspace: Workspace, pointers: Sequence[PinnedOut]) -> tuple[ShardScan, list[str]]:
     """The shards of all these versions, and what cannot be read."""
-    reasons = bring_missing(workspace, pointers)
+    reasons = bring_versions(workspace, pointers)
     cache, unread = DvcCache(workspace.root), []
     scan = ShardScan(jobs=workspace.jobs)
     for pointer in pointers:
@@ -151,7 +152,7 @@ def _scan(workspace: Workspace, pointers: Sequence[Pointer]) -> tuple[ShardScan,
 
 
 def _outputs(
-    used: Sequence[tuple[Pointer, VersionUse]], stages: Sequence[PinnedStage], commits: dict[str, Commit]
+    used: Sequence[tuple[PinnedOut, VersionUse]], stages: Sequence[PinnedStage], commits: dict[str, Commit]
 ) -> list[ModelUse]:
     """What stages made from these versions, other than datasets; of each only the commit that made it."""
     splits: dict[tuple[str, str | None], list[str]] = {
@@ -172,7 +173,7 @@ def _outputs(
     return list(found.values())
 
 
-def _digest(workspace: Workspace, pointer: Pointer) -> str | None:
+def _digest(workspace: Workspace, pointer: PinnedOut) -> str | None:
     if pointer.digest is not None:
         return pointer.digest
     counts = counts_of(workspace, pointer.dataset)

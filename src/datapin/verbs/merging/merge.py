@@ -32,7 +32,8 @@ from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.merging.locks import merge_locks
 from datapin.dvcfiles.merging.merge_tools import merge_otherwise
 from datapin.dvcfiles.merging.pointers import Notes, PointerSides, conflict_text, may_be_ours, merge_notes, read_sides
-from datapin.dvcfiles.texts import Pointer, read_pointer
+from datapin.dvcfiles.outs import PinnedOut, read_pointer
+from datapin.dvcfiles.settings import cache_directory
 from datapin.dvcfiles.tracking.objects import CachedDirectory, cache_files
 from datapin.git.ask import find_root
 from datapin.manifest.columns.columns import one_array
@@ -40,7 +41,7 @@ from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.merge import WHOLE_ROW, Conflict, MergePlan, Side, plan_merge, write_merge
 from datapin.manifest.select import rows_of
-from datapin.pins.datasets import cache_directory, materialise_pointer
+from datapin.pins.manifests import link_manifest
 from datapin.verbs.merging.conflicts import Cell, Decisions, save_report
 from datapin.verbs.workspace.bring import bring
 from datapin.verbs.workspace.workspace import Workspace
@@ -71,7 +72,7 @@ class MergedPointer:
     """The text that pins merged rows, which DVC's cache holds, and what it pins."""
 
     text: str
-    pointer: Pointer
+    pointer: PinnedOut
 
 
 def merge_pointer(
@@ -175,11 +176,11 @@ def _pinned(planned: PlannedMerge, directory: CachedDirectory, facts: Mapping[st
     sides = planned.sides
     summary = {**facts, "source": sides.sources}
     text = sides.text(directory, summary, planned.notes)
-    (pointer,) = read_pointer(text, sides.file)
+    (pointer,) = read_pointer(text.encode(), sides.file)
     return MergedPointer(text, pointer)
 
 
-def _summary(workspace: Workspace, pointer: Pointer) -> dict[str, Any]:
+def _summary(workspace: Workspace, pointer: PinnedOut) -> dict[str, Any]:
     """What a side's summary says of its rows; found out where there is none, or a stale one."""
     known = {name: (pointer.summary or {}).get(name) for name in ("digest", "rows", "bytes")}
     if None not in known.values():
@@ -192,12 +193,12 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
     return {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes}
 
 
-def _manifests(workspace: Workspace, pointers: Sequence[Pointer]) -> list[Manifest]:
+def _manifests(workspace: Workspace, pointers: Sequence[PinnedOut]) -> list[Manifest]:
     bring(workspace, pointers)
     make_directory(workspace.cache)
     into = workspace.cache / "versions"
     return [
-        Manifest.open(materialise_pointer(workspace.root, pointer, into), name=f"{pointer.dataset} ({pointer.md5[:8]})")
+        Manifest.open(link_manifest(workspace.root, pointer, into), name=f"{pointer.dataset} ({pointer.md5[:8]})")
         for pointer in pointers
     ]
 

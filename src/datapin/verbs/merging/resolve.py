@@ -113,7 +113,7 @@ def _sides(workspace: Workspace, name: str) -> PointerSides:
     if any((workspace.root / f"{dataset}.dvc").is_file() for dataset in datasets):
         known = f"; in conflict: {', '.join(conflicts)}" if conflicts else ""
         raise Refused(f"{datasets[0]} is not in conflict{known}", "run `git status` to see what is")
-    raise UnknownDataset(datasets[0], tuple(workspace.find_outputs().names))
+    raise UnknownDataset(datasets[0], tuple(workspace.pins().names))
 
 
 def _planned(workspace: Workspace, sides: PointerSides, decisions: Decisions) -> PlannedMerge:

@@ -10,7 +10,7 @@ import numpy as np
 from datapin.base.errors import BadSettings, Refused
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.dvcfiles.remote_manifests import manifests_on
-from datapin.pins.datasets import read_dataset_pointer
+from datapin.pins.read import Pins
 from datapin.transfer.survey import Survey
 from datapin.verbs.workspace.known_remote import remember, remember_versions
 from datapin.verbs.workspace.place import remote_place
@@ -23,10 +23,10 @@ def ask_remote(workspace: Workspace, names: Sequence[str]) -> None:
     All datasets, if none is named; those whose pointers cannot be read are passed over. Raises UnknownDataset,
     BadSettings if there is no remote, RemoteUnreachable, DamagedPack, StoreFormat.
     """
-    pointers = [] if names else list(workspace.find_outputs().datasets)
+    pointers = [] if names else list(workspace.pins().datasets)
     for name in names:
         with suppress(BadSettings, Refused):
-            pointer = read_dataset_pointer(workspace.root, workspace.dataset_name(name))
+            pointer = Pins(workspace.root).dataset(workspace.dataset_name(name))
             pointers += [] if pointer is None else [pointer]
     place = remote_place(workspace)
     ids = np.empty((0, RAW_ID_BYTES), np.uint8)

@@ -15,7 +15,8 @@ from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedManifest, Da
 from datapin.base.errors.world import LOCAL_STORE
 from datapin.base.findings import Finding
 from datapin.base.progress import SILENT
-from datapin.pins.datasets import Pointer, find_outputs
+from datapin.dvcfiles.outs import PinnedOut
+from datapin.pins.read import Pins
 from datapin.verbs.workspace.place import remote_name, remote_place
 from datapin.verbs.workspace.problems import dataset_problem
 from datapin.verbs.workspace.selector import work_tree_manifest
@@ -24,14 +25,14 @@ from datapin.verbs.workspace.workspace import Workspace
 _MOST_NAMED = 3
 _DEEP = "deep.assets"
 
-_Rows = tuple[Pointer, pa.Table]
+_Rows = tuple[PinnedOut, pa.Table]
 
 
 @dataclass(frozen=True, slots=True)
 class _Holder:
     """A dataset of the work tree that needs some assets, and the keys of these rows."""
 
-    pointer: Pointer
+    pointer: PinnedOut
     keys: list[str]
 
     def again(self, root: Path) -> str:
@@ -59,7 +60,7 @@ def hint_for(workspace: Workspace, error: DatapinError) -> str:
     if isinstance(error, AssetsMissing):
         return _about_assets(workspace, error.names, error.hint, is_asked=error.where != LOCAL_STORE)
     if isinstance(error, DamagedManifest):
-        for pointer in find_outputs(workspace.root).datasets:
+        for pointer in Pins(workspace.root).datasets:
             if error.path == pointer.dataset or error.path.startswith(f"{pointer.dataset}/"):
                 return dataset_problem(workspace, pointer.dataset, pointer, error).hint
     if isinstance(error, DamagedPack) and remote_name(workspace) is not None:
@@ -101,7 +102,7 @@ def heal_store(workspace: Workspace) -> str:
     if remote_name(workspace) is not None:
         return f"{first}, then `datapin fetch`"
     again = []
-    for pointer in find_outputs(workspace.root).datasets:
+    for pointer in Pins(workspace.root).datasets:
         sources = [source for source in pointer.sources if (workspace.root / source).exists()]
         if sources:
             again.append(f"`datapin add {shlex.join(sources)} --to {shlex.quote(pointer.dataset)}`")
@@ -135,7 +136,7 @@ def _ways(workspace: Workspace, holders: Sequence[_Holder], *, is_asked: bool) -
 def _rows_here(workspace: Workspace) -> list[_Rows]:
     """Keys and ids of every dataset of the work tree that can be read."""
     rows = []
-    for pointer in find_outputs(workspace.root).datasets:
+    for pointer in Pins(workspace.root).datasets:
         with suppress(DatapinError):
             table = work_tree_manifest(workspace, pointer.dataset).to_table(columns=["key", "asset_id"])
             rows.append((pointer, table))

@@ -21,21 +21,21 @@ from datapin.base.errors import (
 from datapin.base.files import make_directory, temporary_name
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.objects import bring_manifests, is_good, is_intact, keep_manifest
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import Pointer
 from datapin.pins.held import NO_MANIFEST, HeldManifests
 from datapin.verbs.workspace.placing import replace_manifest
 from datapin.verbs.workspace.workspace import Workspace
 
 
-def nowhere(pointer: Pointer) -> ManifestMissing:
+def nowhere(pointer: PinnedOut) -> ManifestMissing:
     """The error for a version that neither this machine nor the remote has."""
     advice = who_must_push(pointer.dataset, is_output=pointer.stage is not None)
     missing = f"{pointer.md5} in DVC's cache"
     return ManifestMissing(pointer.dataset, missing, "the remote does not have it either", advice)
 
 
-def keep_work_trees(workspace: Workspace, pointers: Sequence[Pointer]) -> None:
+def keep_work_trees(workspace: Workspace, pointers: Sequence[PinnedOut]) -> None:
     """Give DVC's cache back what it has lost of these versions and the work tree still holds."""
     cache = DvcCache(workspace.root)
     held = _held(workspace)
@@ -45,7 +45,7 @@ def keep_work_trees(workspace: Workspace, pointers: Sequence[Pointer]) -> None:
                 keep_manifest(workspace.root, workspace.dataset_path(pointer.dataset), pointer.md5)
 
 
-def bring_each(workspace: Workspace, remote: Backend, pointers: Sequence[Pointer]) -> dict[str, DatapinError]:
+def bring_each(workspace: Workspace, remote: Backend, pointers: Sequence[PinnedOut]) -> dict[str, DatapinError]:
     """Bring into DVC's cache what it lacks of these versions, or holds damaged; why some cannot be had, by their md5.
 
     Raises RemoteUnreachable, StorageFailed.
@@ -62,12 +62,12 @@ def bring_each(workspace: Workspace, remote: Backend, pointers: Sequence[Pointer
     return absent
 
 
-def work_tree_holds(workspace: Workspace, pointer: Pointer) -> bool:
+def work_tree_holds(workspace: Workspace, pointer: PinnedOut) -> bool:
     """Whether the work tree's folder is what the pointer pins, byte by byte."""
     return _held(workspace).find(pointer.dataset) == pointer.md5
 
 
-def mend_work_tree(workspace: Workspace, pointer: Pointer) -> None:
+def mend_work_tree(workspace: Workspace, pointer: PinnedOut) -> None:
     """Put the pinned rows, from DVC's cache, in the place of a manifest of the work tree that cannot be read.
 
     What was there is kept aside. Rows that can be read stay, whatever they are.

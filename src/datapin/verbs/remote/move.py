@@ -26,14 +26,16 @@ from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.remote_manifests import manifests_on
 from datapin.git.ask import author
 from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
-from datapin.pins.datasets import Pointer, materialise_pointer, read_dataset_pointer
 from datapin.pins.history import pinned_versions
+from datapin.pins.manifests import link_manifest
+from datapin.pins.read import Pins
 from datapin.store.index import Index
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import Manifests, PushVersion, push_versions
@@ -52,7 +54,7 @@ from datapin.verbs.workspace.workspace import Workspace
 class _Wanted:
     """One dataset version; `in_work_tree` if the work tree pins it, `is_named` if the user asked for this one."""
 
-    pointer: Pointer
+    pointer: PinnedOut
     in_work_tree: bool
     is_named: bool
 
@@ -77,7 +79,7 @@ def push(
     datasets = _here(workspace, names, failures)
     if not dry_run:
         keep_work_trees(workspace, _readable_pointers(workspace, datasets))
-    pinned: list[tuple[Pointer, Manifest]] = []
+    pinned: list[tuple[PinnedOut, Manifest]] = []
     for dataset in datasets:
         with failures.gather():
             pinned.append(_pinned(workspace, dataset))
@@ -89,7 +91,7 @@ def push(
     return _push(workspace, place, pinned, failures, dry_run=dry_run, again=again)
 
 
-def push_pinned(workspace: Workspace, pointers: Sequence[Pointer], *, remote: str | None = None) -> MoveReport:
+def push_pinned(workspace: Workspace, pointers: Sequence[PinnedOut], *, remote: str | None = None) -> MoveReport:
     """Send these dataset versions, whichever commit pins them. Raises as `push`."""
     place = remote_place(workspace, remote)
     failures = Failures("push")
@@ -169,7 +171,7 @@ def _wanted(
         with failures.gather():
             wanted.append(_named(workspace, text))
     if not selectors:
-        found = workspace.find_outputs()
+        found = workspace.pins()
         failures.errors += found.unreadable.values()
         # In a fresh clone only the remote can tell which outputs of stages are datasets.
         told = (
@@ -207,13 +209,13 @@ def _tell_of_hooks(workspace: Workspace) -> None:
 def _push(
     workspace: Workspace,
     place: RemotePlace,
-    pinned: Sequence[tuple[Pointer, Manifest]],
+    pinned: Sequence[tuple[PinnedOut, Manifest]],
     failures: Failures,
     *,
     dry_run: bool,
     again: bool = False,
 ) -> MoveReport:
-    versions: dict[PushVersion, Pointer] = {}
+    versions: dict[PushVersion, PinnedOut] = {}
     for pointer, manifest in pinned:
         with failures.gather():
             versions[PushVersion(pointer.dataset, manifest.digest, pointer.md5, partial(_ids, manifest))] = pointer
@@ -258,24 +260,24 @@ def _not_sent(failure: Failure) -> DatapinError:
 def _here(workspace: Workspace, names: Sequence[str], failures: Failures) -> list[str]:
     if names:
         return [workspace.dataset_name(name) for name in names]
-    found = workspace.find_outputs()
+    found = workspace.pins()
     failures.errors += found.unreadable.values()
     names = [pointer.dataset for pointer in found.datasets]
     return [dataset for dataset in names if workspace.dataset_path(dataset).is_dir()]
 
 
-def _readable_pointers(workspace: Workspace, datasets: Sequence[str]) -> list[Pointer]:
+def _readable_pointers(workspace: Workspace, datasets: Sequence[str]) -> list[PinnedOut]:
     pointers = []
     for dataset in datasets:
         with suppress(DatapinError):  # told when it is needed
-            pointer = read_dataset_pointer(workspace.root, dataset)
+            pointer = Pins(workspace.root).dataset(dataset)
             pointers += [] if pointer is None else [pointer]
     return pointers
 
 
-def _pinned(workspace: Workspace, dataset: str) -> tuple[Pointer, Manifest]:
+def _pinned(workspace: Workspace, dataset: str) -> tuple[PinnedOut, Manifest]:
     manifest = work_tree_manifest(workspace, dataset)
-    pointer = read_dataset_pointer(workspace.root, dataset)
+    pointer = Pins(workspace.root).dataset(dataset)
     if pointer is None:
         raise Refused(f"{dataset} is not pinned by any pointer", f"run `dvc add {shlex.quote(dataset)}`")
     if pointer.digest is not None and pointer.digest != manifest.digest:
@@ -288,13 +290,13 @@ def _pinned(workspace: Workspace, dataset: str) -> tuple[Pointer, Manifest]:
 
 
 def _opened(
-    workspace: Workspace, place: RemotePlace, pointers: Sequence[Pointer], failures: Failures
-) -> list[tuple[Pointer, Manifest]]:
+    workspace: Workspace, place: RemotePlace, pointers: Sequence[PinnedOut], failures: Failures
+) -> list[tuple[PinnedOut, Manifest]]:
     """Each version with its manifest, brought from the remote where it is not here.
 
     A stage's output that is nowhere is left out with a note; any other has failed.
     """
-    opened: list[tuple[Pointer, Manifest]] = []
+    opened: list[tuple[PinnedOut, Manifest]] = []
     for pointer in pointers:
         with failures.gather():
             try:
@@ -321,7 +323,7 @@ def _named(workspace: Workspace, text: str) -> _Wanted:
             return _Wanted(named.pinned.pointer, False, True)
     # Not asked of `name_version`: it knows no stage's output of which nothing is here yet.
     dataset = workspace.dataset_name(text, new=True)
-    pointer = read_dataset_pointer(workspace.root, dataset)
+    pointer = Pins(workspace.root).dataset(dataset)
     if pointer is None:
         raise UnknownDataset(dataset=text, known=tuple(workspace.datasets()))
     return _Wanted(pointer, True, True)
@@ -349,9 +351,9 @@ def _manifest(
     return work_tree_manifest(workspace, dataset)
 
 
-def _manifest_of(workspace: Workspace, pointer: Pointer) -> Manifest:
+def _manifest_of(workspace: Workspace, pointer: PinnedOut) -> Manifest:
     make_directory(workspace.cache)
-    directory = materialise_pointer(workspace.root, pointer, workspace.cache / "versions")
+    directory = link_manifest(workspace.root, pointer, workspace.cache / "versions")
     return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
 
 
@@ -365,7 +367,7 @@ def _ids(manifest: Manifest, rows: np.ndarray[tuple[int], np.dtype[np.int64]] | 
     return np.concatenate(parts)
 
 
-def _report(report: TransferReport, place: RemotePlace, dry_run: bool, pointers: Sequence[Pointer]) -> MoveReport:
+def _report(report: TransferReport, place: RemotePlace, dry_run: bool, pointers: Sequence[PinnedOut]) -> MoveReport:
     requests = 0 if dry_run else place.requests
     datasets = list(dict.fromkeys(pointer.dataset for pointer in pointers))
     return MoveReport(report.assets, report.packs, report.bytes, requests, report.skipped, datasets)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from datapin.base import failpoints
 from datapin.base.errors import DatapinError, ManifestMissing, OutputMissing, listed, who_must_push
 from datapin.dvcfiles.cache import DvcCache
-from datapin.pins.outputs import PinnedOut, check_cached, files_of
+from datapin.dvcfiles.outs import PinnedOut
+from datapin.pins.outputs import check_cached, files_of
 from datapin.verbs.rollback.goals import Goals
 from datapin.verbs.workspace.bring import Absence, bring_what_is_somewhere
 from datapin.verbs.workspace.workspace import Workspace

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapin.base.errors import Refused, UnknownVersion
-from datapin.dvcfiles.texts import load_yaml, read_lock, read_pointer, stage_outputs
-from datapin.git.ask import blob_at, files_named, resolve
-from datapin.pins.datasets import Pointer, find_pointers, is_stage_output, read_dataset_pointer
-from datapin.pins.outputs import PinnedOut, lock_outs, pointer_outs, uncached_outputs
+from datapin.dvcfiles.outs import PinnedOut, read_lock, read_pointer
+from datapin.dvcfiles.texts import load_yaml
+from datapin.git.ask import blob_at, resolve
+from datapin.pins.files import LOCK, beside, is_lock
+from datapin.pins.read import Pins
 from datapin.pins.selectors import PinnedVersion
 from datapin.rollback.texts import under_name, with_frozen_stage, with_stage_entry
 from datapin.verbs.workspace.selector import name_version
 from datapin.verbs.workspace.workspace import Workspace
-
-LOCK, PIPELINE = "dvc.lock", "dvc.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +25,8 @@ class DatasetGoal:
     """A dataset as `wanted` pins it; `current` is what the work tree pins now, None if nothing does."""
 
     dataset: str
-    wanted: Pointer
-    current: Pointer | None
+    wanted: PinnedOut
+    current: PinnedOut | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def named_goals(workspace: Workspace, names: Sequence[str], version: str, *, pin
     for name in names:
         pinned = name_version(workspace, f"{name}@{version}").pinned
         assert pinned is not None
-        if pinned.pointer.stage is None and not is_stage_output(workspace.root, pinned.dataset):
+        if pinned.pointer.stage is None and not Pins(workspace.root).is_stage_output(pinned.dataset):
             _add_source(workspace, goals, pinned)
         elif not pin:
             raise _derived(workspace.root, pinned)
@@ -81,7 +80,7 @@ def restored_goals(workspace: Workspace, names: Sequence[str]) -> Goals:
     """What `restore NAMES` is to reach: what the pointers of the work tree say. Raises UnknownDataset, Refused."""
     goals = Goals()
     for dataset in [workspace.dataset_name(name) for name in names] or workspace.datasets():
-        pointer = read_dataset_pointer(workspace.root, dataset)
+        pointer = Pins(workspace.root).dataset(dataset)
         if pointer is None:
             raise Refused(f"{dataset} is not pinned by any pointer", f"run `dvc add {shlex.quote(dataset)}`")
         goals.add_dataset(DatasetGoal(dataset, pointer, pointer))
@@ -96,26 +95,29 @@ def goals_of_all(workspace: Workspace, rev: str) -> Goals:
     except UnknownVersion as error:
         raise UnknownVersion(rev, f"{error.problem}; --all goes to a tag, a branch or a commit") from None
     goals = Goals()
-    now = _all_outs(root, None)
-    datasets_now = {pointer.dataset: pointer for pointer in _all_pointers(root, None)}
-    then = _all_outs(root, commit)
-    manifests = {pointer.dataset for pointer in find_pointers(root, commit)} | set(workspace.datasets())
-    datasets_then = {pointer.dataset: pointer for pointer in _all_pointers(root, commit)}
-    for file in _pointer_files(root, commit):
+    now_pins, then_pins = workspace.pins(), Pins(root, commit)
+    now_pins.check()
+    for file in then_pins.pointers:
+        problem = then_pins.problem(file)
+        if problem is not None:
+            raise problem
+    now, then = ({out.path: out for out in pins.outs} for pins in (now_pins, then_pins))
+    manifests = {out.path for out in then_pins.datasets} | set(now_pins.names)
+    for file in then_pins.pointers:
         goals.texts[file] = _text_at(root, commit, file)
     for file in _parameter_files(root, commit, goals.texts):
         goals.texts[file] = _text_at(root, commit, file)
     for path, out in then.items():
         other = now.get(path)
-        if out.stage is None and not (root / out.file).is_file() and is_stage_output(root, path):
+        if out.stage is None and not (root / out.file).is_file() and Pins(root).is_stage_output(path):
             raise _other_kind(path)
         if out.stage is not None and other is not None and other.stage is None:
             goals.left.append(path)
             continue
-        if path in datasets_then and path in manifests:
-            goals.add_dataset(DatasetGoal(path, datasets_then[path], datasets_now.get(path)))
+        if out.is_folder and path in manifests:
+            goals.add_dataset(DatasetGoal(path, out, other if other is not None and other.is_folder else None))
         else:
-            _add_out(root, commit, goals, OutGoal(out, other))
+            _add_out(then_pins, goals, OutGoal(out, other))
     goals.left = sorted([*goals.left, *(path for path in now if path not in then)])
     return goals
 
@@ -123,16 +125,16 @@ def goals_of_all(workspace: Workspace, rev: str) -> Goals:
 def _add_source(workspace: Workspace, goals: Goals, pinned: PinnedVersion) -> None:
     root, dataset, wanted = workspace.root, pinned.dataset, pinned.pointer
     text = _text_at(root, pinned.commit, wanted.file)
-    current = read_dataset_pointer(root, dataset)
+    current = Pins(root).dataset(dataset)
     file = wanted.file
     if wanted.dataset != dataset:
         text, file = under_name(text, wanted.file, dataset), f"{dataset}.dvc"
         goals.notes.append(f"{dataset} was named {wanted.dataset} then")
-        (wanted,) = read_pointer(text, file)
+        (wanted,) = (out for out in read_pointer(text, file) if out.is_folder)
     goals.add_dataset(DatasetGoal(dataset, wanted, current))
     goals.texts[file] = text
-    here = {out.path: out for out in pointer_outs(_bytes(root / file), file)} if (root / file).is_file() else {}
-    for out in pointer_outs(text, file):
+    here = {out.path: out for out in read_pointer(_bytes(root / file), file)} if (root / file).is_file() else {}
+    for out in read_pointer(text, file):
         if out.path != dataset:
             goals.add_out(OutGoal(out, here.get(out.path)))
 
@@ -143,7 +145,7 @@ def _add_stage(workspace: Workspace, goals: Goals, pinned: PinnedVersion) -> Non
     stage, file = pinned.pointer.stage, pinned.pointer.file
     if stage is None or pinned.pointer.dataset != pinned.dataset:
         raise _other_kind(pinned.dataset)
-    pipeline_file = posixpath.join(posixpath.dirname(file), PIPELINE)
+    pipeline_file = beside(file)
     pipeline = _bytes(root / pipeline_file)
     old = _text_at(root, pinned.commit, file)
     now = goals.texts.get(file) or (_bytes(root / file) if (root / file).is_file() else None)
@@ -152,29 +154,24 @@ def _add_stage(workspace: Workspace, goals: Goals, pinned: PinnedVersion) -> Non
     goals.merged |= {pipeline_file, file}
     name = stage if file == LOCK else f"{pipeline_file}:{stage}"
     goals.frozen = list(dict.fromkeys([*goals.frozen, name]))
-    folders = stage_outputs(pipeline, pipeline_file)[0]
-    current = {out.path: out for out in lock_outs(now or b"", file, folders)}
-    pointers = {pointer.dataset: pointer for pointer in read_lock(now, file, folders)} if now else {}
-    wanted = {pointer.dataset: pointer for pointer in read_lock(old, file, folders) if pointer.stage == stage}
-    for out in lock_outs(old, file, folders):
-        if out.stage != stage:
+    then_pins, folders = Pins(root, pinned.commit), workspace.pins().folders(file)
+    current = {out.path: out for out in read_lock(now, file, folders)} if now else {}
+    for out in then_pins.outs:
+        if (out.file, out.stage) != (file, stage):
             continue
-        if out.path in {pinned.dataset, *workspace.datasets()} and out.path in wanted:
-            goals.add_dataset(DatasetGoal(out.path, wanted[out.path], pointers.get(out.path)))
+        if out.path in {pinned.dataset, *workspace.datasets()} and out.is_folder:
+            goals.add_dataset(DatasetGoal(out.path, out, current.get(out.path)))
         else:
-            _add_out(root, pinned.commit, goals, OutGoal(out, current.get(out.path)))
+            _add_out(then_pins, goals, OutGoal(out, current.get(out.path)))
 
 
-def _add_out(root: Path, commit: str, goals: Goals, goal: OutGoal) -> None:
+def _add_out(pins: Pins, goals: Goals, goal: OutGoal) -> None:
     """An output that is no dataset: Git keeps it, or DVC does, or nobody."""
     out = goal.wanted
-    kept_by_git = None if out.is_folder else blob_at(root, commit, out.path)
+    kept_by_git = None if out.is_folder else pins.text(out.path)
     if kept_by_git is not None:
         goals.texts[out.path] = kept_by_git
-        return
-    pipeline_file = posixpath.join(posixpath.dirname(out.file), PIPELINE)
-    pipeline = None if out.stage is None else blob_at(root, commit, pipeline_file)
-    if pipeline is not None and out.path in uncached_outputs(pipeline, pipeline_file):
+    elif out.stage is not None and not pins.keeping(out).is_cached:
         goals.notes.append(f"{out.path} is kept by nobody (`cache: false`, not in Git): `dvc repro` makes it again")
     else:
         goals.add_out(goal)
@@ -222,45 +219,11 @@ def _sources_of(lock: bytes, stage: str) -> list[str]:
     return sorted(set(found))
 
 
-def _pointer_files(root: Path, rev: str | None) -> list[str]:
-    names = files_named(root, "*.dvc", LOCK, rev=rev)
-    return [file for file in names if _is_lock(file) or (file.endswith(".dvc") and posixpath.basename(file) != ".dvc")]
-
-
-def _all_outs(root: Path, rev: str | None) -> dict[str, PinnedOut]:
-    found: dict[str, PinnedOut] = {}
-    for file, text, folders in _texts(root, rev):
-        outs = lock_outs(text, file, folders) if _is_lock(file) else pointer_outs(text, file)
-        found.update({out.path: out for out in outs})
-    return found
-
-
-def _all_pointers(root: Path, rev: str | None) -> list[Pointer]:
-    found: list[Pointer] = []
-    for file, text, folders in _texts(root, rev):
-        found += read_lock(text, file, folders) if _is_lock(file) else read_pointer(text, file)
-    return found
-
-
-def _texts(root: Path, rev: str | None) -> list[tuple[str, bytes, dict[str, str]]]:
-    """Each pointer file with its text, and for a `dvc.lock` the working folders of its stages."""
-    texts = []
-    for file in _pointer_files(root, rev):
-        text = _text_at(root, rev, file) if rev is not None else _bytes(root / file)
-        beside = posixpath.join(posixpath.dirname(file), PIPELINE)
-        pipeline = None
-        if _is_lock(file):
-            is_there = (root / beside).is_file()
-            pipeline = blob_at(root, rev, beside) if rev is not None else _bytes(root / beside) if is_there else None
-        texts.append((file, text, stage_outputs(pipeline, beside)[0] if pipeline else {}))
-    return texts
-
-
 def _parameter_files(root: Path, commit: str, texts: dict[str, bytes]) -> list[str]:
     """`params.yaml` beside every `dvc.lock` of the commit, and the parameter files that it names; no code."""
     found = {"params.yaml"}
     for file, text in texts.items():
-        if not _is_lock(file):
+        if not is_lock(file):
             continue
         found.add(posixpath.join(posixpath.dirname(file), "params.yaml"))
         for stage in (load_yaml(text, file).get("stages") or {}).values():
@@ -269,10 +232,6 @@ def _parameter_files(root: Path, commit: str, texts: dict[str, bytes]) -> list[s
                 found.add(posixpath.normpath(posixpath.join(posixpath.dirname(file), str(name))))
     wanted = (name for name in found if not name.endswith(".py") and not name.startswith(("../", "/")))
     return sorted(name for name in wanted if blob_at(root, commit, name) is not None)
-
-
-def _is_lock(file: str) -> bool:
-    return posixpath.basename(file) == LOCK
 
 
 def _text_at(root: Path, commit: str, file: str) -> bytes:

@@ -16,10 +16,11 @@ from pathlib import Path, PurePosixPath
 from datapin.base import failpoints
 from datapin.base.errors import BadQuery, DatapinError, Refused, StorageFailed, Usage
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.settings import dvc_settings
 from datapin.git.index import changed_files, ignoring_patterns
 from datapin.manifest.comparing.diff import Changes
-from datapin.pins.outputs import PinnedOut, differs, files_of
+from datapin.pins.outputs import differs, files_of
 from datapin.rollback.journal import RollbackPlan, TreeToWrite, commit_rollback
 from datapin.rollback.staging import Staging
 from datapin.rollback.trees import TreeOutlook, look_at_tree

@@ -24,14 +24,14 @@ from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.columns.columns import Mask
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.comparing.diff import Changes
 from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.files.digest import shard_digest
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import Pointer
-from datapin.pins.outputs import PinnedOut, check_cached, differs
+from datapin.pins.outputs import check_cached, differs
 from datapin.verbs.rollback.goals import DatasetGoal
 from datapin.verbs.rollback.unsaved import pinned_manifest
 from datapin.verbs.workspace.presence import ensure_here
@@ -186,7 +186,7 @@ def _is_pinned(workspace: Workspace, goal: DatasetGoal) -> bool:
     return not differs(workspace.root, cache, _output(goal.dataset, goal.current))
 
 
-def _output(dataset: str, pointer: Pointer) -> PinnedOut:
+def _output(dataset: str, pointer: PinnedOut) -> PinnedOut:
     return PinnedOut(dataset, pointer.md5, pointer.file, pointer.stage)
 
 

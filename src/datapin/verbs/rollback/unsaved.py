@@ -12,14 +12,16 @@ from pathlib import Path
 from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, UnsavedRows, listed
 from datapin.base.files import fsync_directory, fsync_path, make_directory
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.tracking.objects import cache_files
 from datapin.git.ask import ask_git, blob_at, has_commit
 from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import Pointer, materialise_pointer, read_dataset_pointer
 from datapin.pins.held import HeldManifests, is_saved
 from datapin.pins.history import is_committed
-from datapin.pins.outputs import PinnedOut, differs
+from datapin.pins.manifests import link_manifest
+from datapin.pins.outputs import differs
+from datapin.pins.read import Pins
 from datapin.verbs.workspace.workspace import Workspace
 
 
@@ -54,7 +56,7 @@ def refuse_or_keep(workspace: Workspace, unsaved: Sequence[Unsaved], *, force: b
 
 
 def unsaved_rows(
-    workspace: Workspace, dataset: str, pointer: Pointer | None, *, is_pinned: bool, stays: bool, dry_run: bool
+    workspace: Workspace, dataset: str, pointer: PinnedOut | None, *, is_pinned: bool, stays: bool, dry_run: bool
 ) -> Unsaved | None:
     """The work tree's rows, if its pointer does not pin them, or no commit that version; None if they are safe.
 
@@ -104,10 +106,10 @@ def unsaved_text(root: Path, path: str, wanted: bytes) -> Unsaved | None:
     return Unsaved(path, "no commit has it as it is", root / path)
 
 
-def pinned_manifest(workspace: Workspace, pointer: Pointer) -> Manifest:
+def pinned_manifest(workspace: Workspace, pointer: PinnedOut) -> Manifest:
     """The manifest that a pointer pins, from DVC's cache. Raises ManifestMissing, DamagedManifest."""
     make_directory(workspace.cache)
-    directory = materialise_pointer(workspace.root, pointer, workspace.cache / "versions")
+    directory = link_manifest(workspace.root, pointer, workspace.cache / "versions")
     return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
 
 
@@ -122,7 +124,7 @@ def _cached(cache: DvcCache, directory: Path) -> str:
     return cache_files(objects, sorted(path for path in directory.iterdir() if path.is_file())).md5
 
 
-def _edits(workspace: Workspace, dataset: str, pointer: Pointer) -> str:
+def _edits(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
     """By which rows the work tree differs from what its pointer pins; by which files, if the rows cannot be told."""
     try:
         here = Manifest.open(workspace.dataset_path(dataset), name=dataset)
@@ -134,9 +136,9 @@ def _edits(workspace: Workspace, dataset: str, pointer: Pointer) -> str:
     return found or f"not the files that {pointer.file} pins: {listed(names, 5)}"
 
 
-def _since_head(workspace: Workspace, pointer: Pointer) -> str:
+def _since_head(workspace: Workspace, pointer: PinnedOut) -> str:
     """By which rows the version differs from that of HEAD, if that can be told."""
-    at_head = read_dataset_pointer(workspace.root, pointer.dataset, rev="HEAD") if has_commit(workspace.root) else None
+    at_head = Pins.at(workspace.root, "HEAD").dataset(pointer.dataset) if has_commit(workspace.root) else None
     if at_head is None:
         return ""
     try:

@@ -19,7 +19,7 @@ from datapin.base.id_columns import IdMatrix, ids_to_hex
 from datapin.manifest.columns.keys import case_collisions, check_keys
 from datapin.manifest.edit import EditReport, edit_manifest
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import read_dataset_pointer
+from datapin.pins.read import Pins
 from datapin.store.store import FileBatch
 from datapin.trees.intake.media import media_types, split_from_first_folder
 from datapin.trees.intake.statcache import StatCache
@@ -157,7 +157,7 @@ def _nothing_to_do(
         return False
     if cache.stamp != _stamp(previous.digest, rules):
         return False
-    pointer = read_dataset_pointer(workspace.root, dataset)
+    pointer = Pins(workspace.root).dataset(dataset)
     if (
         pointer is None
         or pointer.digest != previous.digest
@@ -264,7 +264,7 @@ def _kept_or(
 
 
 def _recorded(workspace: Workspace, dataset: str) -> list[str]:
-    pointer = read_dataset_pointer(workspace.root, dataset)
+    pointer = Pins(workspace.root).dataset(dataset)
     return list(pointer.sources) if pointer is not None else []
 
 

@@ -14,7 +14,7 @@ from datapin.base.errors import Refused
 from datapin.dvcfiles.tracking.track import track
 from datapin.manifest.edit import EditReport
 from datapin.manifest.manifest import Manifest
-from datapin.pins.datasets import is_stage_output, read_dataset_pointer
+from datapin.pins.read import Pins
 from datapin.verbs.rows.new_datasets import refuse_odd_place
 from datapin.verbs.rows.undoing import all_or_nothing
 from datapin.verbs.workspace.edit_base import note_pinned, start_from_pinned_rows
@@ -25,8 +25,8 @@ def previous_manifest(workspace: Workspace, dataset: str) -> Manifest | None:
     """The work tree's manifest to edit, None for a new dataset. Refuses what is no source dataset."""
     directory = workspace.dataset_path(dataset)
     refuse_odd_place(workspace, dataset)
-    pointer = read_dataset_pointer(workspace.root, dataset)
-    if is_stage_output(workspace.root, dataset):
+    pointer = Pins(workspace.root).dataset(dataset)
+    if Pins(workspace.root).is_stage_output(dataset):
         raise Refused(
             f"{dataset} is the output of a stage; `dvc repro` would overwrite the edit",
             "edit the source dataset and run `dvc repro`",
@@ -55,7 +55,7 @@ def commit_rows(
     try:
         report = edit(staged)
         changed = bool(report.added or report.changed or report.removed)
-        pointer = read_dataset_pointer(workspace.root, dataset)
+        pointer = Pins(workspace.root).dataset(dataset)
         recorded = pointer.sources if pointer is not None else []
         wanted = recorded if sources is None else list(sources)
         with all_or_nothing(workspace, dataset):

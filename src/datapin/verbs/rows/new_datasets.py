@@ -10,7 +10,7 @@ from datapin.base.errors import Refused, Usage
 from datapin.dvcfiles.tracking.overlaps import other_outputs
 from datapin.git.index import ignoring_patterns, is_tracked
 from datapin.manifest.dataset_names import dataset_problem, folded_name
-from datapin.pins.datasets import read_dataset_pointer
+from datapin.pins.read import Pins
 from datapin.verbs.workspace.workspace import Workspace
 
 _ANOTHER = "name another folder with --to, for example data/raw"
@@ -23,7 +23,7 @@ def dataset_to_write(workspace: Workspace, text: str) -> str:
     """
     dataset = workspace.dataset_name(text, new=True)
     if os.path.isfile(workspace.root / f"{dataset}.dvc"):
-        if read_dataset_pointer(workspace.root, dataset) is None:
+        if Pins(workspace.root).dataset(dataset) is None:
             raise Refused(f"{dataset}.dvc pins something else than a folder {dataset}", _ANOTHER)
         return dataset  # a name that a history holds stays
     problem = dataset_problem(dataset)

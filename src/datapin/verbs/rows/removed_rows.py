@@ -78,13 +78,13 @@ def were_removed(
 def _in_history(
     workspace: Workspace, dataset: str, now: Manifest, keys: pa.Array, assets: pa.Array, *, fetch: bool
 ) -> Mask:
-    from datapin.verbs.history.log import bring_missing  # late: what talks to remotes loads long (decision 0015)
+    from datapin.verbs.workspace.bring import bring_versions  # late: what talks to remotes loads long (decision 0015)
 
     found = np.zeros(len(keys), np.bool_)
     history = VersionHistory(workspace.root, dataset, resolve(workspace.root, "HEAD"))
     pointers = [pointer for _, pointer in history.versions()][:_MOST_VERSIONS]
     if fetch:
-        bring_missing(workspace, pointers)
+        bring_versions(workspace, pointers)
     counts = counts_of(workspace, dataset)
     ordered = sorted(keys.to_pylist())
     seen = {shard.digest for shard in now.shards}

@@ -13,11 +13,13 @@ from importlib.metadata import version
 from datapin.base.errors import DatapinError, RemoteUnreachable
 from datapin.base.findings import Finding
 from datapin.base.settings import FOLDER
+from datapin.dvcfiles.outs import PinnedOut
+from datapin.dvcfiles.settings import remote_names
 from datapin.dvcfiles.stages import read_stage_files
 from datapin.git.ask import files_named, git_version, is_ignored
 from datapin.githooks.drivers import drivers_state
 from datapin.githooks.install import hooks_state
-from datapin.pins.datasets import Pointer, read_dataset_pointer, remote_names
+from datapin.pins.read import Pins
 from datapin.pipeline.record.environment import environment_differences, environment_here
 from datapin.pipeline.record.environment_file import environment_of, environment_path, read_environments
 from datapin.pipeline.record.record import RECORD, read_record
@@ -41,7 +43,7 @@ def doctor(workspace: Workspace) -> FindingsReport:
     findings = [*_tools(), *_folders(workspace), *_store(workspace), *_remote(workspace)]
     findings += set_aside_findings(workspace)
     findings += [*hooks_state(workspace.root), *drivers_state(workspace.root)]
-    pinned = workspace.find_outputs()
+    pinned = workspace.pins()
     for dataset in pinned.names:
         findings += _dataset(workspace, dataset)
     for file, error in pinned.unreadable_locks.items():
@@ -139,9 +141,9 @@ def _environment(workspace: Workspace, unreadable: Collection[str]) -> list[Find
 
 
 def _dataset(workspace: Workspace, dataset: str) -> list[Finding]:
-    pointer: Pointer | None = None
+    pointer: PinnedOut | None = None
     try:
-        pointer = read_dataset_pointer(workspace.root, dataset)
+        pointer = Pins(workspace.root).dataset(dataset)
         manifest = work_tree_manifest(workspace, dataset)
         manifest.verify()
     except DatapinError as error:

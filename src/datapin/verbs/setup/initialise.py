@@ -11,11 +11,10 @@ from pathlib import Path
 from datapin.base.errors import BadSettings, Refused
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import CONFIG, CONFIG_LOCAL, FOLDER
-from datapin.dvcfiles.settings import settings_of_remotes
+from datapin.dvcfiles.settings import remote_names, settings_of_remotes
 from datapin.git.index import ignoring_patterns, is_tracked
 from datapin.githooks.drivers import install_drivers
 from datapin.githooks.install import hooks_are_refused, install_hooks, note_wish, remove_hooks
-from datapin.pins.datasets import remote_names
 from datapin.verbs.setup.initialise_ci import Server, write_ci
 from datapin.verbs.workspace.git_exclude import git_pattern
 from datapin.verbs.workspace.place import remote_name

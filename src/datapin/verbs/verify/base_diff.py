@@ -9,8 +9,9 @@ from datapin.base.errors import Damage, DatapinError
 from datapin.git.ask import merge_base, resolve
 from datapin.manifest.comparing.row_changes import compare_rows
 from datapin.manifest.manifest import Manifest
+from datapin.pins.read import Pins
 from datapin.verbs.history.page.counts import Bar, histogram
-from datapin.verbs.lineage.pinned import Pinned, open_pinned
+from datapin.verbs.workspace.bring import open_pinned
 from datapin.verbs.workspace.workspace import Workspace
 
 _COUNTED = ("label", "split")
@@ -52,12 +53,12 @@ def diff_base(workspace: Workspace, rev: str, commit: str, now: Mapping[str, Man
     `now` gives the manifest of each dataset, or why it cannot be read. Raises UnknownVersion if there is no `rev`.
     """
     base = merge_base(workspace.root, resolve(workspace.root, rev), commit) or resolve(workspace.root, rev)
-    pinned = Pinned(workspace, base)
-    pinned.outputs.check()
+    pinned = Pins.at(workspace.root, base)
+    pinned.check()
     found = []
-    for dataset in sorted(now.keys() | pinned.datasets.keys()):
+    for dataset in sorted(now.keys() | pinned.possible.keys()):
         try:
-            pointer = pinned.datasets.get(dataset)
+            pointer = pinned.possible.get(dataset)
             after = now.get(dataset)
             if isinstance(after, DatapinError):
                 raise after

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -15,15 +15,16 @@ from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.checks.check import READABLE
 from datapin.checks.subject import RemoteSide, Subject
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.pipelines import Pipelines, read_pipelines
 from datapin.dvcfiles.single_files import find_file
-from datapin.dvcfiles.texts import Pointer
-from datapin.git.ask import blob_at, has_commit, resolve
+from datapin.git.ask import has_commit, resolve
 from datapin.manifest.manifest import Manifest
-from datapin.pins.commits import Pins, is_same_version
-from datapin.pins.datasets import materialise_pointer
+from datapin.pins.commits import CommitPins, is_same_version
+from datapin.pins.files import POINTER
 from datapin.pins.held import HeldManifests
-from datapin.pins.read import POINTER, CommitPins, read_pins
+from datapin.pins.manifests import link_manifest
+from datapin.pins.read import Pins
 from datapin.pins.versions import VersionHistory
 from datapin.pipeline.params.params import parse_yaml, validate_params
 from datapin.pipeline.params.verify import SECTION, VerifyParams
@@ -52,7 +53,7 @@ def subject_of(workspace: Workspace, rev: str | None, *, remote_name: str | None
         rev=rev,
         commit=commit,
         pins=pins,
-        outs=tuple(source.pins.outs),
+        pinned_at=source.pins,
         unreadable=(*findings, *problem),
         params=params,
         store=workspace.store,
@@ -61,8 +62,6 @@ def subject_of(workspace: Workspace, rev: str | None, *, remote_name: str | None
         jobs=workspace.jobs,
         progress=workspace.progress,
         stages=lambda: source.stages,
-        entries=lambda: source.pins.entries,
-        read=source.read,
         manifest=source.manifest,
         pinned=source.pinned,
         held=source.held,
@@ -82,27 +81,34 @@ class _Source:
     at: str | None
     commit: str | None
     wanted_remote: str | None
-    _pins: dict[str, Pointer] = field(default_factory=dict)
+    _pins: dict[str, PinnedOut] = field(default_factory=dict)
     _opened: dict[tuple[str, str], Manifest] = field(default_factory=dict)
     _failed: dict[tuple[str, str], DatapinError] = field(default_factory=dict)
 
     @cached_property
-    def pins(self) -> CommitPins:
+    def pins(self) -> Pins:
         """Everything that is pinned."""
-        return read_pins(self.workspace.root, self.at, self._folders)
+        return Pins(self.workspace.root, self.at)
+
+    @cached_property
+    def unreadable(self) -> dict[str, DatapinError]:
+        """Each pointer, lock and pipeline that cannot be read, or is in conflict: why."""
+        return {**(self.pins.in_conflict() if self.at is None else {}), **self.pins.problems()}
 
     @cached_property
     def stages(self) -> Pipelines:
         """What the pipelines declare."""
         pinned = [out.path for out in self.pins.outs if out.stage is None]
-        pinned += [file.removesuffix(POINTER) for file in self.pins.unreadable if file.endswith(POINTER)]
+        pinned += [file.removesuffix(POINTER) for file in self.unreadable if file.endswith(POINTER)]
         return self._pipelines(sorted(self.pins.pipelines), pinned)
 
-    def datasets(self) -> tuple[dict[str, Pointer], list[Finding]]:
+    def datasets(self) -> tuple[dict[str, PinnedOut], list[Finding]]:
         """Every dataset's pointer, and findings on what cannot be read; an unknown folder counts as a dataset."""
-        findings = [self._unreadable(file, error) for file, error in sorted(self.pins.unreadable.items())]
+        findings = [self._unreadable(file, error) for file, error in sorted(self.unreadable.items())]
         known = list(self.pins.datasets)
         for pointer in self.pins.unknown:
+            if not self._is_cached(pointer):
+                continue  # Git keeps it, or nobody: plots, for example
             try:
                 bring(self.workspace, [pointer])
             except Damage:
@@ -126,20 +132,11 @@ class _Source:
     def params(self) -> tuple[VerifyParams, list[Finding]]:
         """The section of params.yaml, or the defaults with a finding."""
         try:
-            data = self.read(_PARAMS)
+            data = self.pins.text(_PARAMS)
             given = parse_yaml(data, _PARAMS).get(SECTION) if data is not None else None
             return validate_params({} if given is None else given, _PARAMS, SECTION, VerifyParams), []
         except DatapinError as error:
             return VerifyParams(), [self._unreadable(_PARAMS, error)]
-
-    def read(self, path: str) -> bytes | None:
-        """The bytes of a file as of the commit, or of the work tree."""
-        if self.at is not None:
-            return blob_at(self.workspace.root, self.at, path)
-        try:
-            return (self.workspace.root / path).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
 
     def manifest(self, dataset: str) -> Manifest:
         """The work tree's manifest where there is one, else the pinned one."""
@@ -174,9 +171,9 @@ class _Source:
         return None
 
     @cached_property
-    def _history(self) -> Pins:
+    def _history(self) -> CommitPins:
         """What commits pin: the texts that several datasets share are read once."""
-        return Pins(self.workspace.root)
+        return CommitPins(self.workspace.root)
 
     def out_bytes(self, path: str, md5: str) -> Path:
         """A file with the bytes that DVC calls `md5`."""
@@ -206,9 +203,9 @@ class _Source:
     def _held(self) -> HeldManifests:
         return HeldManifests(self.workspace.root, self.workspace.cache / "verify" / "held.json")
 
-    def _open(self, pointer: Pointer) -> Manifest:
+    def _open(self, pointer: PinnedOut) -> Manifest:
         make_directory(self.workspace.cache)
-        link = partial(materialise_pointer, self.workspace.root, pointer, self.workspace.cache / "versions")
+        link = partial(link_manifest, self.workspace.root, pointer, self.workspace.cache / "versions")
         try:
             directory = link()
         except ManifestMissing:
@@ -231,8 +228,11 @@ class _Source:
                 raise
         return self._opened[key]
 
-    def _folders(self, pipeline: str) -> Mapping[str, str]:
-        return {stage.name: stage.folder for stage in self._pipelines([pipeline], ()).stages}
+    def _is_cached(self, out: PinnedOut) -> bool:
+        try:
+            return self.pins.keeping(out).is_cached
+        except DatapinError:
+            return True
 
     def _pipelines(self, files: Sequence[str], pinned: Sequence[str]) -> Pipelines:
         return read_pipelines(self.workspace.root, self.at, files, pinned)

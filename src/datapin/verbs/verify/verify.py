@@ -12,7 +12,7 @@ from datapin.checks.register import CHECKS, choose
 from datapin.checks.runner import CheckResult, run_checks
 from datapin.checks.subject import Subject
 from datapin.checks.waivers import FILE, Waived, apply_waivers
-from datapin.dvcfiles.texts import Pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import resolve
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.remote.healing import with_ways
@@ -108,7 +108,7 @@ def _manifests(subject: Subject) -> dict[str, Manifest | DatapinError]:
     return found
 
 
-def _dataset(name: str, pointer: Pointer, manifest: Manifest | DatapinError) -> VerifiedDataset:
+def _dataset(name: str, pointer: PinnedOut, manifest: Manifest | DatapinError) -> VerifiedDataset:
     try:
         if isinstance(manifest, DatapinError):
             return VerifiedDataset(name, pointer.file, None, None)

@@ -10,11 +10,12 @@ import shlex
 
 from datapin.base.errors import DatapinError, Refused
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.texts import SUMMARY, Pointer, has_summary, load_yaml
+from datapin.dvcfiles.outs import PinnedOut
+from datapin.dvcfiles.texts import SUMMARY, has_summary, load_yaml
 from datapin.git.ask import blob_at, has_commit
-from datapin.pins.datasets import read_dataset_pointer
 from datapin.pins.held import NO_MANIFEST, HeldManifests, is_saved
 from datapin.pins.history import is_committed
+from datapin.pins.read import Pins
 from datapin.verbs.workspace.bring import bring
 from datapin.verbs.workspace.placing import replace_manifest
 from datapin.verbs.workspace.workspace import Workspace
@@ -27,7 +28,7 @@ def held_manifests(workspace: Workspace) -> HeldManifests:
     return HeldManifests(workspace.root, workspace.cache / "follow" / "held.json")
 
 
-def start_from_pinned_rows(workspace: Workspace, dataset: str, pointer: Pointer) -> None:
+def start_from_pinned_rows(workspace: Workspace, dataset: str, pointer: PinnedOut) -> None:
     """Make sure that what lies at `dataset` is what its pointer pins, or was edited since then; under the edit lock.
 
     Rows of another version that some commit pins, with no edit of their own, are brought forward, with a note. Raises
@@ -68,7 +69,7 @@ def note_pinned(workspace: Workspace, dataset: str, md5: str) -> None:
     held.save()
 
 
-def refuse_turned_back(workspace: Workspace, pointer: Pointer) -> None:
+def refuse_turned_back(workspace: Workspace, pointer: PinnedOut) -> None:
     """Raise Refused if DVC itself has pinned older rows over those of HEAD, as `dvc repro` does with rows left behind.
 
     The summary tells: DVC keeps it and changes the hash beside it. A rollback writes both.
@@ -80,7 +81,7 @@ def refuse_turned_back(workspace: Workspace, pointer: Pointer) -> None:
     if not has_summary(text) or not has_commit(root) or blob_at(root, "HEAD", pointer.file) is None:
         return
     try:
-        at_head = read_dataset_pointer(root, pointer.dataset, rev="HEAD")
+        at_head = Pins.at(root, "HEAD").dataset(pointer.dataset)
     except DatapinError:
         return
     if at_head is None or at_head.md5 == pointer.md5 or at_head.md5 not in _pinned_by_us(text, pointer.file):

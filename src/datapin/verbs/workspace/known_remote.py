@@ -13,7 +13,7 @@ from datapin.base.documents import read_sealed, sealed
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_raw
 from datapin.base.ids import RAW_ID_BYTES
-from datapin.pins.datasets import default_remote
+from datapin.dvcfiles.settings import default_remote
 from datapin.verbs.workspace.workspace import Workspace
 
 _VERSIONS = ".versions.json"

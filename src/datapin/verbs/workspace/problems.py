@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import shlex
 
-from datapin.base.errors import UNREADABLE_ROWS, DatapinError
-from datapin.pins.datasets import Pointer
+from datapin.base.errors import UNREADABLE_ROWS, DatapinError, ManifestMissing
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.pins.held import HeldManifests
 from datapin.verbs.workspace.reports import Problem
 from datapin.verbs.workspace.workspace import Workspace
 
 
-def dataset_problem(workspace: Workspace, dataset: str, pointer: Pointer | None, error: DatapinError) -> Problem:
+def dataset_problem(workspace: Workspace, dataset: str, pointer: PinnedOut | None, error: DatapinError) -> Problem:
     """What to say of a dataset of the work tree whose pointer or manifest raised `error`."""
     hint = error.hint
     if isinstance(error, UNREADABLE_ROWS) and pointer is not None:
         hint = _way_back(workspace, dataset, pointer)
+    elif isinstance(error, ManifestMissing) and pointer is not None and DvcCache(workspace.root).is_whole(pointer.md5):
+        hint = f"`datapin restore {shlex.quote(dataset)}` takes it from another work tree or from DVC's cache"
     return Problem(dataset, error.kind, error.message, hint)
 
 
-def _way_back(workspace: Workspace, dataset: str, pointer: Pointer) -> str:
+def _way_back(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
     name = shlex.quote(dataset)
     here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
     if here != pointer.md5:

@@ -5,18 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import partial
 
-from datapin.base.errors import (
-    BadSettings,
-    DatasetNotThere,
-    ManifestMissing,
-    RemoteUnreachable,
-    UnknownDataset,
-    who_must_push,
-)
+from datapin.base.errors import DatasetNotThere, ManifestMissing, UnknownDataset
 from datapin.base.files import make_directory
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.manifest import Manifest
 from datapin.pins.counts import VersionCounts
-from datapin.pins.datasets import Pointer, materialise, materialise_pointer, read_dataset_pointer
+from datapin.pins.manifests import link_manifest, link_version
+from datapin.pins.read import Pins
 from datapin.pins.selectors import PinnedVersion, resolve_version
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -78,9 +73,9 @@ def select(workspace: Workspace, text: str, *, fetch: bool = True) -> Selected:
         return _select(workspace, named)
     except ManifestMissing as error:
         if named.pinned is not None:
-            pointer: Pointer | None = named.pinned.pointer
+            pointer: PinnedOut | None = named.pinned.pointer
         else:
-            pointer = read_dataset_pointer(workspace.root, named.dataset)
+            pointer = Pins(workspace.root).dataset(named.dataset)
         if pointer is None or not fetch:
             raise
         _bring(workspace, pointer, error, into_work_tree=named.pinned is None)
@@ -104,7 +99,7 @@ def work_tree_manifest(workspace: Workspace, dataset: str) -> Manifest:
 def manifest_at(workspace: Workspace, dataset: str, version: str) -> Manifest:
     """The manifest that revision `version` pins, linked from DVC's cache."""
     make_directory(workspace.cache)
-    directory = materialise(workspace.root, dataset, version, workspace.cache / "versions")
+    directory = link_version(workspace.root, dataset, version, workspace.cache / "versions")
     return Manifest.open(directory, name=f"{dataset}@{version}")
 
 
@@ -112,7 +107,7 @@ def _select(workspace: Workspace, named: Named) -> Selected:
     if named.pinned is None:
         return Selected(named.dataset, None, work_tree_manifest(workspace, named.dataset))
     make_directory(workspace.cache)
-    directory = materialise_pointer(workspace.root, named.pinned.pointer, workspace.cache / "versions")
+    directory = link_manifest(workspace.root, named.pinned.pointer, workspace.cache / "versions")
     manifest = Manifest.open(directory, name=f"{named.dataset}@{named.version}")
     return Selected(named.dataset, named.version, manifest)
 
@@ -132,7 +127,7 @@ def _known(workspace: Workspace, text: str) -> str:
         raise replace(error, problem=problem) from None
 
 
-def _digest(counts: VersionCounts, pointer: Pointer) -> str:
+def _digest(counts: VersionCounts, pointer: PinnedOut) -> str:
     return counts.facts(pointer).digest
 
 
@@ -154,18 +149,15 @@ def _pinned(workspace: Workspace, name: str, version: str) -> Named:
     raise refused
 
 
-def _bring(workspace: Workspace, pointer: Pointer, missing: ManifestMissing, *, into_work_tree: bool) -> None:
+def _bring(workspace: Workspace, pointer: PinnedOut, missing: ManifestMissing, *, into_work_tree: bool) -> None:
     """Bring the manifest of `pointer`. Raises `missing`, with the reason, if that cannot be."""
     # Late: most manifests are here, and what talks to remotes takes long to load (decision 0015).
-    from datapin.dvcfiles.objects import bring_manifests, lay_out
-    from datapin.verbs.workspace.place import remote_place
+    from datapin.dvcfiles.objects import lay_out
+    from datapin.verbs.workspace.bring import bring
 
     try:
-        place = remote_place(workspace)
-        if bring_manifests(workspace.root, place.root, [pointer.md5]):
-            advice = who_must_push(pointer.dataset, is_output=pointer.stage is not None)
-            raise replace(missing, reason=f"{place.root.url} does not have it either", advice=advice)
-    except (BadSettings, RemoteUnreachable) as error:
-        raise replace(missing, reason=error.message, advice=error.hint) from None
+        bring(workspace, [pointer])
+    except ManifestMissing as error:
+        raise replace(missing, reason=error.reason, advice=error.advice) from None
     if into_work_tree:
         lay_out(workspace.root, [pointer])

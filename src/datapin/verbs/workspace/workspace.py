@@ -16,7 +16,7 @@ from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, Settings, read_settings
 from datapin.base.state import StatePlaces, cache_of, can_write, state_of
 from datapin.git.ask import find_root
-from datapin.pins.datasets import FoundOutputs, find_outputs, has_own_pointer
+from datapin.pins.read import Pins
 from datapin.rollback.journal import TreeToWrite, finish_rollback, is_rollback_cut_off
 from datapin.verbs.workspace import placing
 from datapin.verbs.workspace.old_state import move_old_store
@@ -118,7 +118,7 @@ class Workspace:
         try:
             return self.dataset_name(text)
         except (BadSettings, Refused):
-            unreadable = self.find_outputs().unreadable_datasets
+            unreadable = self.pins().unreadable_datasets
             for candidate in (self._relative(self.cwd / text), self._relative(self.root / text)):
                 if candidate in unreadable:
                     return candidate
@@ -126,13 +126,13 @@ class Workspace:
 
     def datasets(self) -> list[str]:
         """Every dataset of the work tree, sorted. Raises Refused or BadSettings if a pointer cannot be read."""
-        found = self.find_outputs()
+        found = self.pins()
         found.check()
         return found.names
 
-    def find_outputs(self) -> FoundOutputs:
-        """What the work tree pins, and which pointers cannot be read."""
-        return find_outputs(self.root)
+    def pins(self) -> Pins:
+        """What the work tree pins now, and which pointers cannot be read."""
+        return Pins(self.root)
 
     def dataset_path(self, dataset: str) -> Path:
         """The manifest directory of a dataset."""
@@ -192,15 +192,15 @@ class Workspace:
         return name
 
     def _has(self, name: str) -> bool:
-        if has_own_pointer(self.root, name):
+        if Pins(self.root).has_own_pointer(name):
             return True
-        found = self.find_outputs()
+        found = self.pins()
         return name in found.names or name in found.unknown_outputs
 
     def _known(self, name: str) -> str:
-        if has_own_pointer(self.root, name):
+        if Pins(self.root).has_own_pointer(name):
             return name
-        found = self.find_outputs()
+        found = self.pins()
         if name not in found.names and name not in found.unknown_outputs:
             for error in found.unreadable_locks.values():
                 raise error  # it may be the one that pins `name`
