@@ -16,6 +16,7 @@ from datapin.base.settings import FOLDER
 from datapin.dvcfiles.texts import SUMMARY, advice_for, folder_of, load_yaml
 
 _MD5_TEXT = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
+_NUMBER_TEXT = re.compile(r"[0-9e]+\Z")  # without quotes YAML reads a number
 _OTHER_PINS = {"etag", "checksum", "version_id", "files", "cloud"}  # of outputs that lie elsewhere, of cloud versions
 _NOT_FOR_DATA = {".git", ".dvc", FOLDER}
 
@@ -213,6 +214,8 @@ def _take(line: str, outputs: list[_Output]) -> bool:
     elif not outputs:
         return False
     rule = {"md5": _MD5, "size": _COUNT, "nfiles": _COUNT}.get(name, _WORD)
+    if name == "md5" and _NUMBER_TEXT.match(value):
+        return False
     if name in outputs[-1] or not rule.match(value) or (rule is _WORD and name == "path" and value.lower() in _NO_TEXT):
         return False
     outputs[-1][name] = value
@@ -244,7 +247,7 @@ def _plain_pointer(text: bytes, file: str) -> PinnedOut | None:
     said = found.groupdict()
     path, md5 = found["path"].decode(), found["md5"].decode()
     sources = [line.removeprefix("      - ") for line in (said.get("source") or b"").decode().splitlines()]
-    if any(word.lower() in _NO_TEXT for word in (path, *sources)):
+    if _NUMBER_TEXT.match(md5) or any(word.lower() in _NO_TEXT for word in (path, *sources)):
         return None
     summary: dict[str, object] | None = None
     if said.get("meta") and said["for"] == found["md5"]:

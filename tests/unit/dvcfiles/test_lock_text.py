@@ -128,6 +128,8 @@ def test_the_usual_text_needs_no_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
         ("path: data/prepared", "path: data/\n        prepared"),
         ("path: data/prepared", "path: 2020-01-01"),
         ("path: data/prepared", "path: true"),
+        (f"md5: {MD5}\n", f"md5: {'0' * 32}\n"),
+        (f"md5: {MD5}\n", f"md5: {'12e' + '3' * 29}\n"),
         ("size: 71422", "size: 0o17"),
         ("size: 71422", "size: 071"),
         (f"md5: {MD5}.dir\n      size", "md5: ABC.dir\n      size"),

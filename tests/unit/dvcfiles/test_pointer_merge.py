@@ -72,7 +72,7 @@ def test_a_conflict_is_refused_by_readers_and_gives_back_its_common_version() ->
     base, ours, theirs = pointer("a"), pointer("b"), pointer("c").rstrip(b"\n")
     text = conflict_text(base, ours, theirs)
     with pytest.raises(Refused):
-        read_pointer(text.encode(), FILE)
+        read_pointer(text, FILE)
     assert common_text(text) == base
     assert common_text(base) == base
     assert common_text(conflict_text(text, ours, theirs)) == base

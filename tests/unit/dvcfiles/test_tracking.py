@@ -256,7 +256,8 @@ def test_what_dvc_refuses_is_one_line(clone: Clone) -> None:
 def test_reading_pointers_imports_neither_dvc_nor_gitpython(clone: Clone, pin: Pin) -> None:
     pin(b"one")
     code = (
-        "import sys; from pathlib import Path; from datapin.pins.read import Pins; from datapin.dvcfiles.settings import cache_directory\n"
+        "import sys; from pathlib import Path; from datapin.pins.read import Pins\n"
+        "from datapin.dvcfiles.settings import cache_directory\n"
         "assert Pins(Path(sys.argv[1])).readable == ['data/raw']\n"
         "assert cache_directory(Path(sys.argv[1]))\n"
         "print(sorted(name for name in ('dvc', 'git', 'dvc_data', 'pandas') if name in sys.modules))"
