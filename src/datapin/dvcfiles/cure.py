@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from datapin.base.errors import BadSettings, DatapinError
-from datapin.dvcfiles.outs import read_pointer
+from datapin.dvcfiles.outs import read_lock, read_pointer
 from datapin.git.ask import ask_git, has_commit, iter_blobs
 
 _MOST_COMMITS = 200
@@ -25,12 +25,14 @@ def folder_in_place(root: Path, file: str) -> BadSettings:
 
 
 def with_cure(root: Path, file: str, error: Unread) -> Unread:
-    """The same error with the command that brings back the last state of the `.dvc` file `file` that can be read."""
-    if not isinstance(error, BadSettings) or not file.endswith(".dvc") or (root / file).is_dir():
+    """The same error with the command that brings back the last state of the pointer `file` that can be read."""
+    if not isinstance(error, BadSettings) or (root / file).is_dir():
         return error
     name, way = shlex.quote(file), _way_back(root, file)
     if way is not None:
         return replace(error, advice=f"bring it back with `{way} -- {name}`")
+    if not file.endswith(".dvc"):
+        return replace(error, advice=f"no commit has it in a readable state: remove it (`rm {name}`), then `dvc repro`")
     none = "no commit has it in a readable state"
     return replace(error, advice=f"{none}: remove it (`rm {name}`), then pin its folder anew with `dvc add`")
 
@@ -51,7 +53,10 @@ def _way_back(root: Path, file: str) -> str | None:
 
 def _is_readable(text: bytes, file: str) -> bool:
     try:
-        read_pointer(text, file)
+        if file.endswith(".dvc"):
+            read_pointer(text, file)
+        else:
+            read_lock(text, file, {})
     except DatapinError:
         return False
     return True

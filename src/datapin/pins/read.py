@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -293,8 +294,7 @@ class Pins:
         """Files that a merge left unresolved, as Git's index has it; DVC's own merge driver leaves no mark in them."""
         said = ask_git(self.root, "ls-files", "--unmerged", "-z", "--", *_GLOBS)
         names = {os.fsdecode(entry).partition("\t")[2] for entry in said.split(b"\0") if entry}
-        hint = "run `git status`, resolve the file, and `git add` it; `datapin resolve` does it for a dataset"
-        return {name: Refused(f"{name} is in conflict: a merge is not resolved", hint) for name in sorted(names)}
+        return {name: _unresolved(name) for name in sorted(names)}
 
     def _load(self) -> None:
         """Every text of a commit in one question."""
@@ -330,6 +330,14 @@ class Pins:
             return any((self.root / folder / PROJECT).is_file() for folder in folders)
         names = [f"{self.commit}:./{folder}/{PROJECT}" for folder in folders]
         return any(text is not None for text in iter_blobs(self.root, names))
+
+
+def _unresolved(file: str) -> Refused:
+    name = shlex.quote(file)
+    way = f"run `git checkout --ours -- {name} && git add {name}`, or take --theirs"
+    if file.endswith(POINTER):
+        way = f"run `datapin resolve {shlex.quote(file.removesuffix(POINTER))}`; or {way.removeprefix('run ')}"
+    return Refused(f"{file} is in conflict: a merge is not resolved", way)
 
 
 def _is_pointer(file: str) -> bool:

@@ -58,10 +58,11 @@ class DamagedManifest(Damage):
 
 @dataclass
 class DamagedModel(Damage):
-    """A model file that cannot be read back."""
+    """A model file, or the record of the run that made it, that cannot be read back."""
 
     path: str
     problem: str
+    advice: str = ""
 
     @property
     def message(self) -> str:
@@ -69,7 +70,7 @@ class DamagedModel(Damage):
 
     @property
     def hint(self) -> str:
-        return "bring it back with `dvc checkout`, or make it again with `dvc repro`"
+        return self.advice or "bring it back with `dvc checkout`, or make it again with `dvc repro`"
 
 
 @dataclass

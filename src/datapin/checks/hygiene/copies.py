@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from functools import partial
 
@@ -14,7 +13,7 @@ from datapin.base.findings import Finding
 from datapin.base.id_columns import ids_from_hex
 from datapin.checks.check import MOST_LISTED, Check
 from datapin.checks.hygiene.looks import looking
-from datapin.checks.hygiene.origins import fresh_rows, origin_of, params_of
+from datapin.checks.hygiene.origins import fresh_rows, made_anew, origin_of, params_of
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
@@ -35,7 +34,7 @@ def _forged(subject: Subject, dataset: str) -> Iterator[Finding]:
     if origin is None or origin.kind != "augment":
         return
     operator = operator_of(params_of(subject, origin, "augment", AugmentParams))
-    hint = f"make it anew with `dvc repro -f {shlex.quote(origin.stage)}`"
+    hint = f"make them anew with {made_anew(origin)}"
     own = np.flatnonzero(rows.copies & fresh_rows(subject, dataset))
     named = _text(rows, "operator", own)
     is_ours = flags(pc.fill_null(pc.equal(named, operator.fingerprint), False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from functools import partial
 
@@ -19,6 +18,7 @@ from datapin.checks.hygiene.origins import (
     differs,
     fresh_rows,
     gives_splits,
+    made_anew,
     origin_of,
     predecessors,
 )
@@ -315,11 +315,7 @@ def _is_no_label(labels: pa.Array, places: Codes) -> Mask:
 
 
 def _again(origin: Origin | None) -> str:
-    return (
-        "correct it with `datapin update`"
-        if origin is None
-        else f"make it anew with `dvc repro -f {shlex.quote(origin.stage)}`"
-    )
+    return "correct the rows: `datapin help update`" if origin is None else f"make them anew with {made_anew(origin)}"
 
 
 _ONE_SPLIT = "keep what comes from one thing in one split: give these rows one group before splits are made"

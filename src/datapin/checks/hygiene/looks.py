@@ -69,7 +69,7 @@ def looking(subject: Subject) -> StageContext:
 
 def _unreadable(rows: DatasetRows, places: Codes, looks: SeenLooks, check: str) -> Iterator[Finding]:
     broken = np.flatnonzero(~looks.is_image)
-    hint = "remove them with `datapin remove`, or let prepare drop them (on_broken: drop)"
+    hint = "remove their rows (`datapin help remove`), or let prepare drop them (on_broken: drop)"
     findings = []
     for one in broken[:MOST_LISTED].tolist():
         message = f"could not be checked: {looks.problems[one].as_py()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from datapin.checks.subject import Subject
 from datapin.dvcfiles.stages import LockEntry
 from datapin.dvcfiles.texts import folder_of
 from datapin.manifest.columns.columns import arrow_numbers, flags
+from datapin.pins.files import LOCK, beside
 from datapin.pipeline.params.params import Params, parse_yaml, validate_params
 from datapin.pipeline.params.stages import PrepareParams
 from datapin.pipeline.record.fingerprint import INPUTS
@@ -34,6 +36,7 @@ class Origin:
     """The stage that made a dataset: `kind` if it is one of ours, and the datasets that it read."""
 
     stage: str
+    address: str  # as `dvc repro` takes it
     kind: str | None
     inputs: tuple[str, ...]
     params: Mapping[str, Any]
@@ -44,6 +47,7 @@ class RanStage:
     """A stage as `dvc.lock` says it ran: `kind` if it is one of ours; paths are relative to the root."""
 
     name: str
+    address: str  # as `dvc repro` takes it
     kind: str | None
     deps: tuple[str, ...]
     outs: tuple[str, ...]
@@ -73,12 +77,17 @@ def stages_of(subject: Subject) -> list[RanStage]:
     return kept
 
 
+def made_anew(origin: Origin) -> str:
+    """The command that makes a stage's rows again, and all that is made of them."""
+    return f"`dvc repro --force --downstream {shlex.quote(origin.address)}`"
+
+
 def origin_of(subject: Subject, dataset: str) -> Origin | None:
     """The stage that made the dataset, None for a source. Raises what reading pointers or the manifest raises."""
     for stage in stages_of(subject):
         if dataset in stage.outs:
             inputs = tuple(path for path in stage.deps if path in subject.pins and path != dataset)
-            return Origin(stage.name, stage.kind, inputs or _recorded(subject, dataset), stage.params)
+            return Origin(stage.name, stage.address, stage.kind, inputs or _recorded(subject, dataset), stage.params)
     return None
 
 
@@ -179,7 +188,8 @@ def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Itera
         )
         command = entry.command if isinstance(entry.command, list) else [entry.command]
         found = _OURS.search("\n".join(map(str, command)))
-        yield RanStage(name, found.group(1) if found else None, deps, outs, entry.params)
+        address = name if file == LOCK else f"{beside(file)}:{name}"
+        yield RanStage(name, address, found.group(1) if found else None, deps, outs, entry.params)
 
 
 def _recorded(subject: Subject, dataset: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from datapin.base.findings import Finding, Severity
 from datapin.checks.check import MOST_LISTED, Check
-from datapin.checks.hygiene.origins import fresh_rows, origin_of, params_of, stages_of
+from datapin.checks.hygiene.origins import fresh_rows, made_anew, origin_of, params_of, stages_of
 from datapin.checks.hygiene.rows import PIXELS, DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import shown
@@ -24,7 +24,6 @@ GROUP = "hygiene.group-in-two-splits"
 RECORDED_PIXELS = "hygiene.recorded-pixels-in-two-splits"
 NAMES = "hygiene.split-names"
 EDITED = "hygiene.split-edited"
-_KEEP_TOGETHER = "run `dvc repro`: prepare keeps equal assets and groups in one split"
 
 
 def _assets(subject: Subject, dataset: str) -> Iterator[Finding]:
@@ -70,8 +69,25 @@ def _crossing(subject: Subject, rows: DatasetRows, things: Codes, check: str, wh
             f"in {rows.split_of(one)}, but {rows.keys[other].as_py()} with the same {named_thing}"
             f" is in {rows.split_of(other)}"
         )
-        findings.append(Finding("error", check, rows.where(one), message, _KEEP_TOGETHER))
+        findings.append(Finding("error", check, rows.where(one), message, _together(subject, rows, one, other, what)))
     yield from counted(findings, found.things, f"{what}s")
+
+
+def _together(subject: Subject, rows: DatasetRows, one: int, other: int, what: str) -> str:
+    """What brings both rows into one split: the stage that gave them splits, else an edit of the source."""
+    origin = origin_of(subject, rows.dataset)
+    if origin is not None:
+        return f"run {made_anew(origin)}: prepare keeps equal assets and groups in one split"
+    which = {"asset": "asset_id", "group": '"group"'}.get(what, "key")
+    if what == "asset":
+        value = rows.ids[one].tobytes().hex()
+    elif what == "group" and rows.groups is not None:
+        value = rows.groups.names[rows.groups.codes[one]].as_py()
+    else:
+        value = rows.keys[other].as_py()
+    split = rows.split_of(one).removeprefix("split ").strip("'")
+    edit = [f"split = '{split}'", "--where", f"{which} = '{str(value).replace(chr(39), 2 * chr(39))}'"]
+    return f"run `{shlex.join(['datapin', 'update', rows.dataset, '--set', *edit])}`, or give both the other split"
 
 
 def _thing(rows: DatasetRows, row: int, what: str) -> str:
@@ -97,7 +113,7 @@ def _names(subject: Subject, dataset: str) -> Iterator[Finding]:
         first = int(np.argmax(rows.splits.codes == code))
         if name in alike:
             message = f"{used[code]} row(s) are in split {shown(name)}, which reads like {shown(alike[name])}"
-            hint = f"correct it with `datapin update`, or run `dvc repro` if {dataset} is made by a stage"
+            hint = f"correct it (`datapin help update`), or run `dvc repro` if {dataset} is made by a stage"
             yield Finding("error", NAMES, rows.where(first), message, hint)
         elif origin is not None and name not in known:
             message = f"{used[code]} row(s) are in split {shown(name)}, which no stage uses; used are {_list(known)}"
@@ -145,7 +161,7 @@ def _edited(subject: Subject, dataset: str) -> Iterator[Finding]:
     listed = [int(row) for row in off[:MOST_LISTED]]
     base = "asset" if rows.groups is None else "asset or group"
     message = f"in {{}}, which is not what prepare's rule gives it (its {base}, the seed and the shares)"
-    again = f"run `dvc repro {shlex.quote(origin.stage)}`"
+    again = f"run {made_anew(origin)}"
     hint = f"{again}; to place rows by hand give {source} a split and set keep_split: true"
     findings = [Finding("error", EDITED, rows.where(row), message.format(rows.split_of(row)), hint) for row in listed]
     yield from counted(findings, len(off), "rows")

@@ -36,7 +36,7 @@ def _keys(subject: Subject, dataset: str) -> Iterator[Finding]:
     for source in origin.inputs if origin is not None else ():
         known = set(case_collisions(rows_of(subject, source).keys))  # told there
         pairs = [pair for pair in pairs if pair not in known]
-    hint = f"rename one of them, or remove it with `datapin remove {shlex.quote(dataset)}`"
+    hint = "rename one of the files and add them again, or remove its row: `datapin help remove`"
     findings = [
         Finding(
             "warning", KEYS, f"{dataset}:{one}", f"the same key as {other}, case aside: macOS cannot hold both", hint
@@ -56,7 +56,7 @@ def _labels(subject: Subject, dataset: str) -> Iterator[Finding]:
     if not _is_trained_on(subject, dataset):
         return
     labels = rows.column("label")
-    hint = "label them with `datapin update`, or set prepare.on_unlabelled: drop in params.yaml"
+    hint = "label them (`datapin help update`), or set prepare.on_unlabelled: drop in params.yaml"
     if labels is None:
         yield Finding("error", LABELS, dataset, "has no column label, and a model is trained on it", hint)
         return
@@ -83,7 +83,7 @@ def _names(subject: Subject, dataset: str) -> Iterator[Finding]:
 def _vectors(subject: Subject, dataset: str) -> Iterator[Finding]:
     rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
     stage = origin.stage if origin is not None else "featurize"
-    hint = f"make them anew with `dvc repro -f {shlex.quote(stage)}`"
+    hint = f"make them anew with `dvc repro --force --downstream {shlex.quote(stage)}`"
     if FEATURES not in rows.manifest.schema.names:
         is_wanted = _is_trained_on(subject, dataset) or (origin is not None and origin.kind == "featurize")
         if is_wanted or EXTRACTORS in rows.manifest.properties:

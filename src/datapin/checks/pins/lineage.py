@@ -46,7 +46,7 @@ def compare_told(subject: Subject, stage: RanStage, told: Told) -> Iterator[Find
             continue
         if stage.deps.get(dataset, pointer.md5) != pointer.md5:
             message = f"{dataset} is pinned anew since {stage.where} ran: what it was made from was not compared"
-            yield Finding("note", told.check, told.where, message, stage.repro)
+            yield Finding("note", told.check, told.where, message, stage.repro_anyway)
             return
         try:
             manifest = subject.pinned(dataset)
@@ -69,19 +69,19 @@ def _differences(
         if name in expected and digest not in expected[name]:
             pinned = " or ".join(_short(one) for one in sorted(expected[name]))
             message = f"says that it was made from {name} {_short(digest)}, expected {pinned}"
-            yield Finding(severity, told.check, told.where, message, stage.repro)
+            yield Finding(severity, told.check, told.where, message, stage.repro_anyway)
         elif name in stage.deps and name not in subject.pins:
             message = f"could not be compared with {name}, which nothing pins"
             yield Finding("note", told.check, told.where, message)
         elif name not in expected:
             message = f"says that it was made from {name}, on which its stage ({stage.where}) does not depend"
-            hint = f"add {name} to the deps of the stage, then {stage.repro}"
+            hint = f"add {name} to the deps of the stage, then {stage.repro_anyway}"
             yield Finding(doubt, told.check, told.where, message, hint)
     if told.must_name_one and direct and not set(direct) & told.inputs.keys():
         message = (
             f"does not say that it was made from {' or '.join(direct)}, on which its stage ({stage.where}) depends"
         )
-        yield Finding(severity, told.check, told.where, message, stage.repro)
+        yield Finding(severity, told.check, told.where, message, stage.repro_anyway)
 
 
 def _check_lineage(subject: Subject) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.pipelines import DeclaredOut, hashes_here
+from datapin.pins.files import LOCK, beside
 
 _PRESENT, _CHANGED = "pins.output-present", "pins.output-changed"
 
@@ -47,7 +48,8 @@ def _makers(out: PinnedOut) -> str:
     path = shlex.quote(out.path)
     if out.stage is None:
         return f"no copy is known: who has one runs `dvc push {path}`"
-    return f"run `dvc repro {path}` to make it again, or, where it is, `dvc push {path}`"
+    address = out.stage if out.file == LOCK else f"{beside(out.file)}:{out.stage}"
+    return f"run `dvc repro {shlex.quote(address)}` to make it again, or, where it is, `dvc push {path}`"
 
 
 def _check_changed(subject: Subject) -> Iterator[Finding]:

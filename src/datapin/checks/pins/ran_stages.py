@@ -42,6 +42,11 @@ class RanStage:
         """The command that runs it again."""
         return repro_of(self.lock, self.name)
 
+    @property
+    def repro_anyway(self) -> str:
+        """The command that runs it again though nothing that it read has changed."""
+        return self.repro.replace("dvc repro", "dvc repro --force", 1)
+
 
 def ran_stages(subject: Subject) -> list[RanStage]:
     """Every entry of every `dvc.lock` that can be read and that DVC looks at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -63,7 +64,7 @@ def _check_params(subject: Subject) -> Iterator[Finding]:
                     continue
                 seen = f"{said[0]!r}" if said else "nothing"
                 message = f"says {seen} of the parameter {name}, {run.stage.lock} has {json_ready(value)!r} ({file})"
-                found.append(Finding("error", _PARAMS, run.path, message, run.stage.repro))
+                found.append(Finding("error", _PARAMS, run.path, message, run.stage.repro_anyway))
         yield from capped(found, "parameters")
 
 
@@ -88,10 +89,10 @@ def _check_outputs(subject: Subject) -> Iterator[Finding]:
                 found.append(unread(subject, _OUTPUTS, path, error))
                 continue
             if problem:
-                found.append(Finding("error", _OUTPUTS, path, f"{problem} ({run.path})", run.stage.repro))
+                found.append(Finding("error", _OUTPUTS, path, f"{problem} ({run.path})", run.stage.repro_anyway))
             elif posixpath.basename(path) == _METRICS and not _tells_metrics(subject, path, run):
                 message = f"says other metrics than {path}"
-                found.append(Finding("error", _OUTPUTS, run.path, message, run.stage.repro))
+                found.append(Finding("error", _OUTPUTS, run.path, message, run.stage.repro_anyway))
         yield from capped(found, "files")
 
 
@@ -170,6 +171,10 @@ def _bytes_of(subject: Subject, path: str, md5: str | None) -> bytes | None:
     return file.read_bytes() if file.stat().st_size <= _MOST_BYTES else None
 
 
+def _ways_back(path: str) -> str:
+    return f"bring it back with `git checkout -- {shlex.quote(path)}`, or make it again with `dvc repro --force`"
+
+
 def _record_in(data: bytes, path: str) -> Mapping[str, Any] | None:
     """The run record in a file, None if it holds something else. Raises DamagedModel if it is half of one."""
     is_named = posixpath.basename(path) == RECORD
@@ -177,21 +182,21 @@ def _record_in(data: bytes, path: str) -> Mapping[str, Any] | None:
         document = read_json(data, path)
     except BadDocument as error:
         if is_named:
-            raise DamagedModel(path, error.problem) from None
+            raise DamagedModel(path, error.problem, _ways_back(path)) from None
         return None
     runs = document.get("runs") if isinstance(document, dict) else None
     record = runs[0] if isinstance(runs, list) and len(runs) == 1 else None
     if not isinstance(record, dict) or not ("inputs" in record and "model" in record):
         if is_named:
-            raise DamagedModel(path, "expected the record of one run in it")
+            raise DamagedModel(path, "expected the record of one run in it", _ways_back(path))
         return None
     if record.get("format") != FORMAT:
-        raise DamagedModel(path, f"run record of format {record.get('format')!r}, expected {FORMAT}")
+        raise DamagedModel(path, f"run record of format {record.get('format')!r}, expected {FORMAT}", _ways_back(path))
     model = record["model"]
     parts = [record["inputs"], record.get("outputs"), model if isinstance(model, dict) else None]
     is_whole = all(isinstance(part, dict) and all(isinstance(one, str) for one in part.values()) for part in parts)
     if not is_whole or not isinstance(record.get("params"), dict) or not {"path", "sha256"} <= set(model):
-        raise DamagedModel(path, "a run record lacks inputs, params, model or outputs")
+        raise DamagedModel(path, "a run record lacks inputs, params, model or outputs", _ways_back(path))
     return record
 
 

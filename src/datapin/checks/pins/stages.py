@@ -133,7 +133,8 @@ def _unpinned(
         ignored[path] = is_ignored(subject.root, subject.root / path)
     if ignored[path]:
         message = f"its dependency {dep.name} is pinned by nothing, and Git ignores it: no commit will have it"
-        hint = f"run `dvc add {shlex.quote(path)}`, or `git checkout` its pointer if there was one"
+        name = shlex.quote(path)
+        hint = f"bring its pointer back with `git checkout -- {name}.dvc`, or pin it with `dvc add {name}`"
         yield Finding("error", _CODE, ran.where, message, hint)
     else:
         yield from _differing(_CODE, ran, dep, dep.md5, "is not there")
@@ -164,7 +165,13 @@ def _differing(
 ) -> Iterable[Finding]:
     locked = ran.entry.deps[dep.name]
     if now is None:
-        yield Finding("error", check, ran.where, f"its dependency {dep.name} {absent}", ran.repro)
+        path = shlex.quote(dep.path or dep.name)
+        ways = {
+            "is not in Git": f"run `git add {path}` and commit it",
+            "is not there": f"bring it back with `git checkout -- {path}`",
+            "is pinned by nothing": f"run `dvc add {path}`, or `git checkout -- {path}.dvc` if it had a pointer",
+        }
+        yield Finding("error", check, ran.where, f"its dependency {dep.name} {absent}", ways.get(absent, ran.repro))
     elif now != locked:
         read = f"it read {locked}" if locked else f"{ran.lock} has no hash of it"
         hint = ran.repro
