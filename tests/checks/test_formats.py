@@ -17,7 +17,7 @@ from datapin.base.findings import Finding
 from datapin.checks.runner import CheckResult
 from datapin.checks.waivers import Waived
 from datapin.cli.formats.verify import FORMATS, render
-from datapin.verbs.history.page.counts import Bar
+from datapin.verbs.history.page.counts import CountBar
 from datapin.verbs.verify.base_diff import BaseDiff, DatasetDiff
 from datapin.verbs.verify.verify import VerifiedDataset, VerifyReport
 from remotes import Worker
@@ -54,7 +54,7 @@ def report_on(text: str) -> VerifyReport:
     ]
     waived = [Waived(Finding("error", "pins.c", text, text, text), text, "2027-01-01")]
     checks = [CheckResult(name, "Is it so?", []) for name in ("pins.a", "pins.b", "pins.c")]
-    diff = DatasetDiff("data/raw", 1, 2, 3, {text: 3}, {"label": [Bar(text, 1, 2)]})
+    diff = DatasetDiff("data/raw", 1, 2, 3, {text: 3}, {"label": [CountBar(text, 1, 2)]})
     return VerifyReport(
         rev=text,
         commit="0" * 40,

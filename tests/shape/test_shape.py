@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "datapin"
 MODULES = sorted(SOURCE.rglob("*.py"))
 
-MODULE_LINES, FUNCTION_LINES = 400, 60
+MODULE_LINES, FUNCTION_LINES, FOLDER_MODULES = 400, 60, 15
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "handler", "info", "meta", "obj"}
 # Imported only when their verb runs: each costs 50 ms to 1.5 s.
 HEAVY = {
@@ -72,6 +73,29 @@ def test_a_module_and_its_functions_stay_short(module: tuple[Path, ast.Module]) 
     assert path.read_text(encoding="utf-8").count("\n") <= MODULE_LINES, f"{name_of(path)} is too long"
     long = [f"{f.name}:{f.lineno}" for f in functions(tree) if (f.end_lineno or 0) - f.lineno + 1 > FUNCTION_LINES]
     assert not long, f"{name_of(path)}: functions over {FUNCTION_LINES} lines: {long}"
+
+
+def test_a_folder_holds_what_one_can_keep_in_mind() -> None:
+    sizes = Counter(path.parent.relative_to(SOURCE).as_posix() for path in MODULES if path.name != "__init__.py")
+    del sizes["cli/commands"]  # one for each verb
+    assert {folder: size for folder, size in sizes.items() if size > FOLDER_MODULES} == {}
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    homes = defaultdict(list)
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes[node.name].append(name_of(path))
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
+def test_every_room_of_the_architecture_is_there_and_no_other() -> None:
+    page = (SOURCE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| ([a-z]+) \|", page, re.MULTILINE)) - {"room"}
+    assert told == {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    for named in re.findall(r"`([a-z_0-9]+(?:/[a-z_0-9*]+)*\.py)`", page):
+        assert list(SOURCE.glob(f"**/{named}")) or list(SOURCE.parents[1].glob(named)), named
 
 
 def test_names_say_the_thing(module: tuple[Path, ast.Module]) -> None:

@@ -18,7 +18,7 @@ from datapin.manifest.columns.columns import arrow_numbers
 from datapin.rollback.journal import TreeToWrite, refuse_unwritable
 from datapin.store.store import Store
 from datapin.trees.checkout.checkout import checkout_files, open_tree
-from datapin.trees.checkout.plan import Look, WantedFiles, look
+from datapin.trees.checkout.plan import TreeLook, WantedFiles, look
 from datapin.trees.checkout.state import CheckoutState
 from datapin.trees.checkout.survey import holds_only
 from datapin.trees.early import StartedLook
@@ -30,7 +30,7 @@ class TreeOutlook:
 
     target: Path
     rows: pa.Table
-    look: Look
+    look: TreeLook
     new_bytes: int
 
     @property

@@ -43,7 +43,7 @@ from datapin.trees.intake.walk import FoundFiles, leave_out, walk
 from datapin.verbs.rows.described import metadata_keys
 from datapin.verbs.workspace.known_remote import is_pushed, known_state, not_pushed
 from datapin.verbs.workspace.problems import dataset_problem
-from datapin.verbs.workspace.reports import Changes, DatasetStatus, Problem, StatusReport
+from datapin.verbs.workspace.reports import DatasetStatus, Problem, RowCounts, StatusReport
 from datapin.verbs.workspace.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace.stat_caches import save_stat_cache, stat_cache_path
 from datapin.verbs.workspace.workspace import Workspace
@@ -52,7 +52,7 @@ _WORTH_AN_EARLY_WALK = 5_000  # files
 
 
 def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk | None = None) -> StatusReport:
-    """How the named datasets stand; all of them if none is named. Changes nothing but caches.
+    """How the named datasets stand; all of them if none is named. RowCounts nothing but caches.
 
     One that cannot be read says why, and hides none of the others.
     What is on the remote is what `ask_remote`, a push or a fetch saw last. `started` is a walk that began earlier; it
@@ -184,21 +184,21 @@ def _distinct(ids: IdMatrix) -> int:
 
 def _head(
     workspace: Workspace, dataset: str, manifest: Manifest, pointer: PinnedOut | None, notes: list[str]
-) -> tuple[Changes | None, bool]:
+) -> tuple[RowCounts | None, bool]:
     """Rows of the work tree against those that HEAD pins, and whether it pins none: then everything is added."""
     if pointer is not None and pointer.digest is not None and pointer.digest != manifest.digest:
         notes.append(_about_other_rows(workspace, dataset, pointer.file))
     try:
         at_head = Pins.at(workspace.root, "HEAD").dataset(dataset) if has_commit(workspace.root) else None
         if at_head is None:
-            return Changes(added=manifest.rows, changed=0, removed=0), True
+            return RowCounts(added=manifest.rows, changed=0, removed=0), True
         if at_head.digest == manifest.digest:
-            return Changes(0, 0, 0), False
+            return RowCounts(0, 0, 0), False
         changes = count_changes(manifest_at(workspace, dataset, "HEAD"), manifest)
     except (ManifestMissing, Damage, BadSettings, Refused, BadKeys, BadRows) as error:
         notes.append(f"cannot compare with HEAD: {error.message}")
         return None, False
-    return Changes(changes.added, changes.changed, changes.removed), False
+    return RowCounts(changes.added, changes.changed, changes.removed), False
 
 
 def _about_other_rows(workspace: Workspace, dataset: str, file: str) -> str:
@@ -217,7 +217,7 @@ def _tree(
     pointer: PinnedOut | None,
     notes: list[str],
     walks: _Walks,
-) -> Changes | None:
+) -> RowCounts | None:
     """Files of the recorded source trees against the rows; None where no source tree is here."""
     sources = pointer.sources if pointer is not None else []
     paths = [workspace.root / source for source in sources]
@@ -230,7 +230,7 @@ def _tree(
     trusted, ids = cache.trusted(found)
     if bool(trusted.all()) and len(cache) == len(found) and cache.stamp.startswith(f"{manifest.digest} "):
         # The same files as at the `add` that made this manifest: keys and ids need no comparison.
-        return Changes(0, 0, 0) if not found.problems else _with_problems(Changes(0, 0, 0), found, notes)
+        return RowCounts(0, 0, 0) if not found.problems else _with_problems(RowCounts(0, 0, 0), found, notes)
     ids = ids.copy()
     unread = np.flatnonzero(~trusted)
     unreadable: list[str] = []
@@ -252,6 +252,6 @@ def _tree(
     return _with_problems(changes, found, notes)
 
 
-def _with_problems(changes: Changes, found: FoundFiles, notes: list[str]) -> Changes:
+def _with_problems(changes: RowCounts, found: FoundFiles, notes: list[str]) -> RowCounts:
     notes.extend(found.problems)
     return changes

@@ -31,7 +31,7 @@ from datapin.base.settings import StoreSettings
 from datapin.store.store import Store
 from datapin.trees.checkout import write as checkout_write
 from datapin.trees.checkout.checkout import CheckoutReport, checkout_files
-from datapin.trees.checkout.plan import Claims, plan_checkout
+from datapin.trees.checkout.plan import PlannedPaths, plan_checkout
 from datapin.trees.checkout.survey import Present
 from datapin.trees.safe_tree import SafeTree
 from datapin.trees.stat_records import StatMatrix
@@ -491,7 +491,7 @@ def test_the_plan_of_one_key(
             is_settled=np.ones(len(there), np.bool_),
             blocked={},
         ),
-        Claims(
+        PlannedPaths(
             ours=np.array([present == ours] * len(there), np.bool_),
             written=np.array([bool(ours)] * len(there), np.bool_),
         ),

@@ -13,7 +13,7 @@ from datapin.rollback.trees import look_at_tree
 from datapin.store.store import Store
 from datapin.trees.checkout import plan as checkout_plan
 from datapin.trees.checkout.checkout import checkout_files
-from datapin.trees.checkout.plan import Look
+from datapin.trees.checkout.plan import TreeLook
 
 V1 = {"a/1": b"one", "a/2": b"two", "z/4": b"four"}
 V2 = {"a/1": b"ONE", "a/2": b"two", "new/5": b"five"}
@@ -30,7 +30,7 @@ def rows_of(store: Store, contents: dict[str, bytes]) -> pa.Table:
     return pa.table({"key": list(contents), "asset_id": ids, "size": [len(data) for data in contents.values()]})
 
 
-def write(store: Store, top: Path, rows: pa.Table, looked: Look | None = None) -> None:
+def write(store: Store, top: Path, rows: pa.Table, looked: TreeLook | None = None) -> None:
     checkout_files(rows, top / "out", store=store, state=top / "state", looked=looked)
 
 

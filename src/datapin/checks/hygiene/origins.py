@@ -43,7 +43,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class RanStage:
+class RanStep:
     """A stage as `dvc.lock` says it ran: `kind` if it is one of ours; paths are relative to the root."""
 
     name: str
@@ -67,7 +67,7 @@ class Ancestors:
     hands_on: bool
 
 
-def stages_of(subject: Subject) -> list[RanStage]:
+def stages_of(subject: Subject) -> list[RanStep]:
     """Every stage that ran, by every `dvc.lock` that pins a dataset. Raises BadSettings or Refused."""
     kept = subject.shared.get("hygiene.stages")
     if kept is None:
@@ -178,7 +178,7 @@ def differs(one: pa.Array | None, other: pa.Array | None, rows: Codes, places: C
     return is_other
 
 
-def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Iterator[RanStage]:
+def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Iterator[RanStep]:
     folders = subject.pinned_at.folders(file)
     for name, entry in entries.items():
         folder = folder_of(name, file, folders)
@@ -189,7 +189,7 @@ def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Itera
         command = entry.command if isinstance(entry.command, list) else [entry.command]
         found = _OURS.search("\n".join(map(str, command)))
         address = name if file == LOCK else f"{beside(file)}:{name}"
-        yield RanStage(name, address, found.group(1) if found else None, deps, outs, entry.params)
+        yield RanStep(name, address, found.group(1) if found else None, deps, outs, entry.params)
 
 
 def _recorded(subject: Subject, dataset: str) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from datapin.checks.check import MOST_LISTED, unread
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
 from datapin.manifest.manifest import Manifest
-from datapin.pipeline.splits.crossing import Codes, Mask, Named, id_codes, named
+from datapin.pipeline.splits.crossing import Codes, Mask, NamedCodes, id_codes, named
 from datapin.pipeline.splits.leaks import is_augmented
 
 COLUMNS = ("key", "asset_id", "media_type", "label", "split", "group", "parent", "parent_id", "operator")
@@ -57,13 +57,13 @@ class DatasetRows:
         return id_codes(self.ids)
 
     @cached_property
-    def splits(self) -> Named | None:
+    def splits(self) -> NamedCodes | None:
         """The splits as codes."""
         column = self.column("split")
         return None if column is None else named(column)
 
     @cached_property
-    def groups(self) -> Named | None:
+    def groups(self) -> NamedCodes | None:
         """The groups as codes."""
         column = self.column("group")
         return None if column is None else named(column)

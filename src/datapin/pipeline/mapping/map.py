@@ -27,7 +27,7 @@ from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.engines.engine import Computation, Engine
 from datapin.pipeline.mapping.memo import OperatorMemo, mixed_keys
-from datapin.pipeline.mapping.work import Batch, located
+from datapin.pipeline.mapping.work import AssetBatch, located
 from datapin.pipeline.operators.operator import Derived, Vectors
 from datapin.store.store import Filling
 
@@ -152,7 +152,7 @@ class _Run:
         self._fresh = _Fresh()
         self._began_s = self._flushed_s = time.monotonic()
 
-    def items(self, chunks: Iterable[Rows]) -> Iterator[tuple[_Mark, Batch | None]]:
+    def items(self, chunks: Iterable[Rows]) -> Iterator[tuple[_Mark, AssetBatch | None]]:
         """What has to be computed, chunk by chunk; the mark that ends a chunk carries no work."""
         for rows in chunks:
             chunk, wanted = self._looked_up(rows)

@@ -20,7 +20,7 @@ from datapin.store.store import Locations, Store
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Batch:
+class AssetBatch:
     """Some assets, where they lie, and which copy of each is wanted."""
 
     ids: IdMatrix
@@ -42,7 +42,7 @@ class AssetSource:
         self._root = root
         self._files = PackFiles(str(root))
 
-    def read(self, batch: Batch) -> list[bytes]:
+    def read(self, batch: AssetBatch) -> list[bytes]:
         """The batch's assets, hashed. Raises AssetsMissing or DamagedAsset."""
         reader = Reader(str(self._root), batch.ids, batch.locations, self._files, self._read_elsewhere, verify=True)
         return [reader.read(number) for number in range(len(reader))]
@@ -51,27 +51,27 @@ class AssetSource:
         return Store.open(self._root, StoreSettings()).read(AssetId(raw_id.hex()))
 
 
-def located(store: Store, ids: IdMatrix, copies: Sequence[int]) -> Batch:
+def located(store: Store, ids: IdMatrix, copies: Sequence[int]) -> AssetBatch:
     """A batch of assets that are all in the store; of the store's packs it names only those it needs."""
     found = store.locate(ids)
     packs, number = np.unique(found.pack, return_inverse=True)
     loose = int(len(packs) > 0 and packs[0] == IN_LOOSE_FILE)
     pack = (number - loose).astype(np.int32).reshape(-1)  # so that a loose asset is -1 again
-    return Batch(ids, tuple(copies), replace(found, pack=pack, packs=tuple(found.packs[n] for n in packs[loose:])))
+    return AssetBatch(ids, tuple(copies), replace(found, pack=pack, packs=tuple(found.packs[n] for n in packs[loose:])))
 
 
 @dataclass(frozen=True, slots=True)
 class DeriveAssets:
-    """Computation: Batch to one Derived, or one problem (text), per asset."""
+    """Computation: AssetBatch to one Derived, or one problem (text), per asset."""
 
     operator: AssetOperator
     store_root: Path
 
-    def begin(self) -> Callable[[Batch], list[Derived | str]]:
+    def begin(self) -> Callable[[AssetBatch], list[Derived | str]]:
         """Nothing is opened before the first batch."""
         source, operator = AssetSource(self.store_root), self.operator
 
-        def derive(batch: Batch) -> list[Derived | str]:
+        def derive(batch: AssetBatch) -> list[Derived | str]:
             results: list[Derived | str] = []
             for data, asset_id, copy in zip(source.read(batch), batch.hex_ids(), batch.copies, strict=True):
                 try:
@@ -85,12 +85,12 @@ class DeriveAssets:
 
 @dataclass(frozen=True, slots=True)
 class ExtractFeatures:
-    """Computation: Batch to Vectors."""
+    """Computation: AssetBatch to Vectors."""
 
     operator: FeatureOperator
     store_root: Path
 
-    def begin(self) -> Callable[[Batch], Vectors]:
+    def begin(self) -> Callable[[AssetBatch], Vectors]:
         """Nothing is opened before the first batch."""
         source, operator = AssetSource(self.store_root), self.operator
         return lambda batch: operator.extract(source.read(batch))
@@ -98,12 +98,12 @@ class ExtractFeatures:
 
 @dataclass(frozen=True, slots=True)
 class CheckInvariance:
-    """Computation: Batch to whether a user's function gives these assets the same bits in batches of any size."""
+    """Computation: AssetBatch to whether a user's function gives these assets the same bits in batches of any size."""
 
     function: UserFunction
     store_root: Path
 
-    def begin(self) -> Callable[[Batch], bool]:
+    def begin(self) -> Callable[[AssetBatch], bool]:
         """Nothing is opened before the first batch."""
         source, function = AssetSource(self.store_root), self.function
         return lambda batch: function.is_batch_invariant(source.read(batch))

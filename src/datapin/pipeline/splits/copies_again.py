@@ -13,7 +13,7 @@ from datapin.base.id_columns import IdMatrix
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import MapPlan, Rows, map_rows
-from datapin.pipeline.mapping.work import AssetSource, Batch
+from datapin.pipeline.mapping.work import AssetBatch, AssetSource
 from datapin.pipeline.operators.augment import AugmentImage
 from datapin.pipeline.operators.operator import AssetBroken, AssetOperator, Vectors
 from datapin.pipeline.record.fingerprint import fingerprint_of
@@ -23,16 +23,16 @@ MADE = np.dtype([("id", "u1", (32,)), ("samples", "u1", (32,))])
 
 @dataclass(frozen=True, slots=True)
 class _MakeAgain:
-    """Computation: Batch to the MADE of each asset's copy; nothing is stored."""
+    """Computation: AssetBatch to the MADE of each asset's copy; nothing is stored."""
 
     operator: AssetOperator
     store_root: Path
 
-    def begin(self) -> Callable[[Batch], Vectors]:
+    def begin(self) -> Callable[[AssetBatch], Vectors]:
         """Nothing is opened before the first batch."""
         source, operator = AssetSource(self.store_root), self.operator
 
-        def make(batch: Batch) -> Vectors:
+        def make(batch: AssetBatch) -> Vectors:
             values: list[bytes | None] = []
             problems: list[str | None] = []
             for data, asset_id, copy in zip(source.read(batch), batch.hex_ids(), batch.copies, strict=True):

@@ -27,7 +27,7 @@ class Crossings:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedCodes:
     """A text column as codes; `names[code]` is the value."""
 
     codes: Codes
@@ -39,12 +39,12 @@ class Named:
         return None if code < 0 else self.names[code]
 
 
-def named(column: pa.Array | pa.ChunkedArray) -> Named:
+def named(column: pa.Array | pa.ChunkedArray) -> NamedCodes:
     """A text column as codes; a null has none."""
     encoded = one_array(column).dictionary_encode()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = one_array(encoded)
-    return Named(numbers(encoded.indices.fill_null(-1)).astype(np.int64), encoded.dictionary.to_pylist())
+    return NamedCodes(numbers(encoded.indices.fill_null(-1)).astype(np.int64), encoded.dictionary.to_pylist())
 
 
 def id_codes(ids: IdMatrix) -> Codes:

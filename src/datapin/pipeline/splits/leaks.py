@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from datapin.base.errors import StageRefused, listed
 from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array, shown
-from datapin.pipeline.splits.crossing import Codes, Crossings, Mask, Named, crossings, id_codes, named
+from datapin.pipeline.splits.crossing import Codes, Crossings, Mask, NamedCodes, crossings, id_codes, named
 
 LEAK_COLUMNS = ("key", "asset_id", "split", "group", "parent", "parent_id")
 SPLIT_NAMES = ("train", "val", "test")
@@ -90,7 +90,9 @@ def _leaks(dataset: str, table: pa.Table, may_be_augmented: Collection[str]) -> 
         yield from _shared(dataset, "group", keys, splits, crossings(named(table["group"]).codes, splits.codes))
 
 
-def _strange_parents(dataset: str, table: pa.Table, keys: pa.Array, splits: Named, copies: Mask) -> Iterator[_Leak]:
+def _strange_parents(
+    dataset: str, table: pa.Table, keys: pa.Array, splits: NamedCodes, copies: Mask
+) -> Iterator[_Leak]:
     rows = np.flatnonzero(copies)
     parents = numbers(pc.index_in(one_array(table["parent"]).take(arrow_numbers(rows)), value_set=keys).fill_null(-1))
     known = parents >= 0
@@ -101,7 +103,7 @@ def _strange_parents(dataset: str, table: pa.Table, keys: pa.Array, splits: Name
 
 
 def _shared(
-    dataset: str, what: str, keys: pa.Array, splits: Named, found: Crossings, rows: Codes | None = None
+    dataset: str, what: str, keys: pa.Array, splits: NamedCodes, found: Crossings, rows: Codes | None = None
 ) -> Iterator[_Leak]:
     if not found.things:
         return
@@ -112,17 +114,17 @@ def _shared(
     yield _Leak(problem, "run `dvc repro prepare`, which keeps them together; or remove rows with `datapin remove`")
 
 
-def _in(splits: Named, names: Collection[str]) -> Mask:
+def _in(splits: NamedCodes, names: Collection[str]) -> Mask:
     wanted = np.array([name in names for name in splits.names] + [False], dtype=np.bool_)
     return wanted[splits.codes]  # a null is -1: the last
 
 
-def _rows(keys: pa.Array, splits: Named, rows: Codes) -> str:
+def _rows(keys: pa.Array, splits: NamedCodes, rows: Codes) -> str:
     texts = [_row(keys, splits, int(row)) for row in rows[:_MOST_NAMED]]
     return listed(texts + [""] * (len(rows) - len(texts)), _MOST_NAMED)
 
 
-def _row(keys: pa.Array, splits: Named, row: int) -> str:
+def _row(keys: pa.Array, splits: NamedCodes, row: int) -> str:
     return f"{keys[row].as_py()} ({splits.at(row)})"
 
 

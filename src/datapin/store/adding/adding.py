@@ -39,7 +39,7 @@ class Verdicts:
 
 
 @dataclass(slots=True)
-class Batch:
+class PutBatch:
     """What was read of the files `first`, `first + 1`, …: ids (32 bytes each), stats (4 numbers each), problems."""
 
     first: int
@@ -54,7 +54,7 @@ class Batch:
 class Desk(Protocol):
     """Where ids are handed in and verdicts come back, in the same order."""
 
-    def hand_in(self, batch: Batch) -> None:
+    def hand_in(self, batch: PutBatch) -> None:
         """Ask about the ids of `batch`. At most two batches may wait for their verdicts."""
         ...
 
@@ -102,12 +102,12 @@ class Adder:
         self._loose_sizes = loose_sizes  # of loose assets the store has: worth hashing before copying
         self._desk = desk
         self._filler = Filler(staging, limits)
-        self._waiting: list[Batch] = []
+        self._waiting: list[PutBatch] = []
         self._is_refused = False
 
     def add_run(self, first: int, paths: Sequence[str]) -> None:
         """Read the files `paths`, which are number `first` and following of the call."""
-        batch = Batch(first)
+        batch = PutBatch(first)
         large_asset = self._limits.large_asset
         for number, path in enumerate(paths, first):
             try:
@@ -130,7 +130,7 @@ class Adder:
                 self._is_refused = True
             if len(batch.ids) >= BATCH_FILES or batch.size_bytes >= BATCH_BYTES:
                 self._hand_in(batch)
-                batch = Batch(number + 1)
+                batch = PutBatch(number + 1)
         if batch.ids:
             self._hand_in(batch)
 
@@ -146,7 +146,7 @@ class Adder:
         self._copies.close()
         self._filler.abandon()
 
-    def _hand_in(self, batch: Batch) -> None:
+    def _hand_in(self, batch: PutBatch) -> None:
         self._desk.hand_in(batch)
         self._waiting.append(batch)
         if len(self._waiting) > 1:
@@ -187,7 +187,7 @@ class Adder:
         if seen != raw_id:
             self._desk.refuse(number, str(SourceChanged()))
 
-    def _take_large(self, batch: Batch, path: str, found: os.stat_result) -> os.stat_result:
+    def _take_large(self, batch: PutBatch, path: str, found: os.stat_result) -> os.stat_result:
         if found.st_size in self._loose_sizes:
             raw_id, found = _attempted(path, self._desk)
             batch.contents.append(path)

@@ -14,7 +14,7 @@ from typing import Any
 
 from datapin.base.files import write_all
 from datapin.pack.writer import SealedPack
-from datapin.store.adding.adding import Batch, Verdicts
+from datapin.store.adding.adding import PutBatch, Verdicts
 from datapin.store.adding.copies import KnownPlace
 from datapin.store.adding.filling import Filled, LooseAsset
 
@@ -77,7 +77,7 @@ def encode_json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
-def encode_batch(batch: Batch) -> bytes:
+def encode_batch(batch: PutBatch) -> bytes:
     """A batch without its contents."""
     head = _BATCH.pack(batch.first, len(batch.ids))
     return b"".join((head, *batch.ids, batch.stats.tobytes(), encode_json(batch.problems)))

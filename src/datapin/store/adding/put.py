@@ -22,7 +22,7 @@ from datapin.base.ids import RAW_ID_BYTES
 from datapin.base.processes import worker_environment, worker_words
 from datapin.base.progress import Bar
 from datapin.pack.table import records_from_bytes
-from datapin.store.adding.adding import Adder, Batch, Verdicts
+from datapin.store.adding.adding import Adder, PutBatch, Verdicts
 from datapin.store.adding.channel import (
     ADVANCED,
     ASK_RUN,
@@ -159,7 +159,7 @@ class _DeskHere:
         self._ledger = ledger
         self._verdicts: list[Verdicts] = []
 
-    def hand_in(self, batch: Batch) -> None:
+    def hand_in(self, batch: PutBatch) -> None:
         self._verdicts.append(
             self._ledger.take(batch.first, b"".join(batch.ids), batch.stats.tobytes(), batch.problems)
         )

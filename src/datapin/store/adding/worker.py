@@ -8,7 +8,7 @@ import signal
 import sys
 
 from datapin.base.errors import StorageFailed
-from datapin.store.adding.adding import Adder, Batch, Verdicts
+from datapin.store.adding.adding import Adder, PutBatch, Verdicts
 from datapin.store.adding.channel import (
     ADVANCED,
     ASK_RUN,
@@ -35,7 +35,7 @@ class _RemoteDesk:
         self._channel = channel
         self._arrived: list[Verdicts] = []
 
-    def hand_in(self, batch: Batch) -> None:
+    def hand_in(self, batch: PutBatch) -> None:
         self._channel.send(BATCH, encode_batch(batch))
 
     def refuse(self, number: int, problem: str) -> None:

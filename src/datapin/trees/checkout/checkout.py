@@ -21,7 +21,7 @@ from datapin.manifest.columns.columns import arrow_numbers
 from datapin.store.index import IN_LOOSE_FILE
 from datapin.store.store import Reader, Store
 from datapin.trees.checkout.layout import BY_KEY
-from datapin.trees.checkout.plan import CheckoutPlan, Look, WantedFiles, look
+from datapin.trees.checkout.plan import CheckoutPlan, TreeLook, WantedFiles, look
 from datapin.trees.checkout.state import Arrangement, CheckoutState, arrangement_of
 from datapin.trees.checkout.survey import Present, holds_only
 from datapin.trees.checkout.write import NewFiles, OldFiles, write_files
@@ -56,7 +56,7 @@ def checkout_files(
     force: bool = False,
     adopt: bool = False,
     arrangement: Arrangement | None = None,
-    looked: Look | None = None,
+    looked: TreeLook | None = None,
 ) -> CheckoutReport:
     """Make the folder `target` hold the files of `table` (key, asset_id, size); `state` keeps what was written where.
 
@@ -116,7 +116,7 @@ def _report(
     )
 
 
-def _tell(target: Path, looked: Look, yours: int, copied: int, progress: Progress) -> None:
+def _tell(target: Path, looked: TreeLook, yours: int, copied: int, progress: Progress) -> None:
     """Say what stays the user's: equal files when they are first seen, and those that lost their row."""
     if copied:
         progress.note(f"{target}: {copied} file(s) were copied, as links into the store cannot be made there")

@@ -38,14 +38,14 @@ class CheckoutPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Claims:
+class PlannedPaths:
     """Of every file that lies there: is it as we wrote it (`ours`)? Did we ever write one there (`written`)?"""
 
     ours: npt.NDArray[np.bool_]
     written: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, known: CheckoutState, present: Present) -> Claims:
+    def of(cls, known: CheckoutState, present: Present) -> PlannedPaths:
         """By the records and, after a crash, by the intents: (key, asset) of what was about to be written."""
         is_recorded = present.recorded >= 0
         if len(known.records):
@@ -78,7 +78,7 @@ class WantedFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TreeLook:
     """A folder that was looked at for the files `wanted`: what lies there, and what a checkout would do."""
 
     wanted: WantedFiles
@@ -101,14 +101,14 @@ class Look:
 
 def look(
     tree: SafeTree, known: CheckoutState, wanted: WantedFiles, *, force: bool, started: StartedLook | None = None
-) -> Look:
+) -> TreeLook:
     """Look at the open folder, of which `known` is the state; `started` as in `survey`. Raises OSError."""
     present = survey(tree, known, wanted.keys, force=force, started=started)
-    plan = plan_checkout(wanted.ids, present, Claims.of(known, present), force=force)
-    return Look(wanted, present, plan)
+    plan = plan_checkout(wanted.ids, present, PlannedPaths.of(known, present), force=force)
+    return TreeLook(wanted, present, plan)
 
 
-def plan_checkout(wanted_ids: IdMatrix, present: Present, claims: Claims, *, force: bool) -> CheckoutPlan:
+def plan_checkout(wanted_ids: IdMatrix, present: Present, claims: PlannedPaths, *, force: bool) -> CheckoutPlan:
     """What to write, to leave, to remove and to refuse; pure.
 
     A file where we wrote one, and that is neither wanted as it is nor ours as it is, was edited; wanted as it is, it is

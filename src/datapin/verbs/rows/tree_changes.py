@@ -20,13 +20,13 @@ from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.rows.add_moves import find_moves, gone_from
 from datapin.verbs.rows.removed_rows import were_removed
-from datapin.verbs.workspace.reports import Changes
+from datapin.verbs.workspace.reports import RowCounts
 from datapin.verbs.workspace.workspace import Workspace
 
 
 def tree_changes(
     workspace: Workspace, dataset: str, sources: list[str], keys: pa.Array, ids: IdMatrix, manifest: Manifest
-) -> tuple[Changes, int]:
+) -> tuple[RowCounts, int]:
     """What `add` of these files would change, and how many of them it would leave out: their rows were removed."""
     rows = manifest.to_table(columns=["key", "asset_id"])
     assets = ids_to_hex(ids)
@@ -42,7 +42,7 @@ def tree_changes(
         is_new &= ~flags(pc.is_in(keys, value_set=pa.array([new for _, new in pairs], pa.string())))
     new = arrow_flags(is_new)
     left_out = int(_left_out(workspace, dataset, manifest, keys.filter(new), assets.filter(new)).sum())
-    return Changes(int(is_new.sum()) - left_out, changed + moved, removed - moved), left_out
+    return RowCounts(int(is_new.sum()) - left_out, changed + moved, removed - moved), left_out
 
 
 def _left_out(

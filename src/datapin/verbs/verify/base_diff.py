@@ -10,7 +10,7 @@ from datapin.git.ask import merge_base, resolve
 from datapin.manifest.comparing.row_changes import compare_rows
 from datapin.manifest.manifest import Manifest
 from datapin.pins.read import Pins
-from datapin.verbs.history.page.counts import Bar, histogram
+from datapin.verbs.history.page.counts import CountBar, histogram
 from datapin.verbs.workspace.bring import open_pinned
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -29,7 +29,7 @@ class DatasetDiff:
     removed: int = 0
     changed: int = 0
     columns: Mapping[str, int] = field(default_factory=dict)
-    counts: Mapping[str, list[Bar]] = field(default_factory=dict)
+    counts: Mapping[str, list[CountBar]] = field(default_factory=dict)
     problem: str = ""
 
     @property

@@ -75,7 +75,7 @@ class ShowReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class RowCounts:
     """Counts of rows that differ."""
 
     added: int
@@ -107,8 +107,8 @@ class DatasetStatus:
     """
 
     dataset: str
-    tree: Changes | None
-    head: Changes | None
+    tree: RowCounts | None
+    head: RowCounts | None
     missing_local: int
     not_pushed: int | None
     digest: str | None

@@ -22,7 +22,7 @@ _NO_VALUE = "(none)"
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class CountBar:
     """Rows with one value, or in one range of numbers, in both versions."""
 
     name: str
@@ -35,7 +35,7 @@ class Histogram:
     """Rows per value of a column. Of more values than fit, those whose count changed most; `left_out` are the rest."""
 
     column: str
-    bars: tuple[Bar, ...]
+    bars: tuple[CountBar, ...]
     left_out: int
 
 
@@ -57,7 +57,7 @@ def histogram(before: Manifest | None, after: Manifest | None, column: str) -> H
     if len(was.keys() | now.keys()) > MOST_BARS and all(_is_number(side) for side in (old, new) if side is not None):
         return Histogram(column, _ranges(old, new), 0)
     names = sorted(was.keys() | now.keys(), key=_place)
-    bars = [Bar(_named(name), was.get(name, 0), now.get(name, 0)) for name in names]
+    bars = [CountBar(_named(name), was.get(name, 0), now.get(name, 0)) for name in names]
     by_change = sorted(range(len(bars)), key=lambda n: (-abs(bars[n].after - bars[n].before), -bars[n].after, n))
     kept = sorted(by_change[:MOST_BARS])
     return Histogram(column, tuple(bars[n] for n in kept), len(bars) - len(kept))
@@ -95,14 +95,14 @@ def _is_number(values: pa.Array) -> bool:
     return bool(pa.types.is_floating(values.type) or pa.types.is_integer(values.type))
 
 
-def _ranges(old: pa.Array | None, new: pa.Array | None) -> tuple[Bar, ...]:
+def _ranges(old: pa.Array | None, new: pa.Array | None) -> tuple[CountBar, ...]:
     """Numbers in ranges of equal width; what is no finite number comes last."""
     was, now = _numbers(old), _numbers(new)
     finite = [side[np.isfinite(side)] for side in (was, now)]
     edges = np.histogram_bin_edges(np.concatenate(finite), bins=_BINS)
     (before, _), (after, _) = (np.histogram(side, bins=edges) for side in finite)
-    bars = [Bar(f"{edges[n]:.4g} … {edges[n + 1]:.4g}", int(before[n]), int(after[n])) for n in range(len(before))]
-    others = Bar(_NO_VALUE, len(was) - len(finite[0]), len(now) - len(finite[1]))
+    bars = [CountBar(f"{edges[n]:.4g} … {edges[n + 1]:.4g}", int(before[n]), int(after[n])) for n in range(len(before))]
+    others = CountBar(_NO_VALUE, len(was) - len(finite[0]), len(now) - len(finite[1]))
     return (*bars, others) if others.before or others.after else tuple(bars)
 
 

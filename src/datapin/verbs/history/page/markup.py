@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from datapin.verbs.history.page.counts import Bar, Histogram, Move
+from datapin.verbs.history.page.counts import CountBar, Histogram, Move
 from datapin.verbs.history.page.pictures import Picture
 
 _MOST_CHARACTERS = 240
@@ -54,14 +54,14 @@ def histogram_section(title: str, histogram: Histogram) -> str:
     return _section(title, f"<table class=bars>{head}</thead><tbody>{rows}</tbody></table>{rest}")
 
 
-def _histogram_row(bar: Bar, most: int) -> str:
+def _histogram_row(bar: CountBar, most: int) -> str:
     change = bar.after - bar.before
     delta = f'<td class="delta {"up" if change > 0 else "down"}">{change:+,}' if change else "<td>"
     numbers = count_text(bar.after) if not change else f"{count_text(bar.before)} → {count_text(bar.after)}"
     return f"<tr><th scope=row>{safe(bar.name)}<td>{_pair(bar, most)}<td class=number>{numbers}{delta}</tr>"
 
 
-def _pair(bar: Bar, most: int) -> str:
+def _pair(bar: CountBar, most: int) -> str:
     was, now = (round(_BAR_UNITS * count / most) for count in (bar.before, bar.after))
     label = f"{bar.before} before, {bar.after} after"
     return (
