@@ -82,7 +82,7 @@ def _together(subject: Subject, rows: DatasetRows, one: int, other: int, what: s
     if what == "asset":
         value = rows.ids[one].tobytes().hex()
     elif what == "group" and rows.groups is not None:
-        value = rows.groups.names[rows.groups.codes[one]].as_py()
+        value = rows.groups.names[rows.groups.codes[one]]
     else:
         value = rows.keys[other].as_py()
     split = rows.split_of(one).removeprefix("split ").strip("'")
