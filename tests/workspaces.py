@@ -40,7 +40,7 @@ FORK_STAGES = """
 import json, os, sys
 from pathlib import Path
 from datapin.base import failpoints
-from datapin.pipeline import map
+from datapin.pipeline.mapping import map
 from datapin.pipeline.stages import augment, featurize, prepare
 from workspaces import Workspace
 import pandas  # pyarrow would import it in every fork

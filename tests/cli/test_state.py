@@ -171,8 +171,8 @@ def test_a_journal_that_cannot_be_followed_is_named_once_and_recovered(committed
         committed.datapin(*words, code=None)
     said = committed.datapin("doctor", code=None).stdout
     assert "datapin recover" in said or not journal.exists()
-    done = committed.datapin("recover").stdout
-    assert "data/raw: brought back" in done
+    committed.datapin("recover")  # or a verb before it that reads rows: both bring back what is pinned
+    assert (committed.path / "data" / "raw").is_dir()
     assert committed.json("diff", "data/raw")["changed"] == 0
     assert "set aside" not in committed.datapin("doctor", code=None).stdout
     kept = state_of(committed.path).kept
