@@ -57,15 +57,30 @@ def _no_log_of_the_test_before() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def blank(bare_blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository right after `git init`, `dvc init`, `datapin init` and a commit: made once, copied for each test."""
     clone = Clone(tmp_path_factory.mktemp("blank") / "repo")
-    clone.path.mkdir()
-    clone.git("init", "-q", "-b", "main")
-    clone.dvc("init", "-q")
+    shutil.copytree(bare_blank, clone.path, symlinks=True)
     clone.datapin("init", "--no-hooks")
     clone.commit("init")
     return clone.path
+
+
+@pytest.fixture(scope="session")
+def bare_blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository right after `git init` and `dvc init`."""
+    clone = Clone(tmp_path_factory.mktemp("bare") / "repo")
+    clone.path.mkdir()
+    clone.git("init", "-q", "-b", "main")
+    clone.dvc("init", "-q")
+    clone.commit("init")
+    return clone.path
+
+
+@pytest.fixture
+def clone(bare_blank: Path, tmp_path: Path) -> Clone:
+    shutil.copytree(bare_blank, tmp_path / "repo", symlinks=True)
+    return Clone(tmp_path / "repo")
 
 
 @pytest.fixture

@@ -26,22 +26,6 @@ Situation = Callable[[Clone], None]
 SUMMARY = {"digest": "sha256:" + "ab" * 32, "rows": 3, "bytes": 1234567890, "source": ["img"]}
 
 
-@pytest.fixture(scope="session")
-def initialised(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    clone = Clone(tmp_path_factory.mktemp("blank") / "repo")
-    clone.path.mkdir()
-    clone.git("init", "-q", "-b", "main")
-    clone.dvc("init", "-q")
-    clone.commit("init")
-    return clone.path
-
-
-@pytest.fixture
-def clone(initialised: Path, tmp_path: Path) -> Clone:
-    shutil.copytree(initialised, tmp_path / "repo", symlinks=True)
-    return Clone(tmp_path / "repo")
-
-
 def shards(clone: Clone, *contents: bytes, dataset: str = "data/raw") -> None:
     """A manifest as far as DVC is concerned: it does not look inside."""
     folder = clone.path / dataset

@@ -98,6 +98,16 @@ def test_every_room_of_the_architecture_is_there_and_no_other() -> None:
         assert list(SOURCE.glob(f"**/{named}")) or list(SOURCE.parents[1].glob(named)), named
 
 
+def test_every_test_that_the_promises_name_is_there() -> None:
+    tests = SOURCE.parents[1] / "tests"
+    rooms = "|".join(folder.name for folder in tests.iterdir() if folder.is_dir())
+    for page in ("reliability.md", "security.md"):
+        text = (SOURCE.parents[1] / "docs" / page).read_text(encoding="utf-8")
+        named = re.findall(rf"`((?:{rooms})/[\w/.]*)`", text)
+        assert named
+        assert [one for one in named if not (tests / one).exists()] == []
+
+
 def test_names_say_the_thing(module: tuple[Path, ast.Module]) -> None:
     path, tree = module
     words = set(re.split(r"[_.]", path.stem))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,6 @@ import pytest
 from clones import Clone
 from datapin.dvcfiles.tracking.track import track
 from pinning import Pin, summary_of, write_shards
-
-
-@pytest.fixture(scope="session")
-def bare_blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository right after `git init` and `dvc init`."""
-    clone = Clone(tmp_path_factory.mktemp("blank") / "repo")
-    clone.path.mkdir()
-    clone.git("init", "-q", "-b", "main")
-    clone.dvc("init", "-q")
-    clone.commit("init")
-    return clone.path
-
-
-@pytest.fixture
-def clone(bare_blank: Path, tmp_path: Path) -> Clone:
-    shutil.copytree(bare_blank, tmp_path / "repo", symlinks=True)
-    return Clone(tmp_path / "repo")
 
 
 @pytest.fixture

@@ -17,8 +17,6 @@ _TIMEOUT_S = 120.0
 _BLOBS_AT_ONCE = 4096
 _COMMIT_ID = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _OF_LFS = re.compile(r"git-lfs (clean|smudge)( --skip)? -- %f|git-lfs filter-process( --skip)?")
-_POINTER = re.compile(r"(?:^|/)(?:dvc\.lock|[^/]+\.dvc)\Z")
-_POINTER_FOLDER = re.compile(r"(?:.*?/)?[^/]+\.dvc(?=/)")
 _KEPT_BLOB_BYTES, _MOST_KEPT_BLOBS = 1 << 14, 256
 _blobs: dict[tuple[str, str, str], bytes] = {}  # by root, commit id and path: what these name never changes
 _LOG = (
@@ -143,21 +141,6 @@ def files_named(root: Path, *patterns: str, rev: str | None = None) -> list[str]
     selection = [f":(glob)**/{pattern}" for pattern in patterns]
     listing = _run(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *selection)
     return sorted(name for name in _names(listing) if (root / name).is_file())
-
-
-def pointers_named(root: Path, rev: str | None = None) -> tuple[list[str], list[str]]:
-    """Files below `root` that are named as pointers are (`x.dvc`, `dvc.lock`), as `files_named`; and such folders."""
-    if rev is not None:
-        names = _names(_run(root, "ls-tree", "-r", "-z", "--name-only", resolve(root, rev)))
-    else:
-        asked = [f":(glob)**/{pattern}" for pattern in ("?*.dvc", "?*.dvc/**", "dvc.lock")]
-        names = _names(_run(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *asked))
-    folders = {match.group() for name in names if ".dvc/" in name and (match := _POINTER_FOLDER.match(name))}
-    files = {name for name in names - folders if _POINTER.search(name)}
-    if rev is None:
-        folders |= {name for name in files if (root / name).is_dir()}
-        files = {name for name in files - folders if (root / name).is_file()}
-    return sorted(files), sorted(folders)
 
 
 def file_changes(

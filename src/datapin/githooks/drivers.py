@@ -17,7 +17,6 @@ from datapin.git.git_settings import (
     local_settings,
     local_settings_file,
     set_locally,
-    unset_locally,
 )
 
 ATTRIBUTES = ".gitattributes"
@@ -82,27 +81,6 @@ def install_drivers(root: Path) -> DriverChanges:
     for name in differing:
         set_locally(root, name, wanted[name])
     if differing:
-        changes.changed.append(_settings_shown(root))
-    return changes
-
-
-def remove_drivers(root: Path) -> DriverChanges:
-    """Take our lines and settings out again; a `.gitattributes` with nothing else in it goes."""
-    changes = DriverChanges()
-    path = root / ATTRIBUTES
-    if path.exists():
-        old = path.read_bytes().decode("utf-8", "surrogateescape").splitlines(keepends=True)
-        kept = [line for line in old if line.strip() not in LINES]
-        if len(kept) < len(old):
-            changes.changed.append(ATTRIBUTES)
-            if kept:
-                publish_bytes(path, "".join(kept).encode("utf-8", "surrogateescape"))
-            else:
-                path.unlink()
-    ours = [name for name in _SETTINGS if name in local_settings(root)]
-    for name in ours:
-        unset_locally(root, name)
-    if ours:
         changes.changed.append(_settings_shown(root))
     return changes
 

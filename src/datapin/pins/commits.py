@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TypeAlias
 
 from datapin.base.errors import DamagedManifest
@@ -13,7 +13,7 @@ from datapin.dvcfiles.cache import DvcCache, parse_list
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import ask_git, iter_blobs
 from datapin.git.log import blob_ids
-from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, is_lock
+from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, folders_above, is_lock
 from datapin.pins.history import UnreadablePointer, folders_pinned
 from datapin.pins.projects import InnerProjects
 
@@ -94,7 +94,7 @@ class CommitPins:
 
     def _read(self, dataset: str, commits: Sequence[str]) -> None:
         file = f"{dataset}.dvc"
-        self._projects.learn(f"{folder}/{PROJECT}" for folder in _folders_above(dataset))
+        self._projects.learn(f"{folder}/{PROJECT}" for folder in folders_above(dataset))
         others = {commit for commit, _ in self._projects.of_others([(commit, file) for commit in commits])}
         self._known.update({(dataset, commit): None for commit in others})
         commits = [commit for commit in commits if commit not in others]
@@ -142,7 +142,3 @@ class CommitPins:
         wanted = [name for name in dict.fromkeys(ids) if name is not None and name not in self._texts]
         for name, text in zip(wanted, iter_blobs(self._root, wanted), strict=True):
             self._texts[name] = text or b""
-
-
-def _folders_above(path: str) -> list[str]:
-    return [folder.as_posix() for folder in PurePosixPath(path).parents][:-1]

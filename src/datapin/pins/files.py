@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from datapin.dvcfiles.outs import PinnedOut, read_lock, read_pointer
 from datapin.dvcfiles.texts import stage_outputs
@@ -59,6 +59,25 @@ def is_lock(file: str) -> bool:
 def beside(lock: str) -> str:
     """The `dvc.yaml` that a `dvc.lock` belongs to."""
     return posixpath.join(posixpath.dirname(lock), PIPELINE)
+
+
+def is_pointer(file: str) -> bool:
+    """Whether it is a `.dvc` file."""
+    name = posixpath.basename(file)
+    return name.endswith(POINTER) and name != POINTER
+
+
+def folders_above(path: str) -> list[str]:
+    """The folders around a path below the root, the nearest first; not the root."""
+    return [folder.as_posix() for folder in PurePosixPath(path).parents][:-1]
+
+
+def bytes_here(path: Path) -> bytes | None:
+    """The bytes of a file of the work tree, None if there is none."""
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def inner_projects(names: Sequence[str]) -> tuple[str, ...]:

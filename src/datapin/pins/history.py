@@ -12,7 +12,7 @@ from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.texts import has_summary
 from datapin.git.ask import FileChange, file_changes, iter_blobs
-from datapin.pins.files import LOCK, PIPELINE, PROJECT, WorkingFolders, beside, is_lock, outs_in
+from datapin.pins.files import LOCK, PIPELINE, PROJECT, WorkingFolders, beside, is_lock, is_pointer, outs_in
 from datapin.pins.projects import InnerProjects
 from datapin.pins.read import Pins
 
@@ -143,7 +143,7 @@ def _changes(
         if name == PIPELINE:
             lock = posixpath.join(posixpath.dirname(change.file), LOCK)
             yield replace(change, file=lock, before=None, after=None)
-        elif name == LOCK or (name.endswith(".dvc") and name != ".dvc"):
+        elif name == LOCK or is_pointer(change.file):
             yield change
 
 

@@ -14,12 +14,12 @@ import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from datapin.base.errors import DatapinError, Refused
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.cure import folder_in_place, with_cure
-from datapin.dvcfiles.outs import PinnedOut, read_pointer
+from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.stages import LockedStage, LockEntry, read_lock_entries, read_stages
 from datapin.dvcfiles.texts import has_summary, load_yaml, stage_outputs
 from datapin.git.ask import ask_git, blob_at, iter_blobs, resolve
@@ -30,8 +30,11 @@ from datapin.pins.files import (
     PROJECT,
     WorkingFolders,
     beside,
+    bytes_here,
+    folders_above,
     inner_projects,
     is_lock,
+    is_pointer,
     outs_in,
 )
 from datapin.pins.keeping import Keeping, keeping_of
@@ -72,7 +75,7 @@ class Pins:
         inner = inner_projects(sorted(names))
         ours = {name for name in names if not name.startswith(inner)}
         folders = {match.group() for name in ours if ".dvc/" in name and (match := _POINTER_FOLDER.match(name))}
-        files = {name for name in ours - folders if _is_pointer(name) or posixpath.basename(name) in (LOCK, PIPELINE)}
+        files = {name for name in ours - folders if is_pointer(name) or posixpath.basename(name) in (LOCK, PIPELINE)}
         if self.commit is None:
             folders |= {name for name in files if (self.root / name).is_dir()}
             files = {name for name in files - folders if (self.root / name).is_file()}
@@ -92,7 +95,7 @@ class Pins:
         """The bytes of a file of the commit or the work tree, None if there is none."""
         if path not in self._texts:
             self._texts[path] = (
-                _file(self.root / path) if self.commit is None else blob_at(self.root, self.commit, path)
+                bytes_here(self.root / path) if self.commit is None else blob_at(self.root, self.commit, path)
             )
         return self._texts[path]
 
@@ -207,7 +210,7 @@ class Pins:
         Raises Refused or BadSettings if what may pin it cannot be read.
         """
         file = f"{name}{POINTER}"
-        if self._is_of_inner_project(name):
+        if self.is_of_inner_project(name):
             return None
         if self.text(file) is not None:
             found = self._read(file)
@@ -240,7 +243,7 @@ class Pins:
         False may mean that a stage or a plain `dvc add` pins it: `datasets` knows. Raises Refused or BadSettings.
         """
         file = f"{name}{POINTER}"
-        if self._is_of_inner_project(name):
+        if self.is_of_inner_project(name):
             return False
         text = self.text(file)
         if text is None:
@@ -307,9 +310,8 @@ class Pins:
         if file not in self._found:
             text = self.text(file)
             try:
-                self._found[file] = outs_in(file, text, self.folders(file) if is_lock(file) else {}) if text else []
-                if text == b"" and not is_lock(file):
-                    read_pointer(text, file)  # says what is wrong with it
+                folders = self.folders(file) if is_lock(file) else {}
+                self._found[file] = [] if text is None else outs_in(file, text, folders)
             except DatapinError as error:
                 self._found[file] = with_cure(self.root, file, error)
         return self._found[file]
@@ -324,8 +326,9 @@ class Pins:
             return True
         return not os.path.lexists(self.root / file.removesuffix(POINTER)) or _is_beside_manifest(self.root, file)
 
-    def _is_of_inner_project(self, path: str) -> bool:
-        folders = [folder.as_posix() for folder in PurePosixPath(path).parents][:-1]
+    def is_of_inner_project(self, path: str) -> bool:
+        """Whether the path lies in the folder of a DVC project further down."""
+        folders = folders_above(path)
         if self.commit is None or "\n" in path:
             return any((self.root / folder / PROJECT).is_file() for folder in folders)
         names = [f"{self.commit}:./{folder}/{PROJECT}" for folder in folders]
@@ -340,18 +343,6 @@ def _unresolved(file: str) -> Refused:
     return Refused(f"{file} is in conflict: a merge is not resolved", way)
 
 
-def _is_pointer(file: str) -> bool:
-    name = posixpath.basename(file)
-    return name.endswith(POINTER) and name != POINTER
-
-
 def _is_beside_manifest(root: Path, file: str) -> bool:
     """Whether the folder that `file` is named after holds a manifest, as far as names tell."""
     return (root / file.removesuffix(POINTER) / "part-00000.parquet").is_file()
-
-
-def _file(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None

@@ -21,7 +21,7 @@ from datapin.dvcfiles.cure import with_cure
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.texts import has_summary
 from datapin.git.ask import ask_git, iter_blobs, resolve
-from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, inner_projects, is_lock, outs_in
+from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, bytes_here, inner_projects, is_lock, outs_in
 
 _NOT_FOR_DATASETS = (".git", ".dvc", FOLDER)
 _POINTERS, _PROJECTS = ":(glob)**/?*.dvc", f":(glob)**/*/{PROJECT}"
@@ -47,10 +47,10 @@ def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None =
     seen: _Kept = {}
     pins = []
     for file in _listed(root):
-        text = _text(root, file)
+        text = bytes_here(root / file)
         if text is None or posixpath.basename(file) == ".dvc" or (is_lock(file) and b".dir" not in text):
             continue
-        pipeline = (_text(root, beside(file)) or b"") if is_lock(file) else b""
+        pipeline = (bytes_here(root / beside(file)) or b"") if is_lock(file) else b""
         name = hashlib.sha256(b"\0".join([file.encode("utf-8", "surrogateescape"), text, pipeline])).hexdigest()
         # A template may be filled in by any file: what it gave is not kept.
         found = None if folders.are_templates(pipeline) else kept.get(name)
@@ -123,13 +123,6 @@ def _is_below(root: Path, dataset: str) -> bool:
     parent = os.path.realpath(root / posixpath.dirname(dataset))
     top = os.path.realpath(root)
     return parent == top or parent.startswith(f"{top}/")
-
-
-def _text(root: Path, file: str) -> bytes | None:
-    try:
-        return (root / file).read_bytes()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
 
 
 def _load(note: Path) -> _Kept:

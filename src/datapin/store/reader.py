@@ -175,10 +175,6 @@ class Reader:
         number = number if number >= 0 else len(self) + number
         return self._ids[number * RAW_ID_BYTES : (number + 1) * RAW_ID_BYTES]
 
-    def size_of(self, number: int) -> int:
-        """The asset's length in bytes, without reading it."""
-        return self._raw_length[number]
-
     def _read_group(self, pack: int, places: Sequence[int], numbers: Sequence[int], result: list[bytes]) -> None:
         if pack == IN_LOOSE_FILE or len(places) < 2:
             for place in places:

@@ -13,7 +13,6 @@ from datapin.manifest.columns.keys import (
     _suspects,
     case_collisions,
     check_keys,
-    folder_collisions,
     key_problem,
 )
 from datapin.testing.hostile_keys import HOSTILE_BYTES, HOSTILE_KEYS, NEAR_MISSES
@@ -97,7 +96,3 @@ def test_keys_that_differ_only_in_case_are_paired() -> None:
 
 def test_repeated_keys_are_not_case_collisions() -> None:
     assert case_collisions(["a", "a", "b"]) == []
-
-
-def test_a_key_that_is_also_a_folder_is_found() -> None:
-    assert folder_collisions(["a", "a.b", "a/b/c", "a/b", "x/y", "z"]) == ["a", "a/b"]

@@ -38,7 +38,9 @@ def _check_once(subject: Subject) -> Iterator[Finding]:
     inside = tuple(f"{path}/" for path in seen)
     for file in files_named(subject.root, _FIRST_SHARD, rev=subject.commit if subject.rev is not None else None):
         folder = posixpath.dirname(file)
-        if posixpath.basename(file) == _FIRST_SHARD and not f"{folder}/".startswith(inside):
+        if posixpath.basename(file) != _FIRST_SHARD or f"{folder}/".startswith(inside):
+            continue
+        if not subject.pinned_at.is_of_inner_project(folder):
             message = "holds a manifest that no pointer pins: no commit tells which rows it had"
             hint = f"run `dvc add {shlex.quote(folder)}` and commit the pointer, or let Git ignore the folder"
             yield Finding("warning", _ONCE, folder, message, hint)

@@ -193,17 +193,3 @@ def _case_folded(array: pa.StringArray) -> pa.StringArray:
         return lowered
     others = [unicodedata.normalize("NFC", text.casefold()) for text in array.filter(pc.invert(is_ascii)).to_pylist()]
     return pc.replace_with_mask(lowered, pc.invert(is_ascii), pa.array(others, pa.string()))
-
-
-def folder_collisions(keys: Column | Sequence[str]) -> list[str]:
-    """Keys that are also a folder of other keys (`a` beside `a/b`): no file tree can hold both."""
-    array = one_array(_as_text(keys, ""))
-    parents = pc.unique(pc.replace_substring_regex(array, r"/?[^/]*$", "")).to_pylist()
-    folders = {parent[:end] for parent in parents for end in (*_slashes(parent), len(parent))}
-    held = array.filter(pc.is_in(array, value_set=pa.array(sorted(folders - {""}), pa.string())))
-    found: list[str] = held.to_pylist()
-    return found
-
-
-def _slashes(path: str) -> list[int]:
-    return [position for position, character in enumerate(path) if character == "/"]

@@ -10,14 +10,13 @@ from datapin.manifest.columns.columns import flags, one_array
 from datapin.pipeline.params.stages import PrepareParams
 from datapin.pipeline.splits.splitting import IntColumn, keep_given, split_by_hash, units_of
 
-PREPARED_COLUMNS = ("key", "asset_id", "split", "group")
 SOURCE_COLUMNS = ("key", "asset_id", "split")
 
 
 def rows_off_rule(prepared: pa.Table, source: pa.Table, params: PrepareParams) -> IntColumn:
     """Rows of `prepared` (all of them, in key order) whose split is not the one that prepare gives them.
 
-    Both tables have those of PREPARED_COLUMNS and SOURCE_COLUMNS that there are. Rows whose key `source` does not
+    Both tables have those of SOURCE_COLUMNS that there are, `prepared` also `group`. Rows whose key `source` does not
     have are passed over, and so are all if a split column that prepare keeps is not there.
     """
     assets = one_array(prepared["asset_id"])

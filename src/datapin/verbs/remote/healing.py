@@ -71,11 +71,6 @@ def hint_for(workspace: Workspace, error: DatapinError) -> str:
     return error.hint
 
 
-def heal_rows(workspace: Workspace, dataset: str, keys: Sequence[str]) -> str:
-    """What brings the assets of these rows of the work tree back; empty if nothing is known."""
-    return _heal(workspace, _rows_here(workspace), dataset, keys)
-
-
 def _heal(workspace: Workspace, rows: Sequence[_Rows], dataset: str, keys: Sequence[str]) -> str:
     wanted = pa.array(list(keys), pa.string())
     named = [table for pointer, table in rows if pointer.dataset == dataset]
