@@ -28,16 +28,18 @@ from datapin.dvcfiles.tracking.track import silent
 _THREADS = 8
 _READINGS = 3  # a body may come damaged through a bad line; what is damaged thrice is damaged there
 _CHUNK_BYTES = 1 << 20
+_AGAIN = "run `datapin push --all-versions --again`, which replaces it"
 
 ParseList: TypeAlias = Callable[[bytes, str], list[tuple[str, str]]]
 BringFile: TypeAlias = Callable[[DvcCache, Backend, str], None]
 IsHere: TypeAlias = Callable[[DvcCache, str], bool]
 
 
-def send_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> dict[str, DatapinError]:
+def send_manifests(root: Path, remote: Backend, md5s: Sequence[str], *, again: bool = False) -> dict[str, DatapinError]:
     """Copy the manifests with these `.dir` hashes from the cache to the remote; why some of them are not whole there.
 
-    That is ManifestMissing or DamagedManifest, and keeps none of the others away. Raises RemoteUnreachable.
+    That is ManifestMissing or DamagedManifest, and keeps none of the others away. `again` reads what is there, and
+    replaces what does not hash to its name. Raises RemoteUnreachable.
     """
     cache = DvcCache(root)
     failed: dict[str, DatapinError] = {}
@@ -54,21 +56,21 @@ def send_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> dict[str
         shards |= named
         of_list[md5] = list(named)
     # Shards before lists: a list is never visible before everything that it names.
-    bad = _send_all(remote, shards)
+    bad = _send_all(remote, shards, again)
     failpoints.hit("push.manifests.sent")
     for md5, named_shards in of_list.items():
         lost = next((bad[shard] for shard in named_shards if shard in bad), None)
         if lost is not None:
             failed[md5] = lost
-    failed |= _send_all(remote, {md5: path for md5, path in lists.items() if md5 not in failed})
+    failed |= _send_all(remote, {md5: path for md5, path in lists.items() if md5 not in failed}, again)
     failpoints.hit("push.manifests.sent")
     return failed
 
 
-def _send_all(remote: Backend, objects: Mapping[str, Path]) -> dict[str, DatapinError]:
+def _send_all(remote: Backend, objects: Mapping[str, Path], again: bool) -> dict[str, DatapinError]:
     def send(one: tuple[str, Path]) -> DatapinError | None:
         try:
-            _send(remote, *one)
+            _send(remote, *one, again)
         except DamagedManifest as error:
             return error
         return None
@@ -188,16 +190,27 @@ def _cached(cache: DvcCache, md5: str, what: str) -> Path:
     return path
 
 
-def _send(remote: Backend, md5: str, path: Path) -> bool:
+def _send(remote: Backend, md5: str, path: Path, again: bool) -> bool:
     seen, size = remote.head(_key(md5)), path.stat().st_size
-    if seen is not None and seen.size_bytes == size:
+    if seen is not None and seen.size_bytes == size and not (again and _is_damaged(remote, md5)):
         return False
-    if seen is not None:
-        where = f"{remote.url}/{_key(md5)}"
-        raise DamagedManifest(where, f"holds {seen.size_bytes} bytes, expected {size}; delete it, then push again")
+    if seen is not None and not again:
+        raise DamagedManifest(f"{remote.url}/{_key(md5)}", f"holds {seen.size_bytes} bytes, expected {size}", _AGAIN)
     if _md5(_chunks(path)) != md5.removesuffix(".dir"):
         raise DamagedManifest(str(path), "does not hash to its name; DVC's cache is damaged")
+    if seen is not None:
+        remote.delete(_key(md5))
     return remote.put_if_absent(_key(md5), path)
+
+
+def _is_damaged(remote: Backend, md5: str) -> bool:
+    try:
+        _read(remote, md5)
+    except ObjectMissing:
+        return False
+    except DamagedManifest:
+        return True
+    return False
 
 
 def _bring_folder(
@@ -242,7 +255,7 @@ def _read(remote: Backend, md5: str) -> bytes:
         data = remote.get(_key(md5))
         if _md5([data]) == md5.removesuffix(".dir"):
             return data
-    raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name")
+    raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name", f"{_AGAIN}, where the data is")
 
 
 def _bring_stream(cache: DvcCache, remote: Backend, md5: str) -> None:

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from datapin.backends.backend import Abilities
@@ -25,6 +26,7 @@ _PACK_KEY = re.compile(rf"{PACKS}/[0-9a-f]{{2}}/([0-9a-f]{{64}}){re.escape(SUFFI
 _LOOSE_KEY = re.compile(rf"{ASSETS}/[0-9a-f]{{2}}/([0-9a-f]{{64}})")
 _FORMAT_BYTES = json.dumps({"format": FORMAT}).encode()
 _ABILITIES = "abilities.json"
+_DAMAGED = "damaged.json"
 _RELISTS = 5
 _READS_AT_ONCE = 8
 _READS = 3  # of an index whose bytes come damaged
@@ -133,17 +135,27 @@ class RemoteStore:
         data = self._kept_index.find(f"{name}{INDEX_SUFFIX}")
         return len(data) if data is not None and index_file_name(data) == name else None
 
-    def publish_index(self, entries: Entries) -> str:
-        """Add an index file; everything it names must be durable there already. Its name. Raises RemoteUnreachable."""
+    def publish_index(self, entries: Entries, damaged: Collection[str] = ()) -> str:
+        """Add an index file; everything it names must be durable there already. Its name. Raises RemoteUnreachable.
+
+        If it has the name of one that is known to be `damaged`, it takes its place.
+        """
         data = encode_index(entries)
         name = index_file_name(data)
-        if not self.backend.put_if_absent(index_key(name), data):
+        if name in damaged:
+            self.put_object(index_key(name), data, len(data), replace=True)
+        elif not self.backend.put_if_absent(index_key(name), data):
             self._fetch_index(name)  # somebody pushed just the same: then it must be whole
         self._kept_index.keep(f"{name}{INDEX_SUFFIX}", data)
         return name
 
-    def put_object(self, key: str, source: bytes | Path, size_bytes: int) -> bool:
-        """Put an object that is named by its content; False if it was there. Raises DamagedPack, RemoteUnreachable."""
+    def put_object(self, key: str, source: bytes | Path, size_bytes: int, *, replace: bool = False) -> bool:
+        """Put an object that is named by its content; False if it was there. Raises DamagedPack, RemoteUnreachable.
+
+        With `replace` what was there is not what its name says, and is taken away.
+        """
+        if replace:
+            self.backend.delete(key)
         if self.backend.put_if_absent(key, source):
             return True
         seen = self.backend.head(key)
@@ -153,6 +165,30 @@ class RemoteStore:
                 f"{self.url}/{key}", f"holds {size}, expected {size_bytes}; its name is the hash of its bytes"
             )
         return False
+
+    def is_index_damaged(self, name: str) -> bool:
+        """Whether the index file `name`, read anew, is not what its name says. Raises RemoteUnreachable."""
+        try:
+            return all(index_file_name(self.backend.get(index_key(name))) != name for _ in range(_READS))
+        except ObjectMissing:
+            return False
+
+    def put_index_back(self, name: str) -> bool:
+        """Replace a damaged index file by what was read of it here; whether that is kept. Raises RemoteUnreachable."""
+        data = self._kept_index.find(f"{name}{INDEX_SUFFIX}")
+        if data is None or index_file_name(data) != name:
+            return False
+        return self.put_object(index_key(name), data, len(data), replace=True)
+
+    def note_damage(self, keys: Collection[str]) -> None:
+        """Remember on this machine which objects there do not hash to their names; nothing is remembered of others."""
+        self._kept.keep(_DAMAGED, json.dumps(sorted(keys)).encode())
+
+    def noted_damage(self) -> frozenset[str]:
+        """What was noted; a hint only: who acts on it reads the object again."""
+        with suppress(ValueError, TypeError):
+            return frozenset(map(str, read_json(self._kept.find(_DAMAGED) or b"[]", "the note")))
+        return frozenset()
 
     def _sizes(self, prefix: str, key: re.Pattern[str]) -> dict[bytes, int]:
         listed = ((key.fullmatch(found.key), found.size_bytes) for found in self.backend.iter_objects(prefix))

@@ -12,6 +12,7 @@ from datapin.base.progress import SILENT, Progress
 from datapin.store.index import Index, join_entries
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
+from datapin.transfer.mending import damaged_objects, mend_index
 from datapin.transfer.plan import TransferPlan, plan_transfer
 from datapin.transfer.report import Failure, TransferReport
 from datapin.transfer.root_records import (
@@ -62,12 +63,13 @@ def push_versions(
 
     A version counts as there if a final root record says so, every pack that it names is listed and in the index, and
     its manifest is there; then its ids are not asked for. What the remote has lost of it is sent again. `again` takes
-    no record's word: every version is looked at. A version that cannot be pushed (AssetsMissing, DamagedAsset,
+    no record's word: every version is looked at, and what is damaged there by its size, or by a deep check of this
+    machine, is replaced. A version that cannot be pushed (AssetsMissing, DamagedAsset,
     DamagedManifest, ManifestMissing, …) keeps none of the others away: the report says why. Raises PushOvertaken,
     DamagedPack, StoreFormat, RemoteUnreachable, StorageFailed.
     """
     push = _Push(store, remote, jobs, progress)
-    survey = Survey(remote)
+    survey = _mended_survey(remote, dry_run=dry_run) if again else Survey(remote)
     there: list[RootRecord] = []
     todo = list({one.version: one for one in versions}.values())
     if not again:
@@ -84,7 +86,7 @@ def push_versions(
         if not todo:
             break
         if attempt:
-            survey = Survey(remote)
+            survey = _mended_survey(remote) if again else Survey(remote)
         else:
             remote.make()
         work = push.plan(survey, todo)
@@ -95,6 +97,8 @@ def push_versions(
             push.fail({by_md5[md5]: error for md5, error in manifests.send(list(by_md5)).items()})
             failpoints.hit("push.manifests.sent")
         todo = push.declared(work, relied_on, actor)
+    if again:
+        remote.note_damage(())
     if todo:
         raise PushOvertaken(remote=remote.url, tries=_TRIES)
     return push.report()
@@ -210,6 +214,18 @@ class _Push:
         self._assets += sum(len(upload.entries) for upload in uploads)
         self._packs += len(new)
         self._bytes += sum(upload.size_bytes for upload in new)
+
+
+def _mended_survey(remote: RemoteStore, *, dry_run: bool = False) -> Survey:
+    """A look at the remote that takes damaged objects as lost; its index is mended first, unless `dry_run`."""
+    survey = Survey(remote)
+    if not remote.check_format():
+        return survey
+    if not dry_run:
+        mend_index(remote, survey)
+        survey = Survey(remote)
+    survey.take_as_lost(damaged_objects(remote, survey))
+    return survey
 
 
 def _open_versions(

@@ -50,11 +50,25 @@ class Survey:
         self.index: dict[str, int] = index
         self.roots: tuple[str, ...] = roots
         self.packs: dict[bytes, int] = packs
+        self._damaged: Objects | None = None  # asked by nobody yet
 
     @cached_property
     def loose(self) -> dict[bytes, int]:
         """The size of every loose asset."""
         return self._remote.list_loose()
+
+    def take_as_lost(self, damaged: Objects) -> None:
+        """From now on these are not there; what is sent in their place replaces them, as whatever has another size."""
+        self._damaged = damaged
+        self.packs = {pack: size for pack, size in self.packs.items() if pack not in damaged.packs}
+        self.loose = {name: size for name, size in self.loose.items() if name not in damaged.loose}
+
+    def is_replaced(self, raw_id: bytes, size: int) -> bool:
+        """Whether this pack or loose asset of `size` bytes takes the place of a damaged one."""
+        if self._damaged is None:
+            return False
+        listed = self.packs.get(raw_id, self.loose.get(raw_id, size))
+        return raw_id in self._damaged.packs or raw_id in self._damaged.loose or listed != size
 
     @cached_property
     def _named(self) -> Index:

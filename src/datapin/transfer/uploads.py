@@ -79,13 +79,13 @@ class Uploads:
             entries = entries_of_table(pack, read_table_of_file(path))
         except (OSError, DamagedPack):
             return None
-        return Upload(size, entries, not is_there and self._remote.put_object(pack_key(pack.hex()), path, size))
+        return Upload(size, entries, not is_there and self._put(pack_key(pack.hex()), path, size, pack))
 
     def _send_staged(self, pack: SealedPack) -> Upload:
         """Send a pack that was made for this push, and remove it here."""
         raw_id = bytes.fromhex(pack.pack_id)
         is_there = self._survey.packs.get(raw_id) == pack.size_bytes
-        is_new = not is_there and self._remote.put_object(pack_key(pack.pack_id), Path(pack.path), pack.size_bytes)
+        is_new = not is_there and self._put(pack_key(pack.pack_id), Path(pack.path), pack.size_bytes, raw_id)
         with suppress(OSError):
             os.unlink(pack.path)
         return Upload(pack.size_bytes, entries_of_table(raw_id, records_from_bytes(pack.table)), is_new)
@@ -110,8 +110,11 @@ class Uploads:
                 raise DamagedAsset(raw_id.hex(), key)
         except FileNotFoundError:
             raise AssetsMissing(names=(raw_id.hex(),), count=1) from None
-        is_new = not is_there and self._remote.put_object(key, path, size)
+        is_new = not is_there and self._put(key, path, size, raw_id)
         return Upload(size, entries_of_loose([raw_id], [size]), is_new)
+
+    def _put(self, key: str, path: Path, size: int, raw_id: bytes) -> bool:
+        return self._remote.put_object(key, path, size, replace=self._survey.is_replaced(raw_id, size))
 
     def _repacked(self, pieces: Rows) -> Iterator[SealedPack]:
         """The assets of these rows in new packs, each hashed on the way."""

@@ -42,10 +42,11 @@ class DamagedPack(Damage):
 
 @dataclass
 class DamagedManifest(Damage):
-    """A manifest that does not parse, or whose rows break the format."""
+    """A manifest that does not parse, or whose rows break the format. `advice` where another command is the cure."""
 
     path: str
     problem: str
+    advice: str = ""
 
     @property
     def message(self) -> str:
@@ -53,7 +54,8 @@ class DamagedManifest(Damage):
 
     @property
     def hint(self) -> str:
-        return "bring the pinned rows back with `datapin restore`, after `datapin fetch` if DVC's cache is damaged"
+        way = "bring the pinned rows back with `datapin restore`, after `datapin fetch` if DVC's cache is damaged"
+        return self.advice or way
 
 
 @dataclass

@@ -175,7 +175,10 @@ def _check_remote(subject: Subject) -> Iterator[Finding]:
     for dataset, error in assets.unread:
         yield unread(subject, _REMOTE, dataset, error)
     needed = _objects(side, assets.ids)
-    found = []
+    again = f"`datapin push{' --all-versions' if subject.rev is not None else ''} --again`"
+    hint = f"run {again} where the data is, there after this check if it is another machine"
+    found: list[Finding] = []
+    damaged: list[str] = []
     with ThreadPoolExecutor(_REMOTE_THREADS) as threads, subject.progress.bar("hashing", len(needed), "object") as bar:
         backend = side.store.backend
         for (key, _), problem in zip(
@@ -183,10 +186,9 @@ def _check_remote(subject: Subject) -> Iterator[Finding]:
         ):
             bar.advance(1)
             if problem:
-                # A push looks at names, not at bytes: what is damaged must go before a good copy takes its place.
-                first = "delete this object from the remote, then " if problem.startswith(_DAMAGED) else ""
-                hint = f"{first}run `datapin push --again` on a machine that has the data"
                 found.append(Finding("error", _REMOTE, f"{side.store.url}/{key}", problem, hint))
+                damaged += [key] if problem.startswith(_DAMAGED) else []
+    side.store.note_damage(damaged)  # a push lists names and sizes: other bytes of the same size it cannot see
     yield from capped(found, "objects")
 
 

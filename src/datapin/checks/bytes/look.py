@@ -6,6 +6,7 @@ for the presence of the files (treeverse/dvc#11011).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,15 +23,12 @@ from datapin.checks.subject import RemoteSide, Subject
 from datapin.manifest.columns.columns import flags, one_array
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
-from datapin.pack.format import RECORD_BYTES, TRAILER_BYTES, decode_trailer
 from datapin.store.index import IN_LOOSE_FILE, Index
-from datapin.store.layout import pack_key
 from datapin.store.remote import RemoteStore
+from datapin.transfer.mending import bad_loose, bad_packs
 from datapin.transfer.survey import Survey
 
 OBJECTS = "files/md5"
-GONE = "is not there"
-
 _SHARED = "presence"
 _HEADS_AT_ONCE = 16
 _MOST_HEADS = 256  # to look for more objects than these it is cheaper to list them all
@@ -57,11 +55,11 @@ class Look:
         """How findings call the remote."""
         return f"remote {self.side.name} ({self.side.root.url})"
 
-    def advice(self, dataset: str = "", damaged: str = "") -> str:
-        """How what is lost there comes back. `damaged` is an object that must be taken away first: none is replaced."""
-        words = ["datapin push", dataset, "--all-versions" if self.subject.rev is not None else "", "--again"]
-        push = f"run `{' '.join(filter(None, words))}` where the data is"
-        return f"delete {damaged} there, then {push}" if damaged else push
+    def advice(self, dataset: str = "") -> str:
+        """How what is lost or damaged there comes back."""
+        words = ["datapin push", shlex.quote(dataset) if dataset else ""]
+        words += ["--all-versions" if self.subject.rev is not None else "", "--again"]
+        return f"run `{' '.join(filter(None, words))}` where the data is"
 
     @cached_property
     def survey(self) -> Survey:
@@ -76,41 +74,17 @@ class Look:
         try:
             return self.store.index(self.survey.index)
         except DamagedPack as error:
-            raise Refused(error.message, self.advice(damaged=error.path)) from None
+            raise Refused(error.message, self.advice()) from None
 
     @cached_property
     def bad_packs(self) -> dict[bytes, str]:
         """Packs that the index names and that are not there, or not whole, and what is wrong with each."""
-        entries = self.index.entries
-        places = entries.pack[entries.pack != IN_LOOSE_FILE]
-        ends = np.zeros(len(entries.packs), dtype=np.int64)
-        np.maximum.at(ends, places, (entries.offset + entries.length)[entries.pack != IN_LOOSE_FILE])
-        counts = np.bincount(places, minlength=len(entries.packs))
-        bad = {}
-        for pack, end, count in zip(entries.packs, ends.tolist(), counts.tolist(), strict=True):
-            size = self.survey.packs.get(pack)
-            if size is None:
-                bad[pack] = GONE
-            elif size != end + count * RECORD_BYTES + TRAILER_BYTES:
-                problem = self._trailer_problem(pack, size, end)
-                if problem:
-                    bad[pack] = problem
-        return bad
+        return bad_packs(self.store, self.index, self.survey.packs)
 
     @cached_property
     def bad_loose(self) -> dict[bytes, str]:
         """The same for assets that are objects of their own."""
-        entries = self.index.entries
-        rows = np.flatnonzero(entries.pack == IN_LOOSE_FILE)
-        bad = {}
-        for row in rows.tolist():
-            name, expected = entries.ids[row].tobytes(), int(entries.length[row])
-            size = self.survey.loose.get(name)
-            if size is None:
-                bad[name] = GONE
-            elif size != expected:
-                bad[name] = f"has {size} bytes, expected {expected}"
-        return bad
+        return bad_loose(self.index, self.survey.loose)
 
     def lost(self, dataset: str) -> Lost:
         """Which assets of the pinned rows cannot be had from there, and why. Raises what opening the manifest does."""
@@ -141,18 +115,6 @@ class Look:
         with ThreadPoolExecutor(_HEADS_AT_ONCE) as threads:
             seen = zip(names, threads.map(lambda md5: self.side.root.head(key_of(md5)), names), strict=True)
             return {md5: found.size_bytes for md5, found in seen if found is not None}
-
-    def _trailer_problem(self, pack: bytes, size: int, end: int) -> str:
-        """What is wrong with a pack that is not as long as the index lets expect; it may hold more than that says."""
-        if size >= end + TRAILER_BYTES:
-            key = pack_key(pack.hex())
-            try:
-                (data,) = self.store.backend.get_ranges(key, [(size - TRAILER_BYTES, TRAILER_BYTES)])
-                if decode_trailer(data, size, key).table_offset >= end:
-                    return ""
-            except DamagedPack as error:
-                return error.problem
-        return f"has {size} bytes, its assets alone take {end}: it is cut off"
 
     def _look_up(self, manifest: Manifest) -> Lost:
         ids = ids_of(manifest)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from datapin.base.errors import DamagedManifest, DamagedPack, DatapinError
 from datapin.base.findings import Finding
-from datapin.checks.bytes.look import GONE, OBJECTS, Look, Places, look_at
+from datapin.checks.bytes.look import OBJECTS, Look, Places, look_at
 from datapin.checks.check import Check, capped, unread
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache, parse_output_list
@@ -57,7 +57,7 @@ def _manifests(subject: Subject) -> Iterator[Finding]:
             wanted[dataset] = _objects(subject, look, pointer.md5, "its manifest")
         except DatapinError as error:
             yield unread(subject, check, dataset, error)
-    yield from _missing(look, check, wanted, look.advice)
+    yield from _missing(look, check, wanted, lambda dataset, _: look.advice(dataset))
 
 
 def _outputs(subject: Subject) -> Iterator[Finding]:
@@ -192,8 +192,7 @@ def _lacking(look: Look, check: str, dataset: str, key: str, problem: str, place
     keys = look.lost(dataset).keys(places, _KEYS_SHOWN)
     more = ", …" if len(places) > len(keys) else ""
     message = f"{len(places)} asset(s) cannot be had from {look.name}: {key} {problem} ({', '.join(keys)}{more})"
-    hint = look.advice(dataset, damaged="" if problem == GONE or not key else key)
-    return Finding("error", check, dataset, message.replace("  ", " "), hint)
+    return Finding("error", check, dataset, message.replace("  ", " "), look.advice(dataset))
 
 
 def _objects(subject: Subject, look: Look, md5: str, what: str, size: int | None = None) -> list[_Object]:

@@ -63,11 +63,9 @@ def hint_for(workspace: Workspace, error: DatapinError) -> str:
         for pointer in Pins(workspace.root).datasets:
             if error.path == pointer.dataset or error.path.startswith(f"{pointer.dataset}/"):
                 return dataset_problem(workspace, pointer.dataset, pointer, error).hint
-    if isinstance(error, DamagedPack) and remote_name(workspace) is not None:
-        url = remote_place(workspace).root.url
-        if error.path.startswith(url):
-            key = error.path.removeprefix(url).lstrip("/")
-            return f"delete {key} there, then run `datapin push --all-versions --again` where the data is"
+    has_remote = remote_name(workspace) is not None
+    if isinstance(error, DamagedPack) and has_remote and error.path.startswith(remote_place(workspace).root.url):
+        return "run `datapin push --all-versions --again` where the data is"
     return error.hint
 
 

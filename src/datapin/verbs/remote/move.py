@@ -224,7 +224,8 @@ def _push(
         place.store,
         list(versions),
         Manifests(
-            partial(send_manifests, workspace.root, place.root), partial(manifests_on, workspace.root, place.root)
+            partial(send_manifests, workspace.root, place.root, again=again),
+            partial(manifests_on, workspace.root, place.root),
         ),
         jobs=workspace.jobs,
         progress=workspace.progress,
