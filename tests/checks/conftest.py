@@ -18,7 +18,7 @@ def planted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     yield faults
     assert faults.was_seen or not faults.faults, "a planted fault was not looked for: call planted.seen(findings)"
     place = request.node.funcargs.get("repo") or request.node.funcargs.get("pushed")
-    if faults.found and place is not None and request.config.getoption("--hints"):
+    if faults.found and not faults.by_hand and place is not None and request.config.getoption("--hints"):
         for name, value in ENVIRONMENT.items():
             monkeypatch.setenv(name, value)
         left = unhealed(place.path, faults.found)

@@ -31,7 +31,9 @@ BY_HAND = {
     "repro.sample": "the user's stage is to be made deterministic",
 }
 # Looks, not cures.
-_LOOKS = ("datapin help", "datapin diff", "datapin doctor", "datapin verify")
+_LOOKS = ("datapin help", "datapin diff", "datapin doctor", "datapin verify", "dvc remote list", "dvc config --list")
+_PLACEHOLDER = re.compile(r"\s(NAME|URL|DATASET|COMMIT)\b")  # only the user knows it
+_WORDS = ("delete ", "put the stage back", "write ", "list ", "take it out ")  # for what no command does
 
 
 def unhealed(folder: Path, findings: list[Finding]) -> list[str]:
@@ -39,8 +41,10 @@ def unhealed(folder: Path, findings: list[Finding]) -> list[str]:
     left = []
     for check in sorted({one.check for one in findings}):
         hints = list(dict.fromkeys(one.hint for one in findings if one.check == check))
+        hints = [hint for hint in hints if hint and not hint.startswith(_WORDS)]
         commands = [command for hint in hints for command in re.findall(r"`([^`]+)`", hint)]
-        if check in BY_HAND or (commands and all(command.startswith(_LOOKS) for command in commands)):
+        is_a_look = commands and all(command.startswith(_LOOKS) or _PLACEHOLDER.search(command) for command in commands)
+        if check in BY_HAND or not hints or is_a_look:
             continue
         wheres = {one.where for one in findings if one.check == check}
         versions = [words for words in ([], ["HEAD"]) if _complaints(folder, check, words, wheres)]

@@ -42,6 +42,7 @@ class Planted:
         self.faults = tuple(faults)
         self.was_seen = False
         self.found: list[Finding] = []
+        self.by_hand = ""  # why no command can end what this test plants; else `make hints` runs the hints
 
     def seen(self, findings: Iterable[Seen]) -> list[Finding]:
         """Exactly the marked checks went red, each with its severity; notes count only where a mark says note.

@@ -397,6 +397,7 @@ def _cropped(repo: Clone, split: str, lineage: str = LINEAGE) -> None:
 def test_an_ancestor_in_two_splits(repo: Clone, planted: Planted) -> None:
     _cropped(repo, '("train", "val")[part]')
     found = planted.seen(look(repo))
+    planted.by_hand = "the user's own stage is to give another split"
     first = next(one for one in found if one.check == "hygiene.ancestor-in-two-splits")
     assert first.where == "data/crops:a/00-0.png"
     assert first.message == "in split 'train', comes from data/extra:a/00.png; so does a/00-1.png in split 'val'"

@@ -261,13 +261,17 @@ def test_conflict_marks_in_a_pointer_are_found(repo: Clone, planted: Planted) ->
     (found,) = seen(repo, planted)
     assert found.where == "data/raw.dvc"
     assert "unresolved merge conflicts" in found.message
+    planted.by_hand = "the marks are committed: there is no merge to take a side of"
 
 
 @pytest.mark.planted("pins.readable", "a merge left a pointer in conflict without any mark in it")
 def test_a_conflict_that_only_gits_index_knows_is_found(repo: Clone, planted: Planted) -> None:
-    blobs = [repo.git("hash-object", "-w", repo.path / name).strip() for name in ("data/raw.dvc", "dvc.yaml")]
+    theirs = repo.path / "theirs"
+    theirs.write_text((repo.path / "data/raw.dvc").read_text() + "frozen: true\n")
+    blobs = [repo.git("hash-object", "-w", file).strip() for file in (repo.path / "data/raw.dvc", theirs)]
+    theirs.unlink()
     stages = [
-        f"100644 {blob} {number}\tdata/raw.dvc" for number, blob in zip((1, 2, 3), (*blobs, blobs[1]), strict=True)
+        f"100644 {blob} {number}\tdata/raw.dvc" for number, blob in zip((1, 2, 3), (blobs[0], *blobs), strict=True)
     ]
     (repo.path / "index").write_text("".join(f"{line}\n" for line in ("0 " + "0" * 40 + "\tdata/raw.dvc", *stages)))
     repo.run("sh", "-c", "git update-index --index-info < index && rm index")
@@ -347,6 +351,7 @@ def test_a_spoiled_shard_is_found_though_its_pointer_fits(repo: Clone, planted: 
     repo.dvc("add", "-q", "data/other")
     (found,) = seen(repo, planted)
     assert found.where == "data/other"
+    planted.by_hand = "its first version is damaged, and there is no other copy"
 
 
 @pytest.mark.planted("pins.shards", "DVC's cache has other bytes than its name says")
@@ -435,7 +440,8 @@ def test_a_hash_that_nothing_has_is_found(repo: Clone, planted: Planted) -> None
 
 @pytest.mark.planted("pins.stale-pipeline", "dvc.lock has an output without a hash")
 def test_an_output_without_a_hash_is_found(repo: Clone, planted: Planted) -> None:
-    edit(repo, "tools/dvc.lock", hashlib.md5((repo.path / "counts/b.txt").read_bytes()).hexdigest(), "0" * 32)
+    digest = hashlib.md5((repo.path / "counts/b.txt").read_bytes()).hexdigest()
+    edit(repo, "tools/dvc.lock", f"      md5: {digest}\n", "")
     (found,) = seen(repo, planted)
     assert "no hash" in found.message
 
@@ -460,6 +466,8 @@ def test_a_lock_that_is_stale_against_its_pipeline_is_found(
     for found in seen(repo, planted):
         assert found.where.startswith(("dvc.yaml:", "tools/dvc.yaml:count@"))
         assert found.hint
+    if "new.txt" in change[2]:
+        planted.by_hand = "the user's own stage is to write its new output"
 
 
 @pytest.mark.planted("pins.stale-pipeline", "dvc.lock has an input that the stage has lost", severity="warning")

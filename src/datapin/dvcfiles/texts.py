@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from datapin.base.documents import YAML_BYTES, YAML_NODES, read_yaml
-from datapin.base.errors import BadDocument, BadSettings, Refused
+from datapin.base.errors import BadDocument, BadSettings, Refused, either_side
 
 SUMMARY = "datapin"
 
@@ -74,8 +74,8 @@ def has_summary(text: bytes) -> bool:
 def _ways_out(text: str, file: str) -> str:
     name = shlex.quote(file)
     if posixpath.basename(file) == "dvc.lock":
-        return f"take a side with `git checkout --ours {name}` or `--theirs`, `git add {name}`, then run `dvc repro`"
-    ways = f"choose a side with `git checkout --ours {name}` or `--theirs`, then run `dvc checkout {name}`"
+        return f"take a side with {either_side(file)}, then run `dvc repro`"
+    ways = f"choose a side with {either_side(file)}, then run `dvc checkout {name}`"
     is_ours = file.endswith(".dvc") and SUMMARY in text
     return f"run `datapin resolve {shlex.quote(file.removesuffix('.dvc'))}`; or {ways}" if is_ours else ways
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from datapin.base.errors import DatapinError, Refused
+from datapin.base.errors import DatapinError, Refused, either_side
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.cure import folder_in_place, with_cure
 from datapin.dvcfiles.outs import PinnedOut
@@ -336,8 +336,7 @@ class Pins:
 
 
 def _unresolved(file: str) -> Refused:
-    name = shlex.quote(file)
-    way = f"run `git checkout --ours -- {name} && git add {name}`, or take --theirs"
+    way = f"run {either_side(file)}"
     if file.endswith(POINTER):
         way = f"run `datapin resolve {shlex.quote(file.removesuffix(POINTER))}`; or {way.removeprefix('run ')}"
     return Refused(f"{file} is in conflict: a merge is not resolved", way)

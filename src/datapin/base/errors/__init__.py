@@ -46,6 +46,7 @@ from datapin.base.errors.world import (
     StorageFailed,
     ToolFailed,
     WorkersLost,
+    either_side,
     who_must_push,
 )
 from datapin.base.errors.yours import (
@@ -128,6 +129,7 @@ __all__ = [
     "WorkersLost",
     "WorldError",
     "YourError",
+    "either_side",
     "listed",
     "who_must_push",
 ]

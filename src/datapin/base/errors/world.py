@@ -209,3 +209,9 @@ class WorkersLost(WorldError):
     @property
     def hint(self) -> str:
         return "often out of memory: repeat with `-j 1` or smaller batches; finished work is kept"
+
+
+def either_side(file: str) -> str:
+    """The command that ends a conflict in `file` by taking a side."""
+    name = shlex.quote(file)
+    return f"`git checkout --ours -- {name} && git add {name}`, or the same with --theirs"

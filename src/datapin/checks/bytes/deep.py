@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -153,7 +154,9 @@ def _other_sizes(named: NamedAssets, lengths: Int64s, is_bad: npt.NDArray[np.boo
     found = []
     for key, place in zip(keys_of(named.manifest, named.rows[shown]), shown.tolist(), strict=True):
         message = f"says size {sizes[named.rows[place]]}, its asset has {seen[place]} bytes"
-        hint = "add the file again with `datapin add`"
+        where = shlex.quote("key = '{}'".format(key.replace("'", "''")))
+        remove = f"`datapin remove {shlex.quote(named.dataset)} --where {where}`"
+        hint = f"take the row out with {remove}, then add its file again"
         found.append(Finding("error", _ASSETS, f"{named.dataset}:{key}", message, hint))
     yield from _with_rest(found, len(places), "rows with another size")
 

@@ -27,14 +27,15 @@ def _check_readable(subject: Subject) -> Iterator[Finding]:
 
 
 def _check_once(subject: Subject) -> Iterator[Finding]:
-    seen: dict[str, str] = {}
+    seen: dict[str, PinnedOut] = {}
     for out in subject.outs:
-        by = out.file if out.stage is None else f"{out.file} ({out.stage})"
-        if out.path in seen:
-            message = f"is pinned by {seen[out.path]} and by {by}"
-            hint = "keep one of the two: `dvc remove` takes a `.dvc` file or a stage away"
+        first = seen.setdefault(out.path, out)
+        if first is not out:
+            message = f"is pinned by {_named(first)} and by {_named(out)}"
+            pointer = next((one.file for one in (first, out) if one.stage is None), "")
+            way = f"`git rm -q --cached --ignore-unmatch {shlex.quote(pointer)} && rm {shlex.quote(pointer)}`"
+            hint = f"{way} leaves it to the stage" if pointer else "take it out of one of the two in dvc.yaml"
             yield Finding("error", _ONCE, out.path, message, hint)
-        seen.setdefault(out.path, by)
     inside = tuple(f"{path}/" for path in seen)
     for file in files_named(subject.root, _FIRST_SHARD, rev=subject.commit if subject.rev is not None else None):
         folder = posixpath.dirname(file)
@@ -42,8 +43,14 @@ def _check_once(subject: Subject) -> Iterator[Finding]:
             continue
         if not subject.pinned_at.is_of_inner_project(folder):
             message = "holds a manifest that no pointer pins: no commit tells which rows it had"
-            hint = f"run `dvc add {shlex.quote(folder)}` and commit the pointer, or let Git ignore the folder"
+            name = shlex.quote(folder)
+            ways = f"`git rm -rq --cached --ignore-unmatch {name} && dvc add {name}`"
+            hint = f"run {ways} and commit the pointer, or let Git ignore the folder"
             yield Finding("warning", _ONCE, folder, message, hint)
+
+
+def _named(out: PinnedOut) -> str:
+    return out.file if out.stage is None else f"{out.file} ({out.stage})"
 
 
 def _check_changed(subject: Subject) -> Iterator[Finding]:
@@ -117,16 +124,17 @@ def _check_summary(subject: Subject) -> Iterator[Finding]:
         for what, said, seen in claims:
             if said is not None and seen is not None and said != seen:
                 message = f"{pointer.file} says {what} {said}, the manifest that it pins has {seen}"
-                yield Finding("error", _SUMMARY, dataset, message, _truth(pointer, what, seen))
+                yield Finding("error", _SUMMARY, dataset, message, _truth(pointer, what))
 
 
-def _truth(pointer: PinnedOut, what: str, seen: object) -> str:
+def _truth(pointer: PinnedOut, what: str) -> str:
     if pointer.stage is not None:
         return "run `dvc repro`"
     # DVC writes its own fields anew, and keeps ours as long as the hash is the same.
+    name = shlex.quote(pointer.dataset)
+    other = f"dvc add {name}" if what in ("nfiles", "size") else f"datapin remove {name} --where false"
     back = f"`git checkout -- {shlex.quote(pointer.file)}` brings the committed pointer back"
-    other = f"`dvc add {shlex.quote(pointer.dataset)}`" if what in ("nfiles", "size") else f"write {what} {seen} there"
-    return f"{back}, or {other}"
+    return f"{back}, or `{other}` writes it anew"
 
 
 def _total(files: list[Path]) -> int:

@@ -46,7 +46,7 @@ def _check_inputs(subject: Subject) -> Iterator[Finding]:
     for stage in ran_stages(subject):
         if _TRAIN.search(str(stage.entry.command)) and not seen & stage.outs.keys():
             message = f"no output of the stage is a run record ({RECORD}): nothing tells what its model was made from"
-            hint = f"list {RECORD} among its metrics in dvc.yaml, as the template of `datapin init` does"
+            hint = f"list {RECORD} among its metrics in dvc.yaml, as the template image of datapin init does"
             yield Finding("warning", _INPUTS, stage.where, message, hint)
 
 
@@ -133,7 +133,7 @@ def _sha256_of_pinned(subject: Subject, path: str) -> str | None:
             return hashlib.file_digest(file, "sha256").hexdigest()
     data = subject.read(path)
     if data is None and any(overlaps(path, out) for out in kept):
-        raise OutputMissing(path, _NOT_THERE)
+        raise OutputMissing(path, _NOT_THERE, _ways_back(path))
     return None if data is None else hashlib.sha256(data).hexdigest()
 
 
@@ -165,14 +165,15 @@ def _bytes_of(subject: Subject, path: str, md5: str | None) -> bytes | None:
     if md5 is None:
         data = subject.read(path)
         if data is None and posixpath.basename(path) == RECORD:
-            raise OutputMissing(path, _NOT_THERE)
+            raise OutputMissing(path, _NOT_THERE, _ways_back(path))
         return data
     file = subject.out_bytes(path, md5)
     return file.read_bytes() if file.stat().st_size <= _MOST_BYTES else None
 
 
 def _ways_back(path: str) -> str:
-    return f"bring it back with `git checkout -- {shlex.quote(path)}`, or make it again with `dvc repro --force`"
+    name = shlex.quote(path)
+    return f"bring it back with `git checkout -- {name}`, or make it again with `dvc repro --force && git add {name}`"
 
 
 def _record_in(data: bytes, path: str) -> Mapping[str, Any] | None:

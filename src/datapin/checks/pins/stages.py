@@ -127,7 +127,7 @@ def _unpinned(
 ) -> Iterator[Finding]:
     """What is wrong with an input that only Git can keep; `ignored` keeps what Git said of others."""
     if subject.rev is not None:
-        yield from _differing(_CODE, ran, dep, dep.md5, "is not in Git", is_commit=True)
+        yield from _differing(subject, _CODE, ran, dep, dep.md5, "is not in Git", is_commit=True)
         return
     if path not in ignored:
         ignored[path] = is_ignored(subject.root, subject.root / path)
@@ -137,7 +137,7 @@ def _unpinned(
         hint = f"bring its pointer back with `git checkout -- {name}.dvc`, or pin it with `dvc add {name}`"
         yield Finding("error", _CODE, ran.where, message, hint)
     else:
-        yield from _differing(_CODE, ran, dep, dep.md5, "is not there")
+        yield from _differing(subject, _CODE, ran, dep, dep.md5, "is not there")
 
 
 def _check_data(subject: Subject) -> Iterator[Finding]:
@@ -156,18 +156,35 @@ def _check_data(subject: Subject) -> Iterator[Finding]:
                     message = f"could not be checked: no pointer that can be read pins {dep.name}"
                     found.append(Finding("note", _DATA, ran.where, message))
                 else:
-                    found += _differing(_DATA, ran, dep, now, "is pinned by nothing")
+                    found += _differing(subject, _DATA, ran, dep, now, "is pinned by nothing")
         yield from capped(found, "dependencies")
 
 
+def _into_git(subject: Subject, path: str) -> str:
+    """What brings an input that a commit lacks into the next one."""
+    place, name = subject.root / path, shlex.quote(path)
+    if not place.exists():
+        return f"write {path} anew, or take it out of the stage's deps"
+    if is_ignored(subject.root, place):
+        return f"run `dvc add {name}` and commit its pointer"
+    return f"run `git add {name}` and commit it"
+
+
 def _differing(
-    check: str, ran: RanStage, dep: DeclaredDep, now: str | None, absent: str, *, is_commit: bool = False
+    subject: Subject,
+    check: str,
+    ran: RanStage,
+    dep: DeclaredDep,
+    now: str | None,
+    absent: str,
+    *,
+    is_commit: bool = False,
 ) -> Iterable[Finding]:
     locked = ran.entry.deps[dep.name]
     if now is None:
         path = shlex.quote(dep.path or dep.name)
         ways = {
-            "is not in Git": f"run `git add {path}` and commit it",
+            "is not in Git": _into_git(subject, dep.path or dep.name),
             "is not there": f"bring it back with `git checkout -- {path}`",
             "is pinned by nothing": f"run `dvc add {path}`, or `git checkout -- {path}.dvc` if it had a pointer",
         }

@@ -13,7 +13,11 @@ from datapin.verbs.remote.move import push
 @click.argument("datasets", nargs=-1, metavar="[DATASET...]")
 @click.option("-r", "--remote", metavar="NAME", help="DVC remote (default: settings, then DVC's default).")
 @click.option("--all-versions", is_flag=True, help="Every version in Git's history, not only the work tree's.")
-@click.option("--again", is_flag=True, help="Look at all that was pushed before; send what is lost there, replace what is damaged.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Look at all that was pushed before; send what is lost there, replace what is damaged.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be sent.")
 @jobs_option
 @common_options

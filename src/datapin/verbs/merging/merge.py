@@ -23,6 +23,7 @@ from datapin.base.errors import (
     NoRepository,
     Refused,
     Usage,
+    either_side,
     listed,
 )
 from datapin.base.files import make_directory
@@ -106,7 +107,7 @@ def merge_pointer(
             return MergeReport(name)
         way = f"`datapin resolve {shlex.quote(sides.dataset)}` tries again"
         if isinstance(error, UNREADABLE_ROWS):
-            way = f"take one side with `git checkout --ours {shlex.quote(name)}` or `--theirs`, then run `dvc checkout`"
+            way = f"take one side with {either_side(name)}, then run `dvc checkout`"
         raise Refused(f"{file} is left in conflict: {error.message}", way) from None
     ours.write_bytes(merged.text.encode())
     return MergeReport("")

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base import failpoints
-from datapin.base.errors import BadRows, Refused, UnknownDataset, Usage
+from datapin.base.errors import BadRows, Refused, UnknownDataset, Usage, either_side
 from datapin.base.files import publish_bytes, sweep_leftovers
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.locks import repository_lock
@@ -106,7 +106,7 @@ def _sides(workspace: Workspace, name: str) -> PointerSides:
         if sides is None or sides.dataset != dataset:
             raise Refused(
                 f"{file} says more than datapin merges",
-                f"take one side with `git checkout --ours {name}` or `--theirs`, then run `dvc checkout {name}`",
+                f"take one side with {either_side(file)}, then run `dvc checkout {name}`",
             )
         return sides
     conflicts = [file.removesuffix(".dvc") for file in unmerged_pointers(workspace.root)]
@@ -120,9 +120,7 @@ def _planned(workspace: Workspace, sides: PointerSides, decisions: Decisions) ->
     try:
         return plan_pointer_merge(workspace, sides, decisions.sides)
     except BadRows as error:
-        way = (
-            f"take one side with `git checkout --ours {shlex.quote(sides.file)}` or `--theirs`, then run `dvc checkout`"
-        )
+        way = f"take one side with {either_side(sides.file)}, then run `dvc checkout`"
         raise Refused(f"{sides.dataset} cannot be merged by rows: {error.message}", way) from None
 
 

@@ -23,7 +23,8 @@ from datapin.verbs.workspace.selector import work_tree_manifest
 from datapin.verbs.workspace.workspace import Workspace
 
 _MOST_NAMED = 3
-_DEEP = "deep.assets"
+_DEEP, _SHARDS = "deep.assets", "pins.shards"
+_LOST, _SIZE = " is lost: ", "says size "  # as deep.assets words it: the remote was asked, or the bytes are well
 
 _Rows = tuple[PinnedOut, pa.Table]
 
@@ -69,11 +70,21 @@ def hint_for(workspace: Workspace, error: DatapinError) -> str:
     return error.hint
 
 
-def _heal(workspace: Workspace, rows: Sequence[_Rows], dataset: str, keys: Sequence[str]) -> str:
+def _heal(workspace: Workspace, rows: Sequence[_Rows], dataset: str, keys: Sequence[str], *, is_asked: bool) -> str:
     wanted = pa.array(list(keys), pa.string())
     named = [table for pointer, table in rows if pointer.dataset == dataset]
     ids = [one for table in named for one in table["asset_id"].filter(pc.is_in(table["key"], value_set=wanted))]
-    return _ways(workspace, list(_holders(rows, [one.as_py() for one in ids])), is_asked=False)
+    return _ways(workspace, list(_holders(rows, [one.as_py() for one in ids])), is_asked=is_asked)
+
+
+def _heal_rows(workspace: Workspace, dataset: str) -> str:
+    """What brings good rows of a damaged manifest; it may be DVC's cache that is damaged, and not the work tree."""
+    pointer = Pins(workspace.root).dataset(dataset)
+    try:
+        work_tree_manifest(workspace, dataset).verify()
+    except DatapinError as error:
+        return dataset_problem(workspace, dataset, pointer, error).hint
+    return f"run `datapin restore {shlex.quote(dataset)}`"
 
 
 def with_ways(workspace: Workspace, findings: Sequence[Finding]) -> list[Finding]:
@@ -82,9 +93,13 @@ def with_ways(workspace: Workspace, findings: Sequence[Finding]) -> list[Finding
     for one in findings:
         dataset, _, key = one.where.partition(":")
         way = ""
-        if one.check == _DEEP and one.severity == "error" and key:
+        if one.severity != "error":
+            pass
+        elif one.check == _DEEP and key and _SIZE not in one.message:
             rows = _rows_here(workspace) if rows is None else rows
-            way = _heal(workspace, rows, dataset, [key])
+            way = _heal(workspace, rows, dataset, [key], is_asked=_LOST in one.message)
+        elif one.check == _SHARDS:
+            way = _heal_rows(workspace, dataset)
         found.append(replace(one, hint=way) if way else one)
     return found
 

@@ -28,6 +28,7 @@ from datapin.trees.checkout.state import arrangement_of
 from datapin.trees.early import StartedLook
 from datapin.trees.places import FollowingTree, trees_of
 from datapin.verbs.checkout import files_of_rows
+from datapin.verbs.remote.mend import keep_work_trees
 from datapin.verbs.rollback.bring import bring_goals
 from datapin.verbs.rollback.goals import Goals, OutGoal, goals_of_all, named_goals, restored_goals
 from datapin.verbs.rollback.rows import ReadyDataset, absent_assets, counted_beside, make_sure_of_assets, ready
@@ -122,14 +123,16 @@ def restore(workspace: Workspace, names: Sequence[str], *, dry_run: bool = False
     """Bring the named datasets, or all, to the rows that their pointers in the work tree pin; pointers stay.
 
     Edits that nothing keeps are copied first, and the report says where. Assets are left where they are, but for those
-    of folders that follow. Raises as `rollback`.
+    of folders that follow. Where DVC's cache is damaged and the rows are here, they heal it. Raises as `rollback`.
     """
     how = _How("", force=True, dry_run=dry_run, lazy=True, rows_only=True, started={})
+    goals = restored_goals(workspace, names)
     if dry_run:
-        return _Rollback(workspace, restored_goals(workspace, names), how).run()
+        return _Rollback(workspace, goals, how).run()
     with ExitStack() as locks:
-        for dataset in sorted({one.dataset for one in restored_goals(workspace, names).datasets}):
+        for dataset in sorted({one.dataset for one in goals.datasets}):
             locks.enter_context(workspace.edit_lock(dataset))
+        keep_work_trees(workspace, [one.wanted for one in goals.datasets])
         return _Rollback(workspace, restored_goals(workspace, names), how).run()
 
 

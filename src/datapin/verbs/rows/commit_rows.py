@@ -63,9 +63,11 @@ def commit_rows(
                 failpoints.hit("add.staged")
                 workspace.place(staged, dataset)
                 failpoints.hit("add.placed")
-            if changed or pointer is None or pointer.digest != report.manifest.digest or wanted != recorded:
-                manifest = report.manifest
-                summary = {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes, "source": wanted}
+            manifest = report.manifest
+            facts = {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes}
+            is_told = pointer is not None and facts.items() <= (pointer.summary or {}).items()
+            if changed or not is_told or wanted != recorded:
+                summary = {**facts, "source": wanted}
                 note_pinned(workspace, dataset, track(workspace.root, dataset, summary))
                 failpoints.hit("add.tracked")
     finally:

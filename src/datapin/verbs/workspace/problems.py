@@ -29,7 +29,4 @@ def _way_back(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
         return f"bring the pinned rows back with `datapin restore {name}`"
     if pointer.stage is not None:
         return f"these are the rows that {pointer.file} pins: `dvc repro --force {name}` makes them again"
-    return (
-        f"these are the rows that {pointer.file} pins: take another version of `datapin log {name}` with "
-        f"`git checkout COMMIT -- {shlex.quote(pointer.file)}`, then `datapin restore {name}`"
-    )
+    return f"these are the rows that {pointer.file} pins: `datapin rollback {name} --to @-1` takes the version before"
