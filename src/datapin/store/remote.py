@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
 from collections.abc import Collection
@@ -14,11 +15,11 @@ from datapin.backends.backend import Abilities
 from datapin.backends.counting import CountingBackend
 from datapin.base.documents import read_json
 from datapin.base.errors import DamagedPack, ObjectMissing, StoreFormat
+from datapin.base.files import TEMPORARY_PREFIX, make_directory, sweep_temporaries, temporary_name, write_all
 from datapin.base.id_columns import IdMatrix
 from datapin.pack.format import SUFFIX
 from datapin.store.index import NO_ENTRIES, Entries, Index, join_entries
 from datapin.store.index_files import decode_index, encode_index, index_file_name
-from datapin.store.kept_objects import KeptObjects
 from datapin.store.layout import ASSETS, FORMAT, FORMAT_FILE, INDEX, INDEX_SUFFIX, PACKS, index_key
 
 _INDEX_KEY = re.compile(rf"{INDEX}/([0-9a-f]{{64}}){re.escape(INDEX_SUFFIX)}")
@@ -233,3 +234,60 @@ def _abilities(data: bytes | None, url: str) -> Abilities | None:
         return Abilities(said["exclusive_put"] is True, said["replace"] is True, str(said["reason"]))
     except (ValueError, KeyError, TypeError):
         return None
+
+
+# Objects of a remote that never change, kept in a folder here so that they are read over the network once.
+
+
+class KeptObjects:
+    """Files by name below `folder`; without a folder nothing is kept. A cache: what cannot be kept is not an error.
+
+    A file may be damaged or cut off by a crash, as it is not fsynced: whoever reads it checks it.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def find(self, name: str) -> bytes | None:
+        """The bytes kept under `name`."""
+        if self._folder is None:
+            return None
+        try:
+            return (self._folder / name).read_bytes()
+        except OSError:
+            return None
+
+    def keep(self, name: str, data: bytes) -> None:
+        """Keep `data`, at once: a reader sees all of it or nothing."""
+        if self._folder is None:
+            return
+        with suppress(OSError):
+            make_directory(self._folder)
+            temporary = self._folder / temporary_name()
+            try:
+                number = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
+                try:
+                    write_all(number, data)
+                finally:
+                    os.close(number)
+                os.replace(temporary, self._folder / name)
+            except BaseException:
+                with suppress(OSError):
+                    temporary.unlink()
+                raise
+
+    def forget(self, name: str) -> None:
+        """Keep no object under `name`."""
+        if self._folder is not None:
+            with suppress(OSError):
+                (self._folder / name).unlink()
+
+    def forget_all_but(self, names: Collection[str]) -> None:
+        """Forget what the remote does not list any more."""
+        if self._folder is None:
+            return
+        with suppress(OSError):
+            sweep_temporaries(self._folder)
+            for name in os.listdir(self._folder):
+                if name not in names and not name.startswith(TEMPORARY_PREFIX):
+                    self.forget(name)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datapin.base.errors import BadQuery, ManifestMissing
+from datapin.manifest.comparing.diff import equally_stored
 from datapin.manifest.comparing.row_changes import RowChange, compare_rows, list_changes
-from datapin.manifest.comparing.stored_bytes import equally_stored
 from datapin.manifest.files.shards import CutRules
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datapin.manifest.comparing import shared_keys as module
-from datapin.manifest.comparing.shared_keys import shared_keys
+from datapin.manifest.comparing import pair_counts as module
+from datapin.manifest.comparing.pair_counts import shared_keys
 
 NAMES = [f"{number:05d}" for number in range(6000)]
 LENGTHS = sorted(("ä" * (number % 7) + f"{number}" for number in range(5000)), key=str.encode)

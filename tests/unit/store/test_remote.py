@@ -9,8 +9,7 @@ from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
 from datapin.base.errors import DamagedPack, StoreFormat
 from datapin.store.index import entries_of_loose
-from datapin.store.kept_objects import KeptObjects
-from datapin.store.remote import RemoteStore
+from datapin.store.remote import KeptObjects, RemoteStore
 from tapped_backend import TappedBackend
 
 

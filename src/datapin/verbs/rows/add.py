@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +31,6 @@ from datapin.verbs.rows.add_changes import AddChanges, Confirm, changes_to, conf
 from datapin.verbs.rows.add_keys import SourceKeys
 from datapin.verbs.rows.commit_rows import commit_rows, previous_manifest
 from datapin.verbs.rows.described import described, without_metadata
-from datapin.verbs.rows.left_out import hidden_findings, left_out_findings
 from datapin.verbs.rows.new_datasets import dataset_to_write
 from datapin.verbs.rows.removed_rows import forget_removed
 from datapin.verbs.workspace.reports import AddReport
@@ -292,3 +292,45 @@ def _report(
         digest=report.manifest.digest,
         findings=findings,
     )
+
+
+# What `add` says of files that are not the user's data: those it left out, and those it added from hidden folders.
+
+
+_CHECK = "left-out"
+_HIDDEN = r"(^|/)[.][^/]+/"
+IN_HIDDEN = f"regexp_matches(key, '{_HIDDEN}')"
+
+
+def left_out_findings(left_out: Mapping[str, int], dataset: str) -> list[Finding]:
+    """One note that counts the files and folders of tools, by name; nothing if there are none."""
+    if not left_out:
+        return []
+    kinds = [
+        ("folder", {name: count for name, count in left_out.items() if name.endswith("/")}),
+        ("file", {name: count for name, count in left_out.items() if not name.endswith("/")}),
+    ]
+    counted = [
+        f"{sum(names.values())} {kind}(s): {listed([_times(*item) for item in sorted(names.items())], 8)}"
+        for kind, names in kinds
+        if names
+    ]
+    message = f"left out what systems and tools leave beside the data: {'; '.join(counted)}"
+    return [Finding("note", _CHECK, dataset, message)]
+
+
+def hidden_findings(keys: pa.StringArray, dataset: str, *, strict: bool) -> list[Finding]:
+    """A warning if files from hidden folders are added, since few people mean to. Raises Refused if `strict`."""
+    hidden = keys.filter(pc.match_substring_regex(keys, _HIDDEN))
+    if not len(hidden):
+        return []
+    names = pc.extract_regex(hidden, r"(?:^|/)(?P<name>\.[^/]+)/").field("name").unique().to_pylist()
+    message = f"{len(hidden)} file(s) lie in hidden folders: {listed([f'{name}/' for name in sorted(names)], 5)}"
+    if strict:
+        raise Refused(message, "move these folders out of the source, or leave out --strict")
+    advice = f"to take them out: datapin remove {shlex.quote(dataset)} --where {shlex.quote(IN_HIDDEN)}"
+    return [Finding("warning", "hidden-folders", dataset, f"{message}; they were added like all others", advice)]
+
+
+def _times(name: str, count: int) -> str:
+    return name if count == 1 else f"{name} {count} times"
