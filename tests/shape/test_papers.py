@@ -115,3 +115,14 @@ def test_the_table_of_rooms_has_the_homes_of_the_import_rules() -> None:
         (ruled if len(rooms) == 1 else shared).update(pairs)
     assert ruled <= told
     assert told <= ruled | shared
+
+
+def test_our_own_hooks_run_what_make_lint_runs_and_pin_nothing() -> None:
+    hooks = text_of(ROOT / ".pre-commit-config.yaml")
+    assert set(re.findall(r"- repo: (\S+)", hooks)) == {"local"}
+    assert "additional_dependencies" not in hooks
+    recipe = re.search(r"^lint: .*\n((?:\t.*\n)+)", text_of(ROOT / "Makefile"), re.MULTILINE)
+    assert recipe is not None
+    lint = {line.strip().removeprefix("$(BIN)/").removesuffix(" .") for line in recipe[1].splitlines()}
+    entries = re.findall(r"entry: \.venv/bin/(.*)", hooks)
+    assert {entry.removesuffix(" --force-exclude") for entry in entries} == lint
