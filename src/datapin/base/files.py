@@ -1,7 +1,7 @@
 """Durable files: write a temporary one, fsync, rename, fsync the directory; locks.
 
-Durable means: the data and the name survive power loss (protocols.md I4). A failed fsync is final: the kernel may
-have dropped the dirty pages, so the file is discarded and never fsynced again (Rebello et al., ATC 2020).
+Durable means: the data and the name survive power loss (docs/protocols.md: I4). A failed fsync is final: the kernel
+may have dropped the dirty pages, so the file is discarded and never fsynced again (Rebello et al., ATC 2020).
 """
 
 from __future__ import annotations

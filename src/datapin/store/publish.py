@@ -1,4 +1,4 @@
-"""Makes what was written visible: packs, then the index. Each durable before the next (protocols: I1, I4, I14)."""
+"""Makes what was written visible: packs, then the index. Each durable before the next (docs/protocols.md: I1, I4)."""
 
 from __future__ import annotations
 

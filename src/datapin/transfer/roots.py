@@ -1,8 +1,9 @@
-"""Makes a pushed version count: announce, then check, then declare it final (reliability B.2; docs/format.md#roots).
+"""Makes a pushed version count: announce, then check, then declare it final (docs/protocols.md#the-remote).
 
-A collector of garbage marks what no pending or final record names, says so under `condemned/`, lists the records
-again, and deletes what is still named by none. So a push first says what it relies on, and only then looks whether
-that is condemned or gone: one of the two always sees the other. No clock and no lock carries this.
+What a record says is in docs/format.md#roots. A collector of garbage marks what no pending or final record names, says
+so under `condemned/`, lists the records again, and deletes what is still named by none. So a push first says what it
+relies on, and only then looks whether that is condemned or gone: one of the two always sees the other. No clock and no
+lock carries this.
 """
 
 from __future__ import annotations

@@ -21,8 +21,6 @@ from datapin.manifest.write import write_manifest
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.record.fingerprint import INPUTS, canonical_json
 
-"""The property of a derived manifest that maps each dataset it was made from to its digest, as JSON."""
-
 _LOCK_TIMEOUT_S = 5.0
 
 

@@ -335,7 +335,7 @@ class _Rollback:
                 staging.add_folder(self._root / out.path, files)
             else:
                 staging.add_file(self._root / out.path, files[0][1], is_executable=out.is_executable)
-        # Manifests before pointers (protocols.md, publish order).
+        # Manifests before pointers (docs/protocols.md#publish-order).
         for path, text in sorted(texts.items()):
             staging.add_text(self._root / path, text)
 

@@ -1,4 +1,4 @@
-"""The last steps of every edit, always in this order: manifest durable, then pointer (protocols.md, publish order).
+"""The last steps of every edit, always in this order: manifest durable, then pointer (docs/protocols.md#publish-order).
 
 If the pointer cannot be written, the manifest is the old one again.
 """
