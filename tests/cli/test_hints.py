@@ -140,7 +140,9 @@ def test_commands_in_hints_quote_the_names_in_them(spaced: Clone) -> None:
     pointer = spaced.path / f"{SPACED}.dvc"
     pointer.write_text(f"<<<<<<< ours\n{pointer.read_text()}=======\n>>>>>>> theirs\n")
     hint = spaced.json("status", code=1)["datasets"][0]["problem"]["hint"]
-    assert words_of(hint)[:2] == [["datapin", "resolve", SPACED], ["git", "checkout", "--ours", f"{SPACED}.dvc"]]
+    assert words_of(hint)[0] == ["datapin", "resolve", SPACED]
+    side = ["git", "checkout", "--ours", "--", f"{SPACED}.dvc", "&&", "git", "add", f"{SPACED}.dvc"]
+    assert words_of(hint)[1] == side
 
 
 def test_a_single_thing_is_counted_as_one(repo: Clone) -> None:

@@ -197,11 +197,11 @@ def test_a_version_of_bad_rows_that_is_pinned_is_not_offered_as_its_own_cure(thr
     write_bad_key(three)
     three.dvc("add", "-q", "data/raw")
     hint = statuses(three, code=1)["data/raw"]["problem"]["hint"]
-    assert "`datapin log data/raw`" in hint
-    assert len(three.json("log", "data/raw")) == 1
-    assert f"`git checkout COMMIT -- {POINTER}`, then `datapin restore data/raw`" in hint
-    three.git("checkout", "-q", "HEAD", "--", POINTER)
-    three.datapin("restore", "-q", "data/raw")
+    assert "`datapin rollback data/raw --to HEAD`" in hint
+    three.commit("bad rows")
+    hint = statuses(three, code=1)["data/raw"]["problem"]["hint"]
+    assert "`datapin rollback data/raw --to @-1`" in hint
+    three.datapin("rollback", "-q", "data/raw", "--to", "@-1")
     assert statuses(three)["data/raw"]["problem"] is None
 
 

@@ -69,7 +69,7 @@ def test_conflict_markers_are_named_with_the_way_out() -> None:
     with pytest.raises(Refused) as caught:
         read_pointer(text.encode(), "data/raw.dvc")
     assert "data/raw.dvc has unresolved merge conflicts" in caught.value.message
-    assert "git checkout --ours data/raw.dvc" in caught.value.hint
+    assert "git checkout --ours -- data/raw.dvc && git add data/raw.dvc" in caught.value.hint
 
 
 @pytest.mark.parametrize(

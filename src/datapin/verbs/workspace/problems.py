@@ -7,7 +7,9 @@ import shlex
 from datapin.base.errors import UNREADABLE_ROWS, DatapinError, ManifestMissing
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
+from datapin.git.ask import has_commit
 from datapin.pins.held import HeldManifests
+from datapin.pins.read import Pins
 from datapin.verbs.workspace.reports import Problem
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -29,4 +31,7 @@ def _way_back(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
         return f"bring the pinned rows back with `datapin restore {name}`"
     if pointer.stage is not None:
         return f"these are the rows that {pointer.file} pins: `dvc repro --force {name}` makes them again"
-    return f"these are the rows that {pointer.file} pins: `datapin rollback {name} --to @-1` takes the version before"
+    committed = Pins(workspace.root, "HEAD").dataset(dataset) if has_commit(workspace.root) else None
+    before = "HEAD" if committed is not None and committed.md5 != pointer.md5 else "@-1"
+    way = f"`datapin rollback {name} --to {before}` takes the version before"
+    return f"these are the rows that {pointer.file} pins: {way}"
