@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -37,12 +38,29 @@ def with_cure(root: Path, file: str, error: Unread) -> Unread:
     return replace(error, advice=f"{none}: remove it (`rm {name}`), then pin its folder anew with `dvc add`")
 
 
+def commit_of_another(root: Path, file: str, md5: str) -> str | None:
+    """The newest commit whose pointer `file` can be read and pins something else than `md5`; None if there is none."""
+    commits = _commits(root, file)
+    for commit, text in zip(commits, iter_blobs(root, [f"{commit}:./{file}" for commit in commits]), strict=True):
+        with suppress(DatapinError):
+            if text is not None and all(out.md5 != md5 for out in read_pointer(text, file)):
+                return commit
+    return None
+
+
+def _commits(root: Path, file: str) -> list[str]:
+    """The commits that changed `file`, newest first."""
+    if "\n" in file or not has_commit(root):
+        return []
+    asked = ("log", f"-n{_MOST_COMMITS}", "--format=%h", "--no-show-signature", "--", file)
+    return ask_git(root, *asked).decode().split()
+
+
 def _way_back(root: Path, file: str) -> str | None:
     """The command, less its path, that writes the last readable state: of Git's index, or of a commit."""
     if "\n" in file:
         return None
-    asked = ("log", f"-n{_MOST_COMMITS}", "--format=%h", "--no-show-signature", "--", file)
-    commits = ask_git(root, *asked).decode().split() if has_commit(root) else []
+    commits = _commits(root, file)
     places = [f":./{file}", *(f"{commit}:./{file}" for commit in ["HEAD", *commits])]
     ways = ["git checkout", *(f"git checkout {commit}" for commit in ["HEAD", *commits])]
     for way, text in zip(ways, iter_blobs(root, places), strict=True):

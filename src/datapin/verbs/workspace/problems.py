@@ -6,10 +6,9 @@ import shlex
 
 from datapin.base.errors import UNREADABLE_ROWS, DatapinError, ManifestMissing
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.cure import commit_of_another
 from datapin.dvcfiles.outs import PinnedOut
-from datapin.git.ask import has_commit
 from datapin.pins.held import HeldManifests
-from datapin.pins.read import Pins
 from datapin.verbs.workspace.reports import Problem
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -31,7 +30,6 @@ def _way_back(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
         return f"bring the pinned rows back with `datapin restore {name}`"
     if pointer.stage is not None:
         return f"these are the rows that {pointer.file} pins: `dvc repro --force {name}` makes them again"
-    committed = Pins(workspace.root, "HEAD").dataset(dataset) if has_commit(workspace.root) else None
-    before = "HEAD" if committed is not None and committed.md5 != pointer.md5 else "@-1"
-    way = f"`datapin rollback {name} --to {before}` takes the version before"
+    before = commit_of_another(workspace.root, pointer.file, pointer.md5)
+    way = "no commit has other ones" if before is None else f"`datapin rollback {name} --to {before}` takes those before"
     return f"these are the rows that {pointer.file} pins: {way}"
