@@ -171,10 +171,12 @@ def _before(workspace: Workspace, goal: DatasetGoal, *, is_pinned: bool) -> tupl
     """
     for from_pointer in (is_pinned, not is_pinned):
         with suppress(ManifestMissing, Damage, *UNREADABLE_ROWS):
-            if not from_pointer:
-                return Manifest.open(workspace.dataset_path(goal.dataset), name=goal.dataset), False
-            if goal.current is not None:
-                return pinned_manifest(workspace, goal.current), True
+            if from_pointer and goal.current is None:
+                continue
+            place = workspace.dataset_path(goal.dataset)
+            before = pinned_manifest(workspace, goal.current) if from_pointer else Manifest.open(place, name=goal.dataset)
+            _ = before.digest  # of shards that others wrote, it takes all rows: they may be bad
+            return before, from_pointer
     return None, False
 
 

@@ -31,5 +31,5 @@ def _way_back(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
     if pointer.stage is not None:
         return f"these are the rows that {pointer.file} pins: `dvc repro --force {name}` makes them again"
     before = commit_of_another(workspace.root, pointer.file, pointer.md5)
-    way = "no commit has other ones" if before is None else f"`datapin rollback {name} --to {before}` takes those before"
+    way = f"`datapin rollback {name} --to {before}` takes those before" if before else "no commit has other ones"
     return f"these are the rows that {pointer.file} pins: {way}"
