@@ -171,11 +171,13 @@ def _before(workspace: Workspace, goal: DatasetGoal, *, is_pinned: bool) -> tupl
     """
     for from_pointer in (is_pinned, not is_pinned):
         with suppress(ManifestMissing, Damage, *UNREADABLE_ROWS):
-            if from_pointer and goal.current is None:
+            if not from_pointer:
+                before = Manifest.open(workspace.dataset_path(goal.dataset), name=goal.dataset)
+            elif goal.current is not None:
+                before = pinned_manifest(workspace, goal.current)
+            else:
                 continue
-            place = workspace.dataset_path(goal.dataset)
-            before = pinned_manifest(workspace, goal.current) if from_pointer else Manifest.open(place, name=goal.dataset)
-            _ = before.digest  # of shards that others wrote, it takes all rows: they may be bad
+            _ = before.digest  # of shards that others wrote it takes all rows, and they may be bad
             return before, from_pointer
     return None, False
 
