@@ -8,7 +8,7 @@ WORKERS := $(shell n=$$(($$(nproc 2>/dev/null || echo 2) + 1)); echo $$((n < 4 ?
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: man setup repro verify test hints lint bench lock resolve clean
+.PHONY: api man setup repro verify test hints lint bench lock resolve clean
 
 setup: $(READY)
 
@@ -58,6 +58,10 @@ resolve: setup
 # The manual pages, from the commands' own help; the wheel installs them.
 man: setup
 	$(BIN)/python docs/man/write.py
+
+# The page of the Python interface, from the docstrings.
+api: setup
+	$(BIN)/python docs/write_api.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

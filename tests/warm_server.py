@@ -10,6 +10,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import random
 import runpy
 import signal
@@ -80,6 +81,9 @@ if __name__ == "__main__":
     if sys.argv[2] == "all":
         for verb in importlib.import_module("datapin.cli.main").VERBS:
             importlib.import_module(f"datapin.cli.commands.{verb.replace('-', '_')}")
+        # What `Repo` loads when it is asked: all verbs.
+        for module in pkgutil.walk_packages(importlib.import_module("datapin.verbs").__path__, "datapin.verbs."):
+            importlib.import_module(module.name)
     gc.collect()
     gc.freeze()
     words = serve(socket.socket(fileno=int(sys.argv[1])))

@@ -6,18 +6,18 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from datapin.dataset import Dataset, Fetch
-from datapin.repo import Repo
-from datapin.verbs.workspace.reports import AddReport
+from datapin.repo import Named, Repo
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
+
+    from datapin.dataset import Dataset, Fetch
+    from datapin.verbs.workspace.reports import AddReport
 
 
 def open(  # noqa: A001  # the promised name, used as datapin.open
-    dataset: str,
+    dataset: Named,
     *,
     version: str | None = None,
     where: str | None = None,
@@ -29,24 +29,23 @@ def open(  # noqa: A001  # the promised name, used as datapin.open
     What is not on this machine is fetched from the remote when it is read; with `fetch="never"` it is AssetsMissing.
     Raises UnknownDataset, UnknownVersion, ManifestMissing or BadQuery.
     """
-    return Repo.find(Path(repo)).open(dataset, version=version, where=where, fetch=fetch)
+    return Repo.find(repo).open(dataset, version=version, where=where, fetch=fetch)
 
 
-def write(dataset: str, rows: pa.Table | pd.DataFrame, *, repo: str | Path = ".") -> AddReport:
+def write(dataset: Named, rows: pa.Table | pd.DataFrame, *, repo: str | Path = ".") -> AddReport:
     """Replace the rows of `dataset` by `rows` (Arrow or pandas), as a change to commit.
 
     In a stage of `dvc.yaml` whose output the dataset is, DVC pins it when the stage ends.
     Raises BadKeys, BadRows or AssetsMissing; nothing changes then.
     """
-    table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
-    return Repo.find(Path(repo)).write(dataset, table)
+    return Repo.find(repo).write(dataset, rows)
 
 
 def put(data: bytes, *, repo: str | Path = ".") -> str:
     """Bytes become an asset of this machine's store; its id, for the column `asset_id` of a row to write."""
-    return Repo.find(Path(repo)).put(data)
+    return Repo.find(repo).put(data)
 
 
 def put_all(assets: Iterable[bytes], *, repo: str | Path = ".") -> list[str]:
     """As `put`, for many: published together, once, which is much faster. Raises StorageFailed."""
-    return Repo.find(Path(repo)).put_all(assets)
+    return Repo.find(repo).put_all(assets)

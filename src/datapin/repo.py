@@ -1,49 +1,51 @@
-"""The façade: one repository, one method per verb; each returns a frozen report and prints nothing."""
+"""The front door: one repository, one method per verb; each returns a frozen report and prints nothing.
+
+A verb is loaded when its method is called, so that no caller pays for the others (decision 0035).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Literal
 
 from datapin.base.progress import SILENT, Progress
-from datapin.dataset import Dataset, Fetch, open_dataset
-from datapin.manifest.merge import Side
-from datapin.pipeline.mapping.context import StageReport
-from datapin.store.store import RebuildReport
-from datapin.trees.checkout.checkout import CheckoutReport
-from datapin.trees.intake.tables.table_rules import TableRules
-from datapin.verbs import checkout, recover, stages, status
-from datapin.verbs.history import diff, log, row_log
-from datapin.verbs.history.diff import DiffReport
-from datapin.verbs.history.log import LogEntry
-from datapin.verbs.history.row_log import RowLogEntry
-from datapin.verbs.merging import resolve
-from datapin.verbs.merging.resolve import ResolveReport
-from datapin.verbs.recover import RecoverReport
-from datapin.verbs.remote import ask_remote, move
-from datapin.verbs.rollback import rollback
-from datapin.verbs.rollback.rollback import RollbackReport
-from datapin.verbs.rows import add, edit, read
-from datapin.verbs.setup import doctor, initialise
-from datapin.verbs.verify import verify
-from datapin.verbs.verify.verify import VerifyReport
-from datapin.verbs.workspace.reports import (
-    AddReport,
-    FindingsReport,
-    InitReport,
-    MoveReport,
-    RemoveReport,
-    ShowReport,
-    StatusReport,
-    UpdateReport,
-)
-from datapin.verbs.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from datapin.checks.check import Check
+    from datapin.dataset import Dataset, Fetch
+    from datapin.manifest.merge import Side
+    from datapin.pipeline.mapping.context import StageReport
+    from datapin.store.store import RebuildReport
+    from datapin.trees.checkout.checkout import CheckoutReport
+    from datapin.trees.early import StartedLook
+    from datapin.trees.intake.early import StartedWalk
+    from datapin.verbs.history.diff import DiffReport
+    from datapin.verbs.history.log import LogEntry
+    from datapin.verbs.history.row_log import RowLogEntry
+    from datapin.verbs.lineage.trace import TraceReport
+    from datapin.verbs.lineage.uses import UsesReport
+    from datapin.verbs.merging.resolve import ResolveReport
+    from datapin.verbs.recover import RecoverReport
+    from datapin.verbs.rollback.rollback import RollbackReport
+    from datapin.verbs.verify.verify import VerifyReport
+    from datapin.verbs.workspace import reports
+    from datapin.verbs.workspace.workspace import Workspace
+
+Named = str | Path  # a dataset, a selector, a file or a folder
+SomeNamed = Named | Sequence[Named]
+Texts = str | Sequence[str]
 
 
 class Repo:
-    """A Git and DVC repository with datapin. Every method raises a DatapinError for what it foresees."""
+    """A Git and DVC repository with datapin. Every method raises a DatapinError for what it foresees.
+
+    Where names are given, one is as good as a sequence, and a `Path` as good as text.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -51,6 +53,8 @@ class Repo:
     @classmethod
     def find(cls, start: str | Path = ".", *, progress: Progress = SILENT, jobs: int | None = None) -> Repo:
         """The repository around `start`. Raises NoRepository if Git, DVC or datapin is not set up there."""
+        from datapin.verbs.workspace.workspace import Workspace
+
         return cls(Workspace.find(Path(start), progress=progress, jobs=jobs))
 
     @classmethod
@@ -61,11 +65,20 @@ class Repo:
         remote: str | None = None,
         template: str | None = None,
         hooks: bool | None = None,
+        ci: Literal["github", "gitlab"] | None = None,
+        originals: SomeNamed = (),
         progress: Progress = SILENT,
-    ) -> InitReport:
-        """Make the Git and DVC repository around `start` ready; safe to repeat."""
+    ) -> reports.InitReport:
+        """Make the Git and DVC repository around `start` ready; safe to repeat.
+
+        `hooks` puts our part into Git's hooks (the default) or takes it out for good, `ci` writes a job for a CI
+        server, `originals` are folders to add from, which Git is to ignore.
+        """
+        from datapin.verbs.setup.initialise import initialise
+        from datapin.verbs.workspace.workspace import Workspace
+
         workspace = Workspace.find(Path(start), progress=progress, must_be_ready=False)
-        return initialise.initialise(workspace, remote=remote, template=template, hooks=hooks)
+        return initialise(workspace, remote=remote, template=template, hooks=hooks, ci=ci, originals=_texts(originals))
 
     @property
     def root(self) -> Path:
@@ -74,12 +87,12 @@ class Repo:
 
     def add(
         self,
-        sources: Sequence[str],
+        sources: SomeNamed,
         *,
-        to: str,
+        to: Named,
         label: str = "none",
         split: str = "none",
-        metadata: str | None = None,
+        metadata: Named | None = None,
         mirror: bool = False,
         strict: bool = False,
         again: bool = False,
@@ -89,30 +102,44 @@ class Repo:
         key_column: str | None = None,
         types: Mapping[str, str] | None = None,
         renames: Mapping[str, str] | None = None,
-    ) -> AddReport:
+        confirm: Callable[[str], bool] | None = None,
+    ) -> reports.AddReport:
         """Files and folders become assets and rows of the dataset `to`; all or nothing.
 
-        `again` brings rows back that were removed, `yes` lets `mirror` drop more than half of the rows.
-        `csv_delimiter` and the options below it say how `metadata` is read: `types` of columns (`{"label": "double"}`)
-        and `renames` (`{"Group": "group"}`).
+        `again` brings rows back that were removed, `yes` lets `mirror` drop more than half of the rows, `confirm` asks
+        the user whether it may. `csv_delimiter` and the options below it say how `metadata` is read: `types` of
+        columns (`{"label": "double"}`) and `renames` (`{"Group": "group"}`).
         """
+        from datapin.trees.intake.tables.table_rules import TableRules
+        from datapin.verbs.rows.add import AddRules, add
+
         table = TableRules(csv_delimiter, csv_encoding, key_column, types or {}, renames or {})
-        rules = add.AddRules(
-            label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, table=table, again=again, yes=yes
+        joined = None if metadata is None else os.fspath(metadata)
+        rules = AddRules(
+            label=label, split=split, metadata=joined, mirror=mirror, strict=strict, table=table, again=again, yes=yes
         )
-        return add.add(self._workspace, sources, to, rules)
+        return add(self._workspace, _texts(sources), os.fspath(to), rules, confirm)
 
-    def update(self, dataset: str, assignments: Sequence[str], *, where: str | None = None) -> UpdateReport:
+    def update(self, dataset: Named, assignments: Texts, *, where: str | None = None) -> reports.UpdateReport:
         """Set columns (`COL=SQL`) of the rows that match."""
-        return edit.update(self._workspace, dataset, assignments, where)
+        from datapin.verbs.rows.edit import update
 
-    def remove(self, dataset: str, *, where: str) -> RemoveReport:
+        return update(self._workspace, os.fspath(dataset), _texts(assignments), where)
+
+    def remove(self, dataset: Named, *, where: str) -> reports.RemoveReport:
         """Take the rows that match out of the dataset."""
-        return edit.remove(self._workspace, dataset, where)
+        from datapin.verbs.rows.edit import remove
 
-    def write(self, dataset: str, table: pa.Table) -> AddReport:
-        """Replace the dataset's rows by those of `table`."""
-        return edit.write(self._workspace, dataset, table)
+        return remove(self._workspace, os.fspath(dataset), where)
+
+    def write(self, dataset: Named, rows: pa.Table | pd.DataFrame) -> reports.AddReport:
+        """Replace the dataset's rows by `rows`, of Arrow or pandas."""
+        import pyarrow as pa
+
+        from datapin.verbs.rows.edit import write
+
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pandas(rows, preserve_index=False)
+        return write(self._workspace, os.fspath(dataset), table)
 
     def put(self, data: bytes) -> str:
         """Bytes become an asset of the local store; its id, for a row."""
@@ -124,33 +151,37 @@ class Repo:
             return [str(filling.put(data)) for data in assets]
 
     def open(
-        self, dataset: str, *, version: str | None = None, where: str | None = None, fetch: Fetch = "auto"
+        self, dataset: Named, *, version: str | None = None, where: str | None = None, fetch: Fetch = "auto"
     ) -> Dataset:
         """The dataset for reading, lazily; what is not here is fetched when it is read, unless `fetch="never"`."""
-        return open_dataset(self._workspace, dataset, version=version, where=where, fetch=fetch)
+        from datapin.dataset import open_dataset
 
-    def show(self, selector: str) -> ShowReport:
+        return open_dataset(self._workspace, os.fspath(dataset), version=version, where=where, fetch=fetch)
+
+    def show(self, selector: Named) -> reports.ShowReport:
         """A summary of one dataset version."""
-        return read.show(self._workspace, selector)
+        from datapin.verbs.rows.read import show
+
+        return show(self._workspace, os.fspath(selector))
 
     def ls(
-        self,
-        selector: str,
-        *,
-        where: str | None = None,
-        columns: Sequence[str] | None = None,
-        limit: int | None = None,
+        self, selector: Named, *, where: str | None = None, columns: Texts | None = None, limit: int | None = None
     ) -> pa.Table:
-        """Rows, in key order."""
-        return read.list_rows(self._workspace, selector, where=where, columns=columns, limit=limit)
+        """Rows, in key order; all `columns` but long vectors, unless some are named."""
+        from datapin.verbs.rows.read import list_rows
+
+        wanted = None if columns is None else _texts(columns)
+        return list_rows(self._workspace, os.fspath(selector), where=where, columns=wanted, limit=limit)
 
     def query(self, sql: str) -> pa.Table:
         """The result of one SELECT over datasets named as `'data/raw@v1'`."""
-        return read.query(self._workspace, sql)
+        from datapin.verbs.rows.read import query
+
+        return query(self._workspace, sql)
 
     def diff(
         self,
-        dataset: str,
+        dataset: Named,
         a: str | None = None,
         b: str | None = None,
         *,
@@ -158,28 +189,47 @@ class Repo:
         limit: int | None = None,
         html: str | Path | None = None,
     ) -> DiffReport:
-        """Rows added, removed and changed from version `a` (HEAD) to version `b` (the work tree)."""
-        return diff.diff(self._workspace, dataset, a, b, where=where, limit=limit, html=Path(html) if html else None)
+        """Rows added, removed and changed from version `a` (HEAD) to version `b` (the work tree).
 
-    def status(self, datasets: Sequence[str] = (), *, ask: bool = False) -> StatusReport:
-        """Source tree against manifest, against HEAD, what is missing here and on the remote (`ask`: asked now)."""
+        `limit` bounds the rows that are listed, never the counts; `html` is a page to write, with pictures.
+        """
+        from datapin.verbs.history.diff import diff
+
+        page = None if html is None else Path(html)
+        return diff(self._workspace, os.fspath(dataset), a, b, where=where, limit=limit, html=page)
+
+    def status(
+        self, datasets: SomeNamed = (), *, ask: bool = False, started: StartedWalk | None = None
+    ) -> reports.StatusReport:
+        """Source tree against manifest, against HEAD, what is missing here and on the remote (`ask`: asked now).
+
+        `started` is a walk over the source trees that is under way (`plumbing.start_walk`).
+        """
+        from datapin.verbs.status import status
+
         if ask:
-            ask_remote.ask_remote(self._workspace, datasets)
-        return status.status(self._workspace, datasets)
+            from datapin.verbs.remote.ask_remote import ask_remote
 
-    def log(self, selector: str, *, limit: int | None = None) -> list[LogEntry]:
+            ask_remote(self._workspace, _texts(datasets))
+        return status(self._workspace, _texts(datasets), started=started)
+
+    def log(self, selector: Named, *, limit: int | None = None) -> list[LogEntry]:
         """The versions of a dataset over Git's history, newest first."""
-        return log.log(self._workspace, selector, limit=limit)
+        from datapin.verbs.history.log import log
 
-    def row_log(self, selector: str, key: str, *, limit: int | None = None) -> list[RowLogEntry]:
+        return log(self._workspace, os.fspath(selector), limit=limit)
+
+    def row_log(self, selector: Named, key: str, *, limit: int | None = None) -> list[RowLogEntry]:
         """The versions that changed one row, newest first: who, when, from what to what."""
-        return row_log.row_log(self._workspace, selector, key, limit=limit)
+        from datapin.verbs.history.row_log import row_log
+
+        return row_log(self._workspace, os.fspath(selector), key, limit=limit)
 
     def checkout(
         self,
-        selector: str,
+        selector: Named,
         *,
-        into: str,
+        into: str | Path,
         where: str | None = None,
         force: bool = False,
         link: bool | None = None,
@@ -192,14 +242,16 @@ class Repo:
         `layout` is `key`, `class` or `split-class`, `link` makes links of large files, `follow` lets rollbacks move the
         files along; None: as the last time there. `adopt` takes equal files that are there as datapin's.
         """
-        return checkout.checkout(
-            self._workspace, selector, into=into, where=where, force=force, link=link, layout=layout, adopt=adopt,
-            follow=follow,
+        from datapin.verbs.checkout import checkout
+
+        return checkout(
+            self._workspace, os.fspath(selector), into=os.fspath(into), where=where, force=force, link=link,
+            layout=layout, adopt=adopt, follow=follow,
         )  # fmt: skip
 
     def rollback(
         self,
-        datasets: Sequence[str] = (),
+        datasets: SomeNamed = (),
         *,
         to: str,
         every: bool = False,
@@ -207,67 +259,142 @@ class Repo:
         pin: bool = False,
         force: bool = False,
         lazy: bool = False,
+        started: Sequence[StartedLook] = (),
     ) -> RollbackReport:
-        """Bring datasets (`every`: all that DVC pins, and parameters) back as they were; the code stays."""
-        return rollback.rollback(
-            self._workspace, datasets, to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy
-        )
+        """Bring datasets (`every`: all that DVC pins, and parameters) back as they were; the code stays.
 
-    def restore(self, datasets: Sequence[str] = (), *, dry_run: bool = False) -> RollbackReport:
+        `pin` brings a stage's whole output back and freezes it, `force` keeps a copy of unsaved edits and goes on,
+        `lazy` leaves on the remote what is not here. `started` are looks at checked-out folders that are under way.
+        """
+        from datapin.verbs.rollback.rollback import rollback
+
+        return rollback(
+            self._workspace, _texts(datasets), to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy,
+            started=started,
+        )  # fmt: skip
+
+    def restore(self, datasets: SomeNamed = (), *, dry_run: bool = False) -> RollbackReport:
         """Bring rows to what the pointers in the work tree pin; a copy of edits that nothing keeps is made first."""
-        return rollback.restore(self._workspace, datasets, dry_run=dry_run)
+        from datapin.verbs.rollback.rollback import restore
+
+        return restore(self._workspace, _texts(datasets), dry_run=dry_run)
 
     def recover(self) -> RecoverReport:
         """Finish or undo what a command that was cut off has left."""
-        return recover.recover(self._workspace)
+        from datapin.verbs.recover import recover
+
+        return recover(self._workspace)
 
     def verify(
         self,
         rev: str | None = None,
         *,
-        checks: Sequence[str] = (),
+        checks: Texts = (),
         remote: bool = False,
+        remote_name: str | None = None,
         deep: bool = False,
         repro: bool = False,
         sample: int | None = None,
+        base: str | None = None,
     ) -> VerifyReport:
-        """Do the pins of the revision `rev`, or of the work tree, hold? `checks` are names of checks or groups."""
-        return verify.verify(self._workspace, rev, names=checks, remote=remote, deep=deep, repro=repro, sample=sample)
+        """Do the pins of the revision `rev`, or of the work tree, hold? `checks` are names of checks or groups.
 
-    def run(self, stage: str, *, params_file: str = "params.yaml") -> StageReport:
+        `remote`, `deep` and `repro` add the groups of that name, `sample` bounds the rows that `repro` computes again;
+        `base` is a revision, to show which rows differ from it.
+        """
+        from datapin.verbs.verify.verify import verify
+
+        return verify(
+            self._workspace, rev, names=_texts(checks), remote=remote, remote_name=remote_name, deep=deep, repro=repro,
+            sample=sample, base=base,
+        )  # fmt: skip
+
+    @staticmethod
+    def checks() -> tuple[Check, ...]:
+        """Every check that `verify` knows, in the order in which they run."""
+        from datapin.checks.register import CHECKS
+
+        return CHECKS
+
+    def trace(self, selector: Named, *, with_rows: bool = False) -> TraceReport:
+        """What an output of a stage, a dataset, or one row (`DATASET:KEY`) was made from, back to the sources."""
+        from datapin.verbs.lineage.trace import trace
+
+        return trace(self._workspace, os.fspath(selector), with_rows=with_rows)
+
+    def uses(self, selector: Named) -> UsesReport:
+        """Which versions, splits and models used an asset: its id, or `DATASET:KEY`."""
+        from datapin.verbs.lineage.uses import uses
+
+        return uses(self._workspace, os.fspath(selector))
+
+    def run(self, stage: str, *, params_file: Named = "params.yaml") -> StageReport:
         """Run one pipeline stage."""
-        return stages.run(self._workspace, stage, params_file)
+        from datapin.verbs.stages import run
 
-    def push(self, datasets: Sequence[str] = (), *, remote: str | None = None, dry_run: bool = False) -> MoveReport:
-        """Send what the remote lacks: packs, then index, then manifest shards, then the root record."""
-        return move.push(self._workspace, datasets, remote=remote, dry_run=dry_run)
+        return run(self._workspace, stage, os.fspath(params_file))
 
-    def resolve(
+    def push(
         self,
-        dataset: str,
+        datasets: SomeNamed = (),
         *,
-        side: Side | None = None,
-        values: Mapping[str, str] | None = None,
-        where: str | None = None,
-    ) -> ResolveReport:
-        """Decide conflicts of a merge; without a side or values they are listed."""
-        return resolve.resolve(self._workspace, dataset, resolve.Choice(side, values or {}, where))
+        remote: str | None = None,
+        dry_run: bool = False,
+        all_versions: bool = False,
+        again: bool = False,
+    ) -> reports.MoveReport:
+        """Send what the remote lacks: packs, then index, then manifest shards, then the root record.
+
+        `all_versions` sends those of Git's history, too; `again` looks at all that was pushed before, sends what is
+        lost there and replaces what is damaged.
+        """
+        from datapin.verbs.remote.move import push
+
+        return push(
+            self._workspace, _texts(datasets), remote=remote, dry_run=dry_run, all_versions=all_versions, again=again
+        )
 
     def fetch(
         self,
-        selectors: Sequence[str] = (),
+        selectors: SomeNamed = (),
         *,
         remote: str | None = None,
         where: str | None = None,
         dry_run: bool = False,
-    ) -> MoveReport:
-        """Bring what is missing here: manifests, then assets, verified before they are visible."""
-        return move.fetch(self._workspace, selectors, remote=remote, where=where, dry_run=dry_run)
+        all_versions: bool = False,
+    ) -> reports.MoveReport:
+        """Bring what is missing here: manifests, then assets of the rows that match, verified before they are seen."""
+        from datapin.verbs.remote.move import fetch
+
+        return fetch(
+            self._workspace, _texts(selectors), remote=remote, where=where, dry_run=dry_run, all_versions=all_versions
+        )
+
+    def resolve(
+        self,
+        dataset: Named,
+        *,
+        side: Side | Literal["ours", "theirs"] | None = None,
+        values: Mapping[str, str] | None = None,
+        where: str | None = None,
+    ) -> ResolveReport:
+        """Decide conflicts of a merge (`where` says which); without a side or values they are listed."""
+        from datapin.manifest.merge import Side
+        from datapin.verbs.merging.resolve import Choice, resolve
+
+        taken = None if side is None else Side(side)
+        return resolve(self._workspace, os.fspath(dataset), Choice(taken, values or {}, where))
 
     def rebuild_index(self) -> RebuildReport:
         """Rebuild the local index from pack trailers and loose names."""
         return self._workspace.store.rebuild_index()
 
-    def doctor(self) -> FindingsReport:
+    def doctor(self) -> reports.FindingsReport:
         """What is wrong with the set-up, with the fix for each."""
-        return doctor.doctor(self._workspace)
+        from datapin.verbs.setup.doctor import doctor
+
+        return doctor(self._workspace)
+
+
+def _texts(names: SomeNamed) -> list[str]:
+    return [os.fspath(one) for one in ([names] if isinstance(names, str | Path) else names)]

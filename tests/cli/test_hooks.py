@@ -130,7 +130,8 @@ def test_where_no_pointer_changes_nothing_is_asked_or_said(world: World) -> None
 
 
 def test_the_quick_look_needs_no_heavy_library() -> None:
-    code = "import sys, datapin.cli.commands.hook; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    code = "import sys, datapin.cli.commands.hook, datapin.verbs.hooks.run_hook; "
+    code += "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     )

@@ -41,7 +41,6 @@ _ARGUMENTS: dict[str, list[list[str]]] = {
     "textconv": [["data/raw.dvc"]],
     "merge-driver": [["base.dvc", "ours.dvc", "theirs.dvc", "data/raw.dvc"]],
     "merge-lock": [["base.dvc", "ours.dvc", "theirs.dvc", "dvc.lock"]],
-    "ask-remote": [[]],
     "recover": [[]],
     "help": [["add"]],
     "completion": [["bash"]],

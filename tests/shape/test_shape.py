@@ -22,9 +22,8 @@ HEAVY = {
     "boto3", "botocore", "obstore", "dvc", "dvc_data", "dvc_objects", "pandas", "duckdb", "sklearn", "skops", "dask",
     "git", "scipy", "threadpoolctl",
 }  # fmt: skip
-# The only doors that load our own modules by name: the command line loads a verb, the package its façade (PEP 562), a
-# hook of Git what moves rows.
-LOADERS = {"__init__.py", "cli/main.py", "cli/commands/hook.py"}
+# The only doors that load our own modules by name: the command line loads a command, the package its façade (PEP 562).
+LOADERS = {"__init__.py", "cli/main.py"}
 # What only some calls of a verb need, imported when they come (decision 0015); import-linter sees these as any other.
 LATE = {
     ("pins/files.py", "datapin.dvcfiles.pipelines"),
@@ -40,7 +39,10 @@ LATE = {
     ("verbs/rollback/rows.py", "datapin.verbs.workspace.place"),
     ("verbs/rows/removed_rows.py", "datapin.verbs.workspace.bring"),
     ("verbs/status.py", "datapin.verbs.rows.tree_changes"),
+    ("verbs/hooks/run_hook.py", "datapin.verbs.hooks.with_rows"),
 }
+# The front door and the one for programs: each function is one verb, and loads what it needs (decision 0035).
+DOORS = {"repo.py", "plumbing.py"}
 
 
 def name_of(path: Path) -> str:
@@ -127,7 +129,7 @@ def test_our_own_modules_are_imported_at_the_top(module: tuple[Path, ast.Module]
         for function in functions(tree)
         for node in ast.walk(function)
         for name in imported(node)
-        if name.split(".")[0] == "datapin" and (name_of(path), name) not in LATE
+        if name.split(".")[0] == "datapin" and (name_of(path), name) not in LATE and name_of(path) not in DOORS
     ]
     assert not late, f"{name_of(path)}: {late}"
     if name_of(path) not in LOADERS:
@@ -170,7 +172,7 @@ def test_help_needs_no_heavy_library() -> None:
 
 
 def test_reading_rows_needs_no_store_no_remote_and_no_pictures() -> None:
-    code = "import sys, datapin.cli.commands.diff; print(*sys.modules)"
+    code = "import sys, datapin.cli.commands.diff, datapin.verbs.history.diff; print(*sys.modules)"
     loaded = set(
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     )

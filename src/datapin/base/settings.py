@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 FOLDER = ".datapin"
 CONFIG = "config.toml"
 CONFIG_LOCAL = "config.local.toml"
+# What verbs say in a clone that lacks our hooks; a warning where all else is a note.
+WITHOUT_HOOKS = (
+    "this clone has no hooks of datapin: rows do not follow `git checkout` and `git pull`, and `git push` does not see "
+    "to the data; run `datapin init` (or `datapin init --no-hooks` to do without)"
+)
 
 MEBIBYTE = 1 << 20
 

@@ -9,10 +9,13 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datapin.base.state import state_of
-from datapin.trees.early import StartedLook, start_look
-from datapin.trees.places import registered_trees
+from datapin.plumbing import registered_trees, start_look
+
+if TYPE_CHECKING:
+    from datapin.trees.early import StartedLook
 
 _HOME = ".datapin"
 

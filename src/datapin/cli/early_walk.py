@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datapin.base.documents import read_json
 from datapin.base.state import state_of
-from datapin.trees.intake.early import StartedWalk, start_walk
+from datapin.plumbing import start_walk
+
+if TYPE_CHECKING:
+    from datapin.trees.intake.early import StartedWalk
 
 _HOME, _NOTE = ".datapin", "status-walk.json"
 

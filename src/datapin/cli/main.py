@@ -55,7 +55,8 @@ VERBS: dict[str, str] = {
     "completion": "Print what makes a shell complete datapin's commands.",
 }
 # Called by other programs, or by other verbs.
-HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock", "ask-remote")
+HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock")
+_YOUNG_OBJECTS = 50_000  # before the garbage collector looks at them; Python's own number is 700
 # Verbs of which a part starts before the rest is loaded: the module whose `begin` starts it.
 _EARLY = {"status": "early_walk", "rollback": "early_look"}
 
@@ -72,10 +73,12 @@ class Verbs(click.Group):
         if ctx.resilient_parsing:
             light: click.Command = importlib.import_module("datapin.cli.shell.light_commands").light_command(cmd_name)
             return light
-        # Collecting garbage among what is being loaded finds none: 5 % of a short verb's time.
+        # Collecting garbage among what is being loaded, here and when `Repo` loads the verb, finds none: 5 % of a short
+        # verb's time.
         gc.disable()
         module = importlib.import_module(f"datapin.cli.commands.{cmd_name.replace('-', '_')}")
         gc.freeze()
+        gc.set_threshold(_YOUNG_OBJECTS)
         gc.enable()
         command: click.Command = module.command
         return command
@@ -167,7 +170,7 @@ def _hint(error: errors.DatapinError) -> str:
     """The error's hint; where data is lost or damaged, what heals it in this repository."""
     if isinstance(error, errors.Damage | errors.AssetsMissing):
         with suppress(Exception):  # a hint must not hide its error
-            hint: str = importlib.import_module("datapin.verbs.remote.healing").hint_here(error)
+            hint: str = importlib.import_module("datapin.plumbing").hint_here(error)
             return hint
     return error.hint
 

@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
+from datapin.base.errors import Usage
 from datapin.cli.bars import terminal_progress
 from datapin.cli.shell.asked import asked_here, common_options, jobs_option
-from datapin.verbs.workspace.workspace import Workspace
+from datapin.repo import Repo
 
-__all__ = ["common_options", "jobs_option", "open_workspace"]
+__all__ = ["common_options", "jobs_option", "open_repo", "pairs"]
+
+_EXAMPLES = {"--types": "label=double", "--rename": "Group=group"}
 
 
-def open_workspace(*, as_json: bool, quiet: bool, jobs: int | None = None) -> Workspace:
+def open_repo(*, as_json: bool, quiet: bool, jobs: int | None = None) -> Repo:
     """The repository around the current folder, with progress on stderr if that is a terminal."""
     _keep_pandas_out()
-    return Workspace.find(
+    return Repo.find(
         Path.cwd(), progress=terminal_progress(quiet=quiet or as_json, bars=not asked_here().verbose), jobs=jobs
     )
+
+
+def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` texts of an option; a name may hold `=` itself. Raises Usage."""
+    found = {}
+    for text in given:
+        name, equals, value = text.rpartition("=")
+        if not equals or not value:
+            raise Usage(f"{option} {text!r} is not NAME=VALUE", f"for example {option} {_EXAMPLES[option]}")
+        found[name] = value
+    return found
 
 
 class _NoPandas:

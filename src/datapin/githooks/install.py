@@ -30,10 +30,6 @@ from datapin.githooks.block import (
     without_block,
 )
 
-WITHOUT_HOOKS = (
-    "this clone has no hooks of datapin: rows do not follow `git checkout` and `git pull`, and `git push` does not see "
-    "to the data; run `datapin init` (or `datapin init --no-hooks` to do without)"
-)
 _WANTED = "datapin.hooks"
 _INSTALL = "run `datapin init --hooks`"
 _WITHOUT_PUSH = "no hook sees to it that pushed commits have their data on the remote"

@@ -51,6 +51,11 @@ class Conflict:
     ours: object
     theirs: object
 
+    @property
+    def is_whole_row(self) -> bool:
+        """Whether one side removed the row that the other edited."""
+        return self.column == WHOLE_ROW and bool(self.key)
+
 
 @dataclass(frozen=True, slots=True)
 class MergePlan:

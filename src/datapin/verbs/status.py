@@ -27,10 +27,11 @@ from datapin.base.errors import (
 )
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.base.settings import WITHOUT_HOOKS
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import has_commit
-from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
+from datapin.githooks.install import lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.manifest import Manifest

@@ -13,9 +13,10 @@ import pytest
 
 from datapin.base.errors import BadRows, Usage, YourError
 from datapin.base.near_names import near_standard_name
+from datapin.cli.options import pairs
 from datapin.trees.intake.metadata import Metadata, join_metadata, read_metadata
 from datapin.trees.intake.tables.column_kinds import Before
-from datapin.trees.intake.tables.table_rules import TableRules, pairs, type_named
+from datapin.trees.intake.tables.table_rules import TableRules, type_named
 
 BIG = 2**63
 

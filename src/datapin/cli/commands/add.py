@@ -7,10 +7,8 @@ import sys
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.options import common_options, jobs_option, open_repo, pairs
 from datapin.cli.render import counted, emit_json, findings, size
-from datapin.trees.intake.tables.table_rules import TableRules, pairs
-from datapin.verbs.rows.add import AddRules, add
 
 
 @click.command("add")
@@ -68,13 +66,13 @@ def command(
     A row's key is its file's path below SRC, or below the folder around it that was added before. Rows with the same
     key are updated; nothing changes if anything fails.
     """
-    table = TableRules(csv_delimiter, csv_encoding, key_column, pairs("--types", types), pairs("--rename", renames))
-    rules = AddRules(
-        label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, table=table, again=again, yes=yes
-    )
+    kinds, names = pairs("--types", types), pairs("--rename", renames)
     is_asked = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
-    workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
-    report = add(workspace, sources, dataset, rules, _ask if is_asked else None)
+    report = open_repo(as_json=as_json, quiet=quiet, jobs=jobs).add(
+        sources, to=dataset, label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, again=again,
+        yes=yes, csv_delimiter=csv_delimiter, csv_encoding=csv_encoding, key_column=key_column, types=kinds,
+        renames=names, confirm=_ask if is_asked else None,
+    )  # fmt: skip
     if as_json:
         emit_json(report)
         return

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.options import common_options, jobs_option, open_repo
 from datapin.cli.render import emit_json, size
-from datapin.trees.checkout.layout import LAYOUTS
-from datapin.verbs.checkout import checkout
 
 
 @click.command("checkout")
@@ -19,7 +17,7 @@ from datapin.verbs.checkout import checkout
 )
 @click.option(
     "--layout",
-    type=click.Choice(LAYOUTS),
+    type=click.Choice(["key", "class", "split-class"]),
     help="Paths: the keys, LABEL/NAME or SPLIT/LABEL/NAME (default: as the last time in DIR, else key).",
 )
 @click.option(
@@ -49,9 +47,9 @@ def command(
     Only what differs is written; files that were edited since are left alone and named, unless --force. Files that lay
     there before stay yours. The next checkout into the folder keeps its layout, its links and whether it follows.
     """
-    workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
-    report = checkout(
-        workspace, selector, into=folder, where=where, force=force, link=link, layout=layout, adopt=adopt, follow=follow
+    repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
+    report = repo.checkout(
+        selector, into=folder, where=where, force=force, link=link, layout=layout, adopt=adopt, follow=follow
     )
     if as_json:
         emit_json(report)

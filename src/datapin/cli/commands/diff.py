@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import counted, emit_json, emit_lines, printable
 from datapin.cli.shell.colour import shows_colour
 from datapin.cli.shell.pager import start_pager
-from datapin.manifest.comparing.row_changes import RowChange
-from datapin.verbs.history.diff import DiffReport, diff
+
+if TYPE_CHECKING:
+    from datapin.manifest.comparing.row_changes import RowChange
+    from datapin.verbs.history.diff import DiffReport
 
 _ROWS_IN_TEXT = 50
 _SIGNS = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}
@@ -50,9 +52,9 @@ def command(
     A and B are what may follow @ in DATASET@VERSION: a revision, @-N (N versions before HEAD's), a digest.
     A is HEAD by default, B the work tree.
     """
-    workspace = open_workspace(as_json=as_json, quiet=quiet)
+    repo = open_repo(as_json=as_json, quiet=quiet)
     listed = _ROWS_IN_TEXT if limit is None and not as_json else limit
-    report = diff(workspace, dataset, a, b, where=where, limit=listed, html=html)
+    report = repo.diff(dataset, a, b, where=where, limit=listed, html=html)
     if as_json:
         emit_json(report)
     elif not quiet:

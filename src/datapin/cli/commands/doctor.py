@@ -5,16 +5,15 @@ from __future__ import annotations
 import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import emit_json, findings
-from datapin.verbs.setup.doctor import doctor
 
 
 @click.command("doctor")
 @common_options
 def command(as_json: bool, quiet: bool) -> None:
     """Check the set-up and say how to fix it."""
-    report = doctor(open_workspace(as_json=as_json, quiet=quiet))
+    report = open_repo(as_json=as_json, quiet=quiet).doctor()
     if as_json:
         emit_json({"ok": report.ok, "findings": report.findings})
     else:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.options import common_options, jobs_option, open_repo
 from datapin.cli.render import counted, emit_json, size
-from datapin.verbs.remote.move import fetch
 
 
 @click.command("fetch")
@@ -28,14 +27,8 @@ def command(
     quiet: bool,
 ) -> None:
     """Bring missing assets and manifests from the remote."""
-    report = fetch(
-        open_workspace(as_json=as_json, quiet=quiet, jobs=jobs),
-        selectors,
-        remote=remote,
-        where=where,
-        dry_run=dry_run,
-        all_versions=all_versions,
-    )
+    repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
+    report = repo.fetch(selectors, remote=remote, where=where, dry_run=dry_run, all_versions=all_versions)
     if as_json:
         emit_json(report)
     elif not quiet:

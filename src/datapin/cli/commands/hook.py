@@ -2,111 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from pathlib import Path
-from typing import Any
-
 import click
 
-from datapin.base.errors import DatapinError, ManifestMissing, Usage, listed
-from datapin.base.progress import Progress
 from datapin.cli.bars import terminal_progress
-from datapin.cli.render import counted
-from datapin.githooks.block import HOOKS
-from datapin.rollback.journal import is_rollback_cut_off
-from datapin.verbs.following.follow import FollowReport, follow, lines_about, tell_once
-from datapin.verbs.hooks.hooks import (
-    commit_before,
-    find_top,
-    follows_tree,
-    projects_of,
-    pushed_versions,
-    read_refs,
-    refs_from_pre_commit,
-    refusal,
-)
-from datapin.verbs.workspace.placing import scratch_of
-
-# A remote that does not answer must not hold a checkout up for a minute.
-_PATIENCE = {"DATAPIN_REMOTE_TIMEOUT_S": "10"}
+from datapin.plumbing import run_hook
 
 
 @click.command("hook", hidden=True)
-@click.argument("hook", type=click.Choice(sorted(HOOKS)))
+@click.argument(
+    "hook", type=click.Choice(["post-checkout", "post-index-change", "post-merge", "post-rewrite", "pre-push"])
+)
 @click.argument("words", nargs=-1, metavar="[WORDS OF GIT]")
 def command(hook: str, words: tuple[str, ...]) -> None:
     """Run datapin's part of a Git hook."""
-    progress = terminal_progress(quiet=False)
-    if hook == "pre-push":
-        _before_push(words, progress)
-        return
-    top = find_top(Path.cwd())
-    if top is None:
-        return
-    since = commit_before(hook, words, os.environ)
-    for root in projects_of(top):
-        # What goes wrong here is told; Git has done its work, and must not seem to have failed.
-        try:
-            _follow(root, hook, since, progress)
-        except DatapinError as error:
-            progress.note(f"datapin: {error.message}; {error.hint}")
-
-
-def _before_push(words: tuple[str, ...], progress: Progress) -> None:
-    if os.isatty(0):
-        raise Usage("hook pre-push reads from stdin what Git tells it", "run `git push`, which calls it")
-    refs = read_refs(os.fsdecode(line) for line in sys.stdin.buffer) or refs_from_pre_commit(os.environ)
-    remote = words[0] if words else os.environ.get("PRE_COMMIT_REMOTE_NAME", "")
-    top = find_top(Path.cwd())
-    if top is None:
-        return
-    try:
-        for project in pushed_versions(top, remote, refs):
-            if project.unknown:
-                names = listed(sorted({pointer.dataset for pointer in project.unknown}), 3)
-                progress.note(f"datapin: {names}: not here, so nobody looked whether it is a dataset and on the remote")
-            if project.versions:
-                report = _with_rows().send_pinned(project.root, project.versions, progress)
-                _tell(progress, report.assets, report.packs)
-    except DatapinError as error:
-        raise refusal(error) from error
-
-
-def _with_rows() -> Any:
-    """Loaded when there is something to move: most calls of a hook must not wait 0.2 s for Arrow."""
-    return importlib.import_module("datapin.verbs.hooks.with_rows")
-
-
-def _tell(progress: Progress, assets: int, packs: int) -> None:
-    if assets:
-        progress.note(f"datapin: sent {counted(assets, 'asset')} in {counted(packs, 'pack')} before the commits")
-
-
-def _follow(root: Path, hook: str, since: str | None, progress: Progress) -> None:
-    if is_rollback_cut_off(scratch_of(root)):
-        _with_rows().end_rollback(root, progress)
-    report = follow(root, since=since)
-    changed = list(report.changed)
-    reason = ""
-    is_news = tell_once(root, report, is_first=hook == "post-index-change")
-    if report.missing and is_news:
-        report, reason = _bring(root, report, progress)
-        changed += report.changed
-    if changed and follows_tree(root):
-        _with_rows().let_trees_follow(root, changed, progress)
-    for line in lines_about(report, reason) if is_news else ():
-        progress.note(line)
-
-
-def _bring(root: Path, report: FollowReport, progress: Progress) -> tuple[FollowReport, str]:
-    """Bring what is missing and go on; what is missing then, and why."""
-    for name, value in _PATIENCE.items():
-        os.environ.setdefault(name, value)
-    reason = ""
-    try:
-        _with_rows().bring_pinned(root, report.missing, progress)
-    except ManifestMissing as error:
-        reason = error.reason
-    return follow(root), reason
+    run_hook(hook, words, terminal_progress(quiet=False))

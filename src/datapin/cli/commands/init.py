@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -10,9 +11,7 @@ from datapin.base.settings import CONFIG, FOLDER
 from datapin.cli.bars import terminal_progress
 from datapin.cli.options import common_options
 from datapin.cli.render import emit_json
-from datapin.verbs.setup.initialise import initialise
-from datapin.verbs.setup.initialise_ci import SERVERS, Server
-from datapin.verbs.workspace.workspace import Workspace
+from datapin.repo import Repo
 
 
 @click.command("init")
@@ -26,14 +25,16 @@ from datapin.verbs.workspace.workspace import Workspace
     default=None,
     help="Put datapin's part into Git's hooks (the default), or take it out and never again.",
 )
-@click.option("--ci", type=click.Choice(SERVERS), help="Also write a job that runs `datapin verify` there.")
+@click.option(
+    "--ci", type=click.Choice(["github", "gitlab"]), help="Also write a job that runs `datapin verify` there."
+)
 @common_options
 def command(
     remote: str | None,
     template: str | None,
     originals: tuple[str, ...],
     hooks: bool | None,
-    ci: Server | None,
+    ci: Literal["github", "gitlab"] | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -42,8 +43,9 @@ def command(
     Safe to run again: it touches nothing that it does not own.
     """
     progress = terminal_progress(quiet=quiet or as_json)
-    workspace = Workspace.find(Path.cwd(), progress=progress, must_be_ready=False)
-    report = initialise(workspace, remote=remote, template=template, hooks=hooks, ci=ci, originals=originals)
+    report = Repo.init(
+        Path.cwd(), remote=remote, template=template, hooks=hooks, ci=ci, originals=originals, progress=progress
+    )
     if as_json:
         document = {"created": report.created, "changed": report.changed}
         emit_json(document | ({"notes": report.notes} if report.notes else {}))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import emit_json, printable, size
 from datapin.cli.shell.colour import shows_colour
 from datapin.cli.shell.pager import start_pager
-from datapin.verbs.history.log import LogEntry, log
-from datapin.verbs.history.row_log import RowLogEntry, row_log
+
+if TYPE_CHECKING:
+    from datapin.verbs.history.log import LogEntry
+    from datapin.verbs.history.row_log import RowLogEntry
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 _MOST_CELL = 60
@@ -33,16 +35,16 @@ def command(selector: str, limit: int | None, key: str | None, as_json: bool, qu
     Newest first, one for each commit that changed the rows. ~N is how a selector names the version: data/raw@~1; for
     shells that expand ~, data/raw@-1 is the same.
     """
-    workspace = open_workspace(as_json=as_json, quiet=quiet)
+    repo = open_repo(as_json=as_json, quiet=quiet)
     if key is not None:
-        changes = row_log(workspace, selector, key, limit=limit)
+        changes = repo.row_log(selector, key, limit=limit)
         if as_json:
             emit_json(changes)
         else:
             start_pager()
             _show_changes(changes)
         return
-    versions = log(workspace, selector, limit=limit)
+    versions = repo.log(selector, limit=limit)
     if as_json:
         emit_json(versions)
     elif versions:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json, table
+from datapin.cli.options import common_options, open_repo
+from datapin.cli.render import emit_rows, table
 from datapin.cli.shell.pager import start_pager
-from datapin.manifest.columns.values import python_rows, python_values
-from datapin.verbs.rows.read import list_rows
+from datapin.plumbing import cells
 
 
 @click.command("ls")
@@ -22,9 +21,9 @@ def command(
 ) -> None:
     """List rows of a dataset."""
     wanted = [name.strip() for name in columns.split(",")] if columns else None
-    rows = list_rows(open_workspace(as_json=as_json, quiet=quiet), selector, where=where, columns=wanted, limit=limit)
+    rows = open_repo(as_json=as_json, quiet=quiet).ls(selector, where=where, columns=wanted, limit=limit)
     if as_json:
-        emit_json(python_rows(rows))
+        emit_rows(rows.column_names, cells(rows))
     else:
         start_pager()
-        table(rows.column_names, zip(*map(python_values, rows.columns), strict=True))
+        table(rows.column_names, zip(*cells(rows), strict=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from datapin.cli.bars import terminal_progress
-from datapin.verbs.merging.merge import merge_pointer
+from datapin.plumbing import merge_pointer
 
 _FILE = click.Path(path_type=Path)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from datapin.cli.bars import terminal_progress
-from datapin.verbs.merging.merge import merge_lock
+from datapin.plumbing import merge_lock
 
 _FILE = click.Path(path_type=Path)
 

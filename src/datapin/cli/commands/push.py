@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.options import common_options, jobs_option, open_repo
 from datapin.cli.render import counted, emit_json, size
-from datapin.verbs.remote.move import push
 
 
 @click.command("push")
@@ -32,14 +31,8 @@ def command(
     quiet: bool,
 ) -> None:
     """Send missing assets and manifests to the remote."""
-    report = push(
-        open_workspace(as_json=as_json, quiet=quiet, jobs=jobs),
-        datasets,
-        remote=remote,
-        dry_run=dry_run,
-        all_versions=all_versions,
-        again=again,
-    )
+    repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
+    report = repo.push(datasets, remote=remote, dry_run=dry_run, all_versions=all_versions, again=again)
     if as_json:
         emit_json(report)
     elif not quiet:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_workspace
-from datapin.cli.render import emit_json, table
+from datapin.cli.options import common_options, open_repo
+from datapin.cli.render import emit_rows, table
 from datapin.cli.shell.pager import start_pager
-from datapin.manifest.columns.values import python_rows, python_values
-from datapin.verbs.rows.read import query
+from datapin.plumbing import cells
 
 
 @click.command("query")
@@ -20,9 +19,9 @@ def command(sql: str, as_json: bool, quiet: bool) -> None:
     For example: datapin query "SELECT label, count(*) AS n FROM 'data/raw@HEAD' GROUP BY label". Only SELECT, only
     datasets of this repository.
     """
-    rows = query(open_workspace(as_json=as_json, quiet=quiet), sql)
+    rows = open_repo(as_json=as_json, quiet=quiet).query(sql)
     if as_json:
-        emit_json(python_rows(rows))
+        emit_rows(rows.column_names, cells(rows))
     else:
         start_pager()
-        table(rows.column_names, zip(*map(python_values, rows.columns), strict=True))
+        table(rows.column_names, zip(*cells(rows), strict=True))

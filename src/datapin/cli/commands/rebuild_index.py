@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import counted, emit_json
 
 
@@ -15,7 +15,7 @@ def command(as_json: bool, quiet: bool) -> None:
 
     The index is a cache: the packs' own tables and the names of loose assets hold everything.
     """
-    report = open_workspace(as_json=as_json, quiet=quiet).store.rebuild_index()
+    report = open_repo(as_json=as_json, quiet=quiet).rebuild_index()
     if as_json:
         emit_json(report)
     elif not quiet:

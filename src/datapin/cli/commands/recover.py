@@ -7,9 +7,8 @@ import sys
 import click
 
 from datapin.base.errors import EXIT_MISSING
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import emit_json, printable
-from datapin.verbs.recover import recover
 
 
 @click.command("recover")
@@ -20,7 +19,7 @@ def command(as_json: bool, quiet: bool) -> None:
     Every command does so by itself; this one also brings back datasets whose journal cannot be read, and keeps what was
     staged for a look.
     """
-    report = recover(open_workspace(as_json=as_json, quiet=quiet))
+    report = open_repo(as_json=as_json, quiet=quiet).recover()
     if as_json:
         emit_json(report)
     elif not quiet:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import counted, emit_json
-from datapin.verbs.rows.edit import remove
 
 
 @click.command("remove")
@@ -18,7 +17,7 @@ def command(dataset: str, where: str, as_json: bool, quiet: bool) -> None:
 
     Earlier versions keep them, and their assets stay in the store.
     """
-    report = remove(open_workspace(as_json=as_json, quiet=quiet), dataset, where)
+    report = open_repo(as_json=as_json, quiet=quiet).remove(dataset, where=where)
     if as_json:
         emit_json(report)
     elif not quiet:

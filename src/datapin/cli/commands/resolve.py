@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from datapin.base.errors import Usage
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import counted, emit_json, printable
-from datapin.manifest.merge import WHOLE_ROW, Conflict, Side
-from datapin.verbs.merging.resolve import Choice, ResolveReport, resolve
+
+if TYPE_CHECKING:
+    from datapin.manifest.merge import Conflict
+    from datapin.verbs.merging.resolve import ResolveReport
 
 _MOST_LISTED = 50
 
@@ -39,11 +41,11 @@ def command(
     """
     if ours and theirs:
         raise Usage("--ours and --theirs exclude each other", "take one, or each with a --where of its own")
-    side = Side.OURS if ours else Side.THEIRS if theirs else None
-    choice = Choice(side, dict(_assignment(text) for text in assignments), where)
-    if where is not None and not choice.is_made:
+    side: Literal["ours", "theirs"] | None = "ours" if ours else "theirs" if theirs else None
+    values = dict(_assignment(text) for text in assignments)
+    if where is not None and side is None and not values:
         raise Usage("--where decides nothing by itself", "add --ours, --theirs or --set COL=VALUE")
-    report = resolve(open_workspace(as_json=as_json, quiet=quiet), dataset, choice)
+    report = open_repo(as_json=as_json, quiet=quiet).resolve(dataset, side=side, values=values, where=where)
     if as_json:
         emit_json(report)
     elif not quiet:
@@ -76,7 +78,7 @@ def _print(report: ResolveReport) -> None:
 
 
 def _line(conflict: Conflict) -> str:
-    if conflict.column == WHOLE_ROW and conflict.key:
+    if conflict.is_whole_row:
         sides = {name: getattr(conflict, name) for name in ("ours", "theirs")}
         done = ", ".join(f"{name} {'removed it' if row is None else 'edited it'}" for name, row in sides.items())
         return f"{printable(conflict.key)}  {done}"

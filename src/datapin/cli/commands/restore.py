@@ -5,9 +5,8 @@ from __future__ import annotations
 import click
 
 from datapin.cli.commands.rollback import document_of, show_rollback
-from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.options import common_options, jobs_option, open_repo
 from datapin.cli.render import emit_json
-from datapin.verbs.rollback.rollback import restore
 
 
 @click.command("restore")
@@ -21,9 +20,9 @@ def command(datasets: tuple[str, ...], dry_run: bool, jobs: int | None, as_json:
     After `git checkout` of a pointer, a pull or a reset without hooks, or to give up edits: those that nothing else
     keeps are copied first.
     """
-    workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
-    report = restore(workspace, datasets, dry_run=dry_run)
+    repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
+    report = repo.restore(datasets, dry_run=dry_run)
     if as_json:
         emit_json(document_of(report))
     elif not quiet:
-        show_rollback(report, workspace.root)
+        show_rollback(report, repo.root)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from datapin.cli.early_look import started_looks
-from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.options import common_options, jobs_option, open_repo
 from datapin.cli.render import emit_json, printable
-from datapin.verbs.rollback.rollback import RollbackReport, RolledBack, rollback
+
+if TYPE_CHECKING:
+    from datapin.verbs.rollback.rollback import RollbackReport, RolledBack
 
 
 @click.command("rollback")
@@ -43,23 +45,15 @@ def command(
 
     All or nothing: what it needs is fetched and verified first. The result is a change to commit; history stays.
     """
-    workspace = open_workspace(as_json=as_json, quiet=quiet, jobs=jobs)
+    repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
     with started_looks() as looks:
-        report = rollback(
-            workspace,
-            datasets,
-            version,
-            every=every,
-            dry_run=dry_run,
-            pin=pin,
-            force=force,
-            lazy=lazy,
-            started=looks,
+        report = repo.rollback(
+            datasets, to=version, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy, started=looks
         )
     if as_json:
         emit_json(document_of(report))
     elif not quiet:
-        show_rollback(report, workspace.root)
+        show_rollback(report, repo.root)
 
 
 def document_of(report: RollbackReport) -> dict[str, Any]:

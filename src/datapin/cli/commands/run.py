@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.options import common_options, jobs_option, open_repo
 from datapin.cli.render import counted, emit_json, findings
-from datapin.verbs.stages import STAGES, run
 
 
 @click.command("run")
-@click.argument("stage", type=click.Choice(STAGES))
+@click.argument("stage", type=click.Choice(["prepare", "augment", "featurize", "train"]))
 @click.option("--params", "params_file", default="params.yaml", show_default=True, metavar="FILE")
 @jobs_option
 @common_options
@@ -19,7 +18,7 @@ def command(stage: str, params_file: str, jobs: int | None, as_json: bool, quiet
 
     The stage's parameters are the section of its name in params.yaml.
     """
-    report = run(open_workspace(as_json=as_json, quiet=quiet, jobs=jobs), stage, params_file)
+    report = open_repo(as_json=as_json, quiet=quiet, jobs=jobs).run(stage, params_file=params_file)
     if as_json:
         emit_json(report)
         return

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import counted, emit_json, printable, size
-from datapin.verbs.rows.read import show
 
 
 @click.command("show")
@@ -14,7 +13,7 @@ from datapin.verbs.rows.read import show
 @common_options
 def command(selector: str, as_json: bool, quiet: bool) -> None:
     """Summarise a dataset."""
-    report = show(open_workspace(as_json=as_json, quiet=quiet), selector)
+    report = open_repo(as_json=as_json, quiet=quiet).show(selector)
     if as_json:
         emit_json(report)
         return

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
+from datapin.base.settings import WITHOUT_HOOKS
 from datapin.cli.early_walk import take_walk
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import counted, emit_json, printable
 from datapin.cli.shell.colour import severity
-from datapin.githooks.install import WITHOUT_HOOKS
-from datapin.verbs.status import status
-from datapin.verbs.workspace.reports import DatasetStatus, Problem
+
+if TYPE_CHECKING:
+    from datapin.verbs.workspace.reports import DatasetStatus, Problem
 
 _NOT_PUSHED = click.style("not pushed:", fg="yellow")
 
@@ -23,9 +26,7 @@ _NOT_PUSHED = click.style("not pushed:", fg="yellow")
 @common_options
 def command(datasets: tuple[str, ...], exit_code: bool, remote: bool, as_json: bool, quiet: bool) -> None:
     """Show what is not added, not committed, not here, not pushed."""
-    if remote:
-        _ask_remote(datasets, quiet=quiet or as_json)
-    report = status(open_workspace(as_json=as_json, quiet=quiet), datasets, started=take_walk())
+    report = open_repo(as_json=as_json, quiet=quiet).status(datasets, ask=remote, started=take_walk())
     if as_json:
         emit_json(report)
     elif not quiet:
@@ -72,13 +73,3 @@ def _print_problem(problem: Problem) -> None:
     click.echo(f"{click.style(printable(problem.where), bold=True)}  {severity('error:')} {printable(message)}")
     if problem.hint:
         click.echo(f"  {severity('hint:')} {printable(problem.hint)}")
-
-
-def _ask_remote(datasets: tuple[str, ...], *, quiet: bool) -> None:
-    """By a command of its own: its imports would cost a status that asks nobody 20 ms."""
-    context = click.get_current_context()
-    verbs = context.find_root().command
-    assert isinstance(verbs, click.Group)
-    ask = verbs.get_command(context, "ask-remote")
-    assert ask is not None
-    context.invoke(ask, datasets=datasets, quiet=quiet)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from datapin.verbs.hooks.textconv import pointer_text
+from datapin.plumbing import pointer_text
 
 
 @click.command("textconv", hidden=True)

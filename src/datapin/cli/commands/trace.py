@@ -7,9 +7,8 @@ import dataclasses
 import click
 
 from datapin.cli.formats.graph import FORMATS, dot, mermaid, text
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import emit_json, printable
-from datapin.verbs.lineage.trace import trace
 
 
 @click.command("trace")
@@ -23,7 +22,7 @@ def command(selector: str, with_rows: bool, form: str | None, as_json: bool, qui
     PATH is an output of a stage, a dataset, or DATASET:KEY for a single row.
     """
     form = form or ("json" if as_json else "text")
-    report = trace(open_workspace(as_json=form == "json", quiet=quiet), selector, with_rows=with_rows)
+    report = open_repo(as_json=form == "json", quiet=quiet).trace(selector, with_rows=with_rows)
     if form == "json":
         emit_json(dataclasses.asdict(report))
     else:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import click
 
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import counted, emit_json
-from datapin.verbs.rows.edit import update
 
 
 @click.command("update")
@@ -21,7 +20,7 @@ def command(dataset: str, assignments: tuple[str, ...], where: str | None, as_js
 
     The values are SQL expressions over the row; text needs single quotes.
     """
-    report = update(open_workspace(as_json=as_json, quiet=quiet), dataset, assignments, where)
+    report = open_repo(as_json=as_json, quiet=quiet).update(dataset, assignments, where=where)
     if as_json:
         emit_json(report)
     elif not quiet:

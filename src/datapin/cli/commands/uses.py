@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import click
 
-from datapin.cli.options import common_options, open_workspace
+from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import emit_json, printable
-from datapin.verbs.lineage.uses import CommitFacts, UsesReport, uses
+
+if TYPE_CHECKING:
+    from datapin.verbs.lineage.uses import CommitFacts, UsesReport
 
 _LISTED_ROWS = 5
 
@@ -22,7 +25,7 @@ def command(selector: str, as_json: bool, quiet: bool) -> None:
 
     ASSET is its id, or the first 8 digits or more; DATASET may be DATASET@VERSION.
     """
-    report = uses(open_workspace(as_json=as_json, quiet=quiet), selector)
+    report = open_repo(as_json=as_json, quiet=quiet).uses(selector)
     if as_json:
         emit_json(dataclasses.asdict(report))
     else:

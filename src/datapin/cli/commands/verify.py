@@ -6,15 +6,13 @@ from pathlib import Path
 
 import click
 
-from datapin.base.errors import EXIT_CHECK_FAILED, Usage
+from datapin.base.errors import EXIT_CHECK_FAILED, StorageFailed, Usage
 from datapin.base.files import make_directory, publish_bytes
-from datapin.checks.register import CHECKS
 from datapin.cli.formats.verify import FORMATS, render
-from datapin.cli.options import common_options, jobs_option, open_workspace
+from datapin.cli.options import common_options, jobs_option, open_repo
 from datapin.cli.render import emit_json, table
 from datapin.cli.shell.colour import with_severities
-from datapin.store.layout import storage_failures
-from datapin.verbs.verify.verify import verify
+from datapin.repo import Repo
 
 
 @click.command("verify")
@@ -56,18 +54,18 @@ def command(
     Without REV the work tree is checked. Exits 1 if an error is found.
     """
     if is_list:
+        checks = Repo.checks()
         if as_json:
-            emit_json([{"check": check.name, "asks": check.asks} for check in CHECKS])
+            emit_json([{"check": check.name, "asks": check.asks} for check in checks])
         else:
-            table(["check", "asks"], [[check.name, check.asks] for check in CHECKS])
+            table(["check", "asks"], [[check.name, check.asks] for check in checks])
         return
     files = [_form_and_file(given) for given in reports]
     form = form or ("json" if as_json else "text")
-    workspace = open_workspace(as_json=form == "json", quiet=quiet, jobs=jobs)
-    report = verify(
-        workspace,
+    repo = open_repo(as_json=form == "json", quiet=quiet, jobs=jobs)
+    report = repo.verify(
         rev,
-        names=names,
+        checks=names,
         remote=remote or remote_name is not None,
         remote_name=remote_name,
         deep=deep,
@@ -93,6 +91,8 @@ def _form_and_file(given: str) -> tuple[str, Path]:
 
 
 def _write(file: Path, text: str) -> None:
-    with storage_failures("write", file):
+    try:
         make_directory(file.parent)
         publish_bytes(file, f"{text}\n".encode())
+    except OSError as error:
+        raise StorageFailed("write", str(file), error.strerror or str(error)) from error

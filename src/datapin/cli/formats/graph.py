@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from datapin.cli.render import counted, printable, size
-from datapin.verbs.lineage.trace import TraceNode, TraceReport
+
+if TYPE_CHECKING:
+    from datapin.verbs.lineage.trace import TraceNode, TraceReport
 
 FORMATS = ("text", "json", "mermaid", "dot")
 

@@ -9,14 +9,17 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from datapin.base.findings import Finding
 from datapin.cli.formats.findings import once_each
 from datapin.cli.formats.verify_ci import github, junit
 from datapin.cli.formats.verify_markdown import markdown
 from datapin.cli.render import printable
-from datapin.verbs.verify.base_diff import BaseDiff
-from datapin.verbs.verify.verify import VerifyReport
+
+if TYPE_CHECKING:
+    from datapin.verbs.verify.base_diff import BaseDiff
+    from datapin.verbs.verify.verify import VerifyReport
 
 FORMATS = ("text", "json", "junit", "markdown", "github")
 

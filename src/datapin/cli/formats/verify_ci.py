@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from datapin.base.findings import Finding
 from datapin.cli.formats.findings import Said, once_each
 from datapin.cli.render import printable
-from datapin.verbs.verify.verify import VerifyReport
+
+if TYPE_CHECKING:
+    from datapin.verbs.verify.verify import VerifyReport
 
 _SUITE = "datapin verify"
 _COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}

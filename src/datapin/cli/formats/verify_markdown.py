@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from datapin.base.findings import Finding
 from datapin.cli.formats.findings import once_each
 from datapin.cli.render import printable
-from datapin.verbs.verify.base_diff import BaseDiff, DatasetDiff
-from datapin.verbs.verify.verify import VerifyReport
+
+if TYPE_CHECKING:
+    from datapin.verbs.verify.base_diff import BaseDiff, DatasetDiff
+    from datapin.verbs.verify.verify import VerifyReport
 
 _MOST_FINDINGS = 200  # GitHub takes 1 MiB for all summaries of a step
 _MOST_CHARACTERS = 1000

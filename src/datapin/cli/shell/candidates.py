@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,15 +13,11 @@ from click.shell_completion import CompletionItem
 from datapin.base.errors import DatapinError
 from datapin.cli.shell.asked import Asked
 from datapin.cli.shell.guide_pages import page_names
-from datapin.dvcfiles.settings import remote_names
-from datapin.git.ask import ask_git, find_root
-from datapin.manifest.files.thrift import BrokenThrift, decode_struct
-from datapin.pins.read import Pins
+from datapin.plumbing import column_names, dataset_names, find_root, git_lines, remote_names
 
 Items = list[CompletionItem[str]]
 Find = Callable[[click.Context, click.Parameter, str], Items]
 
-_MOST_FOOTER_BYTES = 16 << 20
 _MOST_BACK = 9
 _REFS = ("for-each-ref", "--format=%(refname:short)", "refs/tags", "refs/heads", "refs/remotes")
 
@@ -57,7 +51,7 @@ def _datasets(root: Path) -> list[str]:
     """Every dataset, as the user's folder and the root name it: both are understood."""
     here = Path.cwd().resolve()
     names = []
-    for name in Pins(root).names:
+    for name in dataset_names(root):
         path = root / name
         names.append(path.relative_to(here).as_posix() if path.is_relative_to(here) else name)
     return names
@@ -98,7 +92,7 @@ def _versions(root: Path, dataset: str) -> list[str]:
 
 def _lines(root: Path, *words: str) -> list[str]:
     with suppress(DatapinError):
-        return ask_git(root, *words).decode("utf-8", "replace").splitlines()
+        return git_lines(root, *words)
     return []
 
 
@@ -114,32 +108,7 @@ def _columns(context: click.Context) -> list[str]:
     name = _named_dataset(context)
     places = (folder / name / "part-00000.parquet" for folder in (Path.cwd(), _root()))
     path = next((place for place in places if name and place.is_file()), None)
-    if path is None:
-        return []
-    with path.open("rb") as file:
-        file.seek(-8, os.SEEK_END)
-        (length,) = struct.unpack("<I", file.read(4))
-        if file.read(4) != b"PAR1" or length > _MOST_FOOTER_BYTES:
-            return []
-        file.seek(-8 - length, os.SEEK_END)
-        try:
-            schema = decode_struct(file.read(length))[2]
-        except BrokenThrift:
-            return []
-    names: list[str] = []
-    number = 1
-    for _ in range(schema[0][5]):
-        names.append(schema[number][4].decode("utf-8"))
-        number = _past(schema, number)
-    return names
-
-
-def _past(schema: list[dict[int, Any]], number: int) -> int:
-    """The number after an element and all that it holds."""
-    following = number + 1
-    for _ in range(schema[number].get(5, 0)):
-        following = _past(schema, following)
-    return following
+    return [] if path is None else column_names(path)
 
 
 def _column_list(context: click.Context, param: click.Parameter, begun: str) -> Items:

@@ -1,6 +1,6 @@
 """What Git's hooks do when rows or assets must move: it needs Arrow, so hooks load it only then (see `hooks`).
 
-It imports no more than that: the façade, with every verb, takes 0.35 s longer.
+It imports no more than that: hooks run at every commit.
 """
 
 from __future__ import annotations

@@ -24,12 +24,13 @@ from datapin.base.errors import (
 )
 from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.base.settings import WITHOUT_HOOKS
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.remote_manifests import manifests_on
 from datapin.git.ask import author
-from datapin.githooks.install import WITHOUT_HOOKS, lacks_hooks
+from datapin.githooks.install import lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows

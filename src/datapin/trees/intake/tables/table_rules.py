@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -36,7 +36,6 @@ _NAMED_TYPES: dict[str, pa.DataType] = {
 }
 _DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
 _MOST_DIGITS = 38
-_EXAMPLES = {"--types": "label=double", "--rename": "Group=group"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +65,3 @@ def type_named(text: str, where: str) -> pa.DataType:
         f"{where}: no type {text!r}",
         "types: text, int, double, bool, date, timestamp, timestamptz, time, decimal(10,2)",
     )
-
-
-def pairs(option: str, given: Sequence[str]) -> dict[str, str]:
-    """`NAME=VALUE` texts of an option; a name may hold `=` itself. Raises Usage."""
-    found = {}
-    for text in given:
-        name, equals, value = text.rpartition("=")
-        if not equals or not value:
-            raise Usage(f"{option} {text!r} is not NAME=VALUE", f"for example {option} {_EXAMPLES[option]}")
-        found[name] = value
-    return found
