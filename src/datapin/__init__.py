@@ -4,7 +4,8 @@ import datapin
 
 train = datapin.open("data/train", version="v1.2", where="split = 'train'")
 train[7].key, train[7].row["label"], train[7].read()
-for batch in train.batches(256, shuffle=7, epoch=3): ...
+for batch in train.batches(256, shuffle=7, epoch=3):
+    images = batch.read()
 datapin.write("data/raw", table)
 """
 
