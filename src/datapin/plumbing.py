@@ -1,11 +1,11 @@
-"""The door for programs: what Git's hooks and drivers, shells, and commands that start early call; not for people.
+"""The door for programs: what Git's hooks and drivers and shells call; not for people.
 
 As in `Repo`, what a function needs is loaded when it is called (decision 0035).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,6 @@ from datapin.base.progress import Progress
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from datapin.trees.early import StartedLook
-    from datapin.trees.intake.early import StartedWalk
-    from datapin.trees.places import FollowingTree
     from datapin.verbs.merging.merge import MergeReport
 
 
@@ -63,27 +60,6 @@ def cells(table: pa.Table) -> list[list[Any]]:
     from datapin.manifest.columns.values import python_values
 
     return [python_values(column) for column in table.columns]
-
-
-def start_walk(sources: Sequence[Path], *, exclude: Iterable[Path] = ()) -> StartedWalk:
-    """Begin to walk source trees in another process, for `Repo.status`."""
-    from datapin.trees.intake.early import start_walk
-
-    return start_walk(sources, exclude=exclude)
-
-
-def registered_trees(state: Path, root: Path) -> list[FollowingTree]:
-    """The folders that follow a dataset, as checkouts have noted in `state`."""
-    from datapin.trees.places import registered_trees
-
-    return registered_trees(state, root)
-
-
-def start_look(state: Path, target: str) -> StartedLook | None:
-    """Begin to look at a folder that follows a dataset in another process, for `Repo.rollback`."""
-    from datapin.trees.early import start_look
-
-    return start_look(state, target)
 
 
 def find_root(start: Path) -> Path:

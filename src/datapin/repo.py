@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from datapin.pipeline.mapping.context import StageReport
     from datapin.store.store import RebuildReport
     from datapin.trees.checkout.checkout import CheckoutReport
-    from datapin.trees.early import StartedLook
-    from datapin.trees.intake.early import StartedWalk
     from datapin.verbs.history.diff import DiffReport
     from datapin.verbs.history.log import LogEntry
     from datapin.verbs.history.row_log import RowLogEntry
@@ -198,20 +196,15 @@ class Repo:
         page = None if html is None else Path(html)
         return diff(self._workspace, os.fspath(dataset), a, b, where=where, limit=limit, html=page)
 
-    def status(
-        self, datasets: SomeNamed = (), *, ask: bool = False, started: StartedWalk | None = None
-    ) -> reports.StatusReport:
-        """Source tree against manifest, against HEAD, what is missing here and on the remote (`ask`: asked now).
-
-        `started` is a walk over the source trees that is under way (`plumbing.start_walk`).
-        """
+    def status(self, datasets: SomeNamed = (), *, ask: bool = False) -> reports.StatusReport:
+        """Source tree against manifest, against HEAD, what is missing here and on the remote (`ask`: asked now)."""
         from datapin.verbs.status import status
 
         if ask:
             from datapin.verbs.remote.ask_remote import ask_remote
 
             ask_remote(self._workspace, _texts(datasets))
-        return status(self._workspace, _texts(datasets), started=started)
+        return status(self._workspace, _texts(datasets))
 
     def log(self, selector: Named, *, limit: int | None = None) -> list[LogEntry]:
         """The versions of a dataset over Git's history, newest first."""
@@ -259,18 +252,16 @@ class Repo:
         pin: bool = False,
         force: bool = False,
         lazy: bool = False,
-        started: Sequence[StartedLook] = (),
     ) -> RollbackReport:
         """Bring datasets (`every`: all that DVC pins, and parameters) back as they were; the code stays.
 
         `pin` brings a stage's whole output back and freezes it, `force` keeps a copy of unsaved edits and goes on,
-        `lazy` leaves on the remote what is not here. `started` are looks at checked-out folders that are under way.
+        `lazy` leaves on the remote what is not here.
         """
         from datapin.verbs.rollback.rollback import rollback
 
         return rollback(
-            self._workspace, _texts(datasets), to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy,
-            started=started,
+            self._workspace, _texts(datasets), to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy
         )  # fmt: skip
 
     def restore(self, datasets: SomeNamed = (), *, dry_run: bool = False) -> RollbackReport:

@@ -240,22 +240,3 @@ def test_an_edit_through_a_link_is_damage_that_is_named_and_healed(repo: Clone) 
     repo.datapin("checkout", "data/raw", "--into", "fresh")
     assert repo.files("fresh") == repo.files("img")
     assert victim.read_bytes()[:5] == b"EDIT\0"
-
-
-def test_the_early_walk_of_a_large_tree_is_only_a_shortcut(repo: Clone) -> None:
-    folder = repo.path / "img" / "many"
-    folder.mkdir(parents=True)
-    for number in range(5_200):
-        (folder / f"{number:04d}.bin").write_bytes(b"%d" % number)
-    (repo.path / ".gitignore").write_text("/img\n")
-    repo.datapin("add", "img", "--to", "data/raw")
-    note = repo.path / ".git" / "datapin" / "cache" / "status-walk.json"
-    assert repo.json("status")["datasets"][0]["tree"] == NOTHING
-    assert str(repo.path / "img") in note.read_text()
-    (folder / "0007.bin").write_bytes(b"edited")
-    (folder / "new.bin").write_bytes(b"new")
-    assert repo.json("status")["datasets"][0]["tree"] == {"added": 1, "changed": 1, "removed": 0}
-    for wrong in ("{", "[]", '{"sources": ["/nowhere"], "exclude": []}', '{"sources": 3}'):
-        note.write_text(wrong)
-        assert repo.json("status")["datasets"][0]["tree"] == {"added": 1, "changed": 1, "removed": 0}
-    assert repo.datapin("status", "--help").stdout.startswith("Usage")

@@ -79,8 +79,6 @@ OPTIONS: dict[str, dict[str, str | None]] = {
 OF_PROGRAMS: dict[str, set[str]] = {
     "init": {"start", "progress"},
     "add": {"confirm"},
-    "status": {"started"},
-    "rollback": {"started"},
 }
 WITHOUT_METHOD = {"help", "completion"}  # they are about the command line itself
 

@@ -58,7 +58,6 @@ VERBS: dict[str, str] = {
 HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock")
 _YOUNG_OBJECTS = 50_000  # before the garbage collector looks at them; Python's own number is 700
 # Verbs of which a part starts before the rest is loaded: the module whose `begin` starts it.
-_EARLY = {"status": "early_walk", "rollback": "early_look"}
 
 
 class Verbs(click.Group):
@@ -90,8 +89,6 @@ class Verbs(click.Group):
             return super().resolve_command(ctx, args)
         if args and args[0] not in (*VERBS, *HIDDEN) and not args[0].startswith("-"):
             raise importlib.import_module("datapin.cli.shell.suggestions").unknown_verb(args[0], list(VERBS))
-        if args and args[0] in _EARLY:
-            importlib.import_module(f"datapin.cli.{_EARLY[args[0]]}").begin(None, args[1:])
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:

@@ -21,7 +21,6 @@ from datapin.trees.checkout.checkout import checkout_files, open_tree
 from datapin.trees.checkout.plan import TreeLook, WantedFiles, look
 from datapin.trees.checkout.state import CheckoutState
 from datapin.trees.checkout.survey import holds_only
-from datapin.trees.early import StartedLook
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +49,14 @@ class TreeOutlook:
         return ", ".join(parts)
 
 
-def look_at_tree(rows: pa.Table, target: Path, state: Path, started: StartedLook | None = None) -> TreeOutlook:
-    """What writing the files of `rows` into the folder `target` would do; `started` may have begun to look.
+def look_at_tree(rows: pa.Table, target: Path, state: Path) -> TreeOutlook:
+    """What writing the files of `rows` into the folder `target` would do.
 
     Raises Refused if something else lies in the way, StorageFailed if a folder is not ours to write, BadKeys, BadRows.
     """
     wanted = WantedFiles.of_table(rows, where=str(target))
     with CheckoutState.hold(state, target) as known, closing(open_tree(target)) as tree:
-        looked = look(tree, known, wanted, force=False, started=started)
+        looked = look(tree, known, wanted, force=False)
         going = set(looked.plan.removals)
         in_the_way = [
             f"{path} is {what}"

@@ -1,4 +1,4 @@
-"""The layout of a file of stat records, free of NumPy and Arrow: a child may read one before either is imported.
+"""The layout of a file of stat records.
 
 Little-endian: magic, count u64, bytes of keys u64, settled_before_ns i64, bytes of stamp u64, SHA-256 of all that
 follows and of the four numbers; then key ends int64 [n], stats int64 [n, 4], ids uint8 [n, 32], keys, stamp.
@@ -7,9 +7,7 @@ follows and of the four numbers; then key ends int64 [n], stats int64 [n, 4], id
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
-from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,27 +65,11 @@ class StatSections:
         return _checksum(self.heading.numbers(), parts) == self.heading.checksum
 
 
-@dataclass(frozen=True, slots=True)
-class StatRange:
-    """Some records that follow each other. `keys` begins at `start`, where `ends` count from."""
-
-    start: int
-    ends: array[int]
-    stats: array[int]  # four numbers for each
-    keys: bytes
-
-
-def read_heading(path: Path) -> StatHeading | None:
-    """What the file `path` says of itself; None if it is absent, cut off or of another kind."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            return _heading(file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size)
-    except OSError:
-        return None
-
-
 def read_sections(path: Path) -> StatSections | None:
-    """The parts of the file `path`, not compared with their checksum; None as in `read_heading`."""
+    """The parts of the file `path`, not compared with their checksum.
+
+    None if it is absent, cut off or of another kind.
+    """
     try:
         data = path.read_bytes()
     except OSError:
@@ -100,31 +82,6 @@ def read_sections(path: Path) -> StatSections | None:
         parts.append(body[first : first + length])
         first += length
     return StatSections(heading, *parts)
-
-
-def read_range(path: Path, heading: StatHeading, first: int, last: int) -> StatRange | None:
-    """The records from `first` to before `last` of the file `path`; None if its heading is not this one (any more)."""
-    ends_at = _HEADER_BYTES
-    stats_at = ends_at + heading.count * _WORD_BYTES
-    keys_at = stats_at + heading.count * (STAT_NUMBERS * _WORD_BYTES + RAW_ID_BYTES)
-    try:
-        with path.open("rb", buffering=0) as file:
-            if _heading(file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size) != heading:
-                return None
-            number = file.fileno()
-            start = _words(number, ends_at + (first - 1) * _WORD_BYTES, 1)[0] if first else 0
-            ends = _words(number, ends_at + first * _WORD_BYTES, last - first)
-            stats = _words(number, stats_at + first * STAT_NUMBERS * _WORD_BYTES, (last - first) * STAT_NUMBERS)
-            keys = os.pread(number, (ends[-1] if ends else start) - start, keys_at + start)
-    except OSError:
-        return None
-    return StatRange(start, ends, stats, keys)
-
-
-def _words(number: int, place: int, count: int) -> array[int]:
-    words = array("q")
-    words.frombytes(os.pread(number, count * words.itemsize, place))
-    return words
 
 
 def _heading(data: bytes, file_bytes: int) -> StatHeading | None:

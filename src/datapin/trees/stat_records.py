@@ -27,14 +27,13 @@ _WHOLE_SECONDS_MARGIN_NS = 2 * _SECOND_NS  # FAT counts in steps of two seconds,
 
 @dataclass(frozen=True, slots=True)
 class StatRecords:
-    """Records sorted as their writer gave them. `stamp` is the writer's own note, `checksum` that of the file read."""
+    """Records sorted as their writer gave them. `stamp` is the writer's own note."""
 
     keys: pa.StringArray
     stats: StatMatrix
     ids: IdMatrix
     settled_before_ns: int
     stamp: str = ""
-    checksum: bytes = b""
 
     @classmethod
     def empty(cls) -> StatRecords:
@@ -105,7 +104,6 @@ def read_stat_records(path: Path) -> StatRecords:
         ids=np.frombuffer(sections.ids, np.uint8).reshape(-1, RAW_ID_BYTES),
         settled_before_ns=sections.heading.settled_before_ns,
         stamp=bytes(sections.stamp).decode("utf-8"),
-        checksum=sections.heading.checksum,
     )
 
 

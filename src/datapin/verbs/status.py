@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shlex
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
@@ -37,7 +35,6 @@ from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.manifest import Manifest
 from datapin.pins.held import HeldManifests, is_saved
 from datapin.pins.read import Pins
-from datapin.trees.intake.early import StartedWalk
 from datapin.trees.intake.hashing import hash_files
 from datapin.trees.intake.statcache import StatCache
 from datapin.trees.intake.walk import FoundFiles, leave_out, walk
@@ -49,27 +46,20 @@ from datapin.verbs.workspace.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace.stat_caches import save_stat_cache, stat_cache_path
 from datapin.verbs.workspace.workspace import Workspace
 
-_WORTH_AN_EARLY_WALK = 5_000  # files
 
-
-def status(workspace: Workspace, names: Sequence[str], *, started: StartedWalk | None = None) -> StatusReport:
-    """How the named datasets stand; all of them if none is named. RowCounts nothing but caches.
+def status(workspace: Workspace, names: Sequence[str]) -> StatusReport:
+    """How the named datasets stand; all of them if none is named. Changes nothing but caches.
 
     One that cannot be read says why, and hides none of the others.
-    What is on the remote is what `ask_remote`, a push or a fetch saw last. `started` is a walk that began earlier; it
-    serves the dataset whose source trees it walks, if there is one.
+    What is on the remote is what `ask_remote`, a push or a fetch saw last.
     """
-    walks = _Walks(workspace, started)
-    try:
-        found = None if names else workspace.pins()
-        datasets = [workspace.known_name(name) for name in names] if found is None else found.names
-        locks = {} if found is None else found.unreadable_locks
-        unreadable = [Problem(file, error.kind, error.message, error.hint) for file, error in locks.items()]
-        notes = [WITHOUT_HOOKS] if lacks_hooks(workspace.root) else []
-        notes += _not_here(found) if found is not None else []
-        return StatusReport([_one(workspace, dataset, walks) for dataset in datasets], unreadable, notes)
-    finally:
-        walks.close()
+    found = None if names else workspace.pins()
+    datasets = [workspace.known_name(name) for name in names] if found is None else found.names
+    locks = {} if found is None else found.unreadable_locks
+    unreadable = [Problem(file, error.kind, error.message, error.hint) for file, error in locks.items()]
+    notes = [WITHOUT_HOOKS] if lacks_hooks(workspace.root) else []
+    notes += _not_here(found) if found is not None else []
+    return StatusReport([_one(workspace, dataset) for dataset in datasets], unreadable, notes)
 
 
 def _not_here(found: Pins) -> list[str]:
@@ -80,48 +70,13 @@ def _not_here(found: Pins) -> list[str]:
     return [f"not here: {listed(names, 5)}, which stages have put out: {ways}"]
 
 
-class _Walks:
-    """Walks source trees, and notes the largest of them for the next status."""
-
-    def __init__(self, workspace: Workspace, started: StartedWalk | None) -> None:
-        self._workspace = workspace
-        self._started = started
-        self._largest = 0
-
-    def walk(self, paths: Sequence[Path], exclude: Sequence[Path]) -> FoundFiles:
-        """Every file below `paths`."""
-        started = self._started
-        if started is not None and started.roots == tuple(os.fsencode(path) for path in paths):
-            self._started = None
-            found = walk(paths, exclude=exclude, started=started)
-        else:
-            found = walk(paths, exclude=exclude)
-        if len(found) > max(self._largest, _WORTH_AN_EARLY_WALK):
-            self._largest = len(found)
-            self._note(paths, exclude)
-        return found
-
-    def close(self) -> None:
-        """Give up a walk that nobody asked for."""
-        if self._started is not None:
-            self._started.close()
-
-    def _note(self, paths: Sequence[Path], exclude: Sequence[Path]) -> None:
-        note = self._workspace.cache / "status-walk.json"
-        wanted = json.dumps({"sources": [str(path) for path in paths], "exclude": [str(path) for path in exclude]})
-        with suppress(OSError):
-            if not note.is_file() or note.read_text() != wanted:
-                make_directory(note.parent)
-                publish_bytes(note, wanted.encode())
-
-
-def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
+def _one(workspace: Workspace, dataset: str) -> DatasetStatus:
     pointer: PinnedOut | None = None
     try:
         pointer = Pins(workspace.root).dataset(dataset)
         if pointer is not None:
             DvcCache(workspace.root).keep(pointer.md5)
-        return _readable(workspace, dataset, pointer, walks)
+        return _readable(workspace, dataset, pointer)
     except (StoreFormat, DamagedPack):
         raise  # of the store: no dataset's own, and the same for all
     except DatapinError as error:
@@ -130,11 +85,11 @@ def _one(workspace: Workspace, dataset: str, walks: _Walks) -> DatasetStatus:
         return DatasetStatus(dataset, None, None, 0, None, None, notes, problem=problem)
 
 
-def _readable(workspace: Workspace, dataset: str, pointer: PinnedOut | None, walks: _Walks) -> DatasetStatus:
+def _readable(workspace: Workspace, dataset: str, pointer: PinnedOut | None) -> DatasetStatus:
     manifest = work_tree_manifest(workspace, dataset)
     notes: list[str] = []
     missing_local, unsent = _whereabouts(workspace, dataset, manifest)
-    tree = _tree(workspace, dataset, manifest, pointer, notes, walks)
+    tree = _tree(workspace, dataset, manifest, pointer, notes)
     head, is_new = _head(workspace, dataset, manifest, pointer, notes)
     return DatasetStatus(
         dataset=dataset,
@@ -217,14 +172,13 @@ def _tree(
     manifest: Manifest,
     pointer: PinnedOut | None,
     notes: list[str],
-    walks: _Walks,
 ) -> RowCounts | None:
     """Files of the recorded source trees against the rows; None where no source tree is here."""
     sources = pointer.sources if pointer is not None else []
     paths = [workspace.root / source for source in sources]
     if not paths or not all(os.path.lexists(path) for path in paths):
         return None
-    found = walks.walk(paths, [workspace.dataset_path(dataset), workspace.store_directory])
+    found = walk(paths, exclude=[workspace.dataset_path(dataset), workspace.store_directory])
     found = leave_out(found, metadata_keys(manifest))
     cache_path = stat_cache_path(workspace, dataset, sources)
     cache = StatCache.load(cache_path)

@@ -11,7 +11,6 @@ from clones import Clone
 from datapin.base.errors import Refused
 from datapin.repo import Repo
 from datapin.trees.intake import tool_names, walkers
-from datapin.trees.intake.early import start_walk
 from datapin.trees.intake.walk import walk
 
 FOLDERS = """.ipynb_checkpoints .thumbnails __MACOSX @eaDir $RECYCLE.BIN $Recycle.Bin .Trashes .Trash-1000 .svn .cache
@@ -55,7 +54,6 @@ def test_files_and_folders_of_tools_are_left_out_and_counted(
     assert {name for name in found.left_out if name.endswith("/")} == {f"{name}/" for name in folders}
     assert found.left_out["._*"] == 3
     assert sum(found.left_out.values()) == len(folders) + len(files) + 3 + 1
-    assert walk([source], started=start_walk([source])).left_out == found.left_out
     assert walk([source, source / "a"]).left_out["._*"] == 5
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +14,6 @@ import numpy as np
 import pytest
 
 from datapin.trees.intake import walkers
-from datapin.trees.intake.early import start_walk
 from datapin.trees.intake.walk import FoundFiles, walk
 
 
@@ -316,43 +312,6 @@ def test_a_walk_leaves_no_child_and_no_open_file(tmp_path: Path, early_fork: Non
         finally:
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def test_a_walk_started_earlier_finds_the_same(tmp_path: Path, early_fork: None) -> None:
-    one, two = many_files(tmp_path / "one"), write(tmp_path / "two", "x/y", "no/z")
-    (tmp_path / "lone").write_bytes(b"1")
-    sources, exclude = [one, two, tmp_path / "lone", tmp_path / "absent"], [two / "no"]
-    plain = walk(sources, exclude=exclude)
-    early = walk(sources, exclude=exclude, started=start_walk(sources, exclude=exclude))
-    assert early.keys.equals(plain.keys)
-    assert early.paths() == plain.paths()
-    assert early.problems == plain.problems
-    assert np.array_equal(early.stats, plain.stats)
-
-
-def test_a_walk_started_earlier_is_as_old_as_its_start(tmp_path: Path) -> None:
-    write(tmp_path, "a")
-    started = start_walk([tmp_path])
-    os.waitid(os.P_PID, started.child, os.WEXITED | os.WNOWAIT)
-    write(tmp_path, "later")
-    found = walk([tmp_path], started=started)
-    assert keys_of(found) == ["a"]
-    assert found.settled_before_ns < (tmp_path / "later").stat().st_ctime_ns
-
-
-def test_a_walk_started_for_other_folders_or_killed_is_not_used(tmp_path: Path) -> None:
-    write(tmp_path, "a", "no/b")
-    other = start_walk([tmp_path], exclude=[tmp_path / "no"])
-    assert keys_of(walk([tmp_path], started=other)) == ["a", "no/b"]
-    killed = start_walk([tmp_path])
-    os.kill(killed.child, signal.SIGKILL)
-    assert keys_of(walk([tmp_path], started=killed)) == ["a", "no/b"]
-    assert not {other.child, killed.child} & children()
-
-
-def test_starting_a_walk_imports_neither_numpy_nor_arrow() -> None:
-    code = "import sys; import datapin.trees.intake.early; print('numpy' in sys.modules or 'pyarrow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 
 
 def test_files_that_vanish_while_walking_are_as_if_never_there(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from datapin.cli.early_look import started_looks
 from datapin.cli.options import common_options, jobs_option, open_repo
 from datapin.cli.render import emit_json, printable
 
@@ -46,10 +45,7 @@ def command(
     All or nothing: what it needs is fetched and verified first. The result is a change to commit; history stays.
     """
     repo = open_repo(as_json=as_json, quiet=quiet, jobs=jobs)
-    with started_looks() as looks:
-        report = repo.rollback(
-            datasets, to=version, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy, started=looks
-        )
+    report = repo.rollback(datasets, to=version, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy)
     if as_json:
         emit_json(document_of(report))
     elif not quiet:

@@ -8,7 +8,6 @@ import click
 
 from datapin.base.errors import EXIT_CHECK_FAILED
 from datapin.base.settings import WITHOUT_HOOKS
-from datapin.cli.early_walk import take_walk
 from datapin.cli.options import common_options, open_repo
 from datapin.cli.render import counted, emit_json, printable
 from datapin.cli.shell.colour import severity
@@ -26,7 +25,7 @@ _NOT_PUSHED = click.style("not pushed:", fg="yellow")
 @common_options
 def command(datasets: tuple[str, ...], exit_code: bool, remote: bool, as_json: bool, quiet: bool) -> None:
     """Show what is not added, not committed, not here, not pushed."""
-    report = open_repo(as_json=as_json, quiet=quiet).status(datasets, ask=remote, started=take_walk())
+    report = open_repo(as_json=as_json, quiet=quiet).status(datasets, ask=remote)
     if as_json:
         emit_json(report)
     elif not quiet:

@@ -16,7 +16,6 @@ from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, is_asce
 from datapin.manifest.columns.keys import check_keys
 from datapin.trees.checkout.state import CheckoutState
 from datapin.trees.checkout.survey import Present, survey
-from datapin.trees.early import StartedLook
 from datapin.trees.safe_tree import Obstructed, SafeTree
 
 
@@ -99,11 +98,9 @@ class TreeLook:
             return False
 
 
-def look(
-    tree: SafeTree, known: CheckoutState, wanted: WantedFiles, *, force: bool, started: StartedLook | None = None
-) -> TreeLook:
-    """Look at the open folder, of which `known` is the state; `started` as in `survey`. Raises OSError."""
-    present = survey(tree, known, wanted.keys, force=force, started=started)
+def look(tree: SafeTree, known: CheckoutState, wanted: WantedFiles, *, force: bool) -> TreeLook:
+    """Look at the open folder, of which `known` is the state. Raises OSError."""
+    present = survey(tree, known, wanted.keys, force=force)
     plan = plan_checkout(wanted.ids, present, PlannedPaths.of(known, present), force=force)
     return TreeLook(wanted, present, plan)
 

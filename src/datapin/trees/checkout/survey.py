@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 from datapin.base.id_columns import IdMatrix
 from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, numbers
 from datapin.trees.checkout.state import TICK_NS, CheckoutState
-from datapin.trees.early import StartedLook
 from datapin.trees.safe_tree import Obstructed, SafeTree, kind_name
 from datapin.trees.stat_records import StatMatrix
 
@@ -69,31 +68,22 @@ def survey(
     wanted: pa.StringArray,
     *,
     force: bool,
-    started: StartedLook | None = None,
 ) -> Present:
     """Look at every wanted and every recorded key; files whose stats the records do not vouch for are hashed.
 
-    What a look at this folder that was `started` before has seen as it was recorded is not looked at again. With
-    `force`, a link or pipe in the place of a wanted file counts as nothing: the file will replace it. Temporary files
-    that a cut-off checkout left are removed on the way. Raises OSError.
+    With `force`, a link or pipe in the place of a wanted file counts as nothing: the file will replace it. Temporary
+    files that a cut-off checkout left are removed on the way. Raises OSError.
     """
     started_ns = time.time_ns()
     keys, position = _keys_to_look_for(known, wanted)
     found = _Gathering()
-    theirs = _left_to(started, known, position)
     looking = _Looking(tree, known.was_cut_off, are_new_few=int((position < 0).sum()) * _FEW < len(keys))
-    looking.at(keys, np.flatnonzero(~theirs), found)
-    was_seen = np.zeros(len(keys), np.bool_)
-    if started is not None and theirs.any() and (flags := started.wait()) is not None:
-        was_seen = theirs & np.frombuffer(flags, np.bool_)[np.maximum(position, 0)]
-    looking.at(keys, np.flatnonzero(theirs & ~was_seen), found)
+    looking.at(keys, np.arange(len(keys)), found)
     for place, seen in found.others:
         if place < len(wanted) and (stat.S_ISDIR(seen.st_mode) or not force):
             found.blocked[keys[place].as_py()] = kind_name(seen)
-    seen_places, found_places = np.flatnonzero(was_seen), np.array(found.places, np.int64)
-    places = np.concatenate([seen_places, found_places])
-    found_stats = np.array(found.stats, np.int64).reshape(-1, 4)
-    stats = np.concatenate([known.records.stats[position[seen_places]], found_stats])
+    places = np.array(found.places, np.int64)
+    stats = np.array(found.stats, np.int64).reshape(-1, 4)
     is_known, ids = known.records.match_at(position[places], stats)
     keys = keys.take(arrow_numbers(places))
     _hash(tree, keys, np.flatnonzero(~is_known), ids)
@@ -135,20 +125,6 @@ def _keys_to_look_for(known: CheckoutState, wanted: pa.StringArray) -> tuple[pa.
     keys = pa.concat_arrays(parts)
     unrecorded = len(keys) - len(wanted) - len(others)
     return keys, np.concatenate([position, others, np.full(unrecorded, -1, np.int64)])
-
-
-def _left_to(started: StartedLook | None, known: CheckoutState, position: _Places) -> npt.NDArray[np.bool_]:
-    """Which keys a look that was `started` will have looked at; none if it looks at other records than these.
-
-    A record counts as much as for a file that is looked at now: it is settled, or the file is hashed.
-    """
-    if started is None or known.was_cut_off or started.checksum != known.records.checksum:
-        return np.zeros(len(position), np.bool_)
-    is_theirs = np.ones(len(known.records), np.bool_)
-    for first, last in started.take_share():
-        is_theirs[first:last] = False
-    result: npt.NDArray[np.bool_] = (position >= 0) & is_theirs[np.maximum(position, 0)]
-    return result
 
 
 def _by_folder(keys: pa.StringArray, all_places: _Places) -> Iterator[_Folder]:

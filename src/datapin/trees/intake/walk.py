@@ -14,7 +14,8 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,6 @@ import pyarrow.compute as pc
 
 from datapin.base.placeholders import refusal, tool_of_link
 from datapin.trees.clocks import clock_margin_ns
-from datapin.trees.intake.early import StartedWalk, identities
 from datapin.trees.intake.walkers import RawHarvest, harvest_below, shown_path
 from datapin.trees.stat_records import StatMatrix
 
@@ -77,19 +77,11 @@ class _Part:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def walk(sources: Sequence[Path], *, exclude: Sequence[Path] = (), started: StartedWalk | None = None) -> FoundFiles:
-    """Every file below `sources`; folders in `exclude` are not entered. Never raises for what it finds.
-
-    `started` is a walk of the same folders that began earlier; what it lacks is walked now.
-    """
-    skip = identities(exclude)
-    early: dict[bytes, list[RawHarvest]] = {}
+def walk(sources: Sequence[Path], *, exclude: Sequence[Path] = ()) -> FoundFiles:
+    """Every file below `sources`; folders in `exclude` are not entered. Never raises for what it finds."""
+    skip = _identities(exclude)
     started_ns = time.time_ns()
-    if started is not None and started.skip == skip:
-        started_ns, early = started.started_ns, started.harvests()
-    elif started is not None:
-        started.close()
-    parts = [_part(Path(source), skip, early) for source in sources]
+    parts = [_part(Path(source), skip) for source in sources]
     problems = [problem for part in parts for problem in part.problems]
     keys = pa.concat_arrays([part.keys for part in parts]) if parts else pa.array([], pa.string())
     stats = np.concatenate([part.stats for part in parts]) if parts else np.empty((0, 4), np.int64)
@@ -121,7 +113,7 @@ def leave_out(found: FoundFiles, keys: Collection[str]) -> FoundFiles:
     return found if keep.all() else _kept(found, np.flatnonzero(keep), found.problems)
 
 
-def _part(source: Path, skip: frozenset[tuple[int, int]], early: Mapping[bytes, list[RawHarvest]]) -> _Part:
+def _part(source: Path, skip: frozenset[tuple[int, int]]) -> _Part:
     try:
         seen = source.stat()
     except OSError as error:
@@ -129,7 +121,7 @@ def _part(source: Path, skip: frozenset[tuple[int, int]], early: Mapping[bytes, 
     if stat.S_ISDIR(seen.st_mode):
         # The source itself may be a link: its name was given by the user.
         root = os.fsencode(source)
-        return _folder_part(root, early.get(root) or harvest_below(root, skip=skip))
+        return _folder_part(root, harvest_below(root, skip=skip))
     shown = shown_path(os.fsencode(source))
     if not stat.S_ISREG(seen.st_mode):
         return _problem_part(f"{shown} is not a file or folder")
@@ -316,3 +308,13 @@ def _same_bytes(a: str, b: str) -> bool:
                     return True
     except OSError:
         return False
+
+
+def _identities(folders: Iterable[Path]) -> frozenset[tuple[int, int]]:
+    """Device and inode of each folder that is there."""
+    found = set()
+    for folder in folders:
+        with suppress(OSError):
+            seen = folder.stat()
+            found.add((seen.st_dev, seen.st_ino))
+    return frozenset(found)

@@ -25,7 +25,6 @@ from datapin.rollback.journal import RollbackPlan, TreeToWrite, commit_rollback
 from datapin.rollback.staging import Staging
 from datapin.rollback.trees import TreeOutlook, look_at_tree
 from datapin.trees.checkout.state import arrangement_of
-from datapin.trees.early import StartedLook
 from datapin.trees.places import FollowingTree, trees_of
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.remote.mend import keep_work_trees
@@ -87,14 +86,13 @@ def rollback(
     pin: bool = False,
     force: bool = False,
     lazy: bool = False,
-    started: Sequence[StartedLook] = (),
 ) -> RollbackReport:
     """Bring the named datasets back as `version`, what follows `@` in a selector, has them; `every`: all that DVC pins.
 
-    All assets are here then; `lazy` leaves those on the remote that are not here now. `started` are looks at folders
-    that follow a dataset, begun when the command was. Raises UnknownDataset, UnknownVersion, UnsavedRows (unless
-    `force`, which keeps copies), Refused for a stage's output (unless `pin`), ManifestMissing, OutputMissing,
-    AssetsMissing, RemoteUnreachable, DamagedManifest, StorageFailed; nothing has changed then.
+    All assets are here then; `lazy` leaves those on the remote that are not here now. Raises UnknownDataset,
+    UnknownVersion, UnsavedRows (unless `force`, which keeps copies), Refused for a stage's output (unless `pin`),
+    ManifestMissing, OutputMissing, AssetsMissing, RemoteUnreachable, DamagedManifest, StorageFailed; nothing has
+    changed then.
     """
     if every == bool(names):
         raise Usage("name the datasets to roll back, or --all", "for example `datapin rollback data/raw --to v1`")
@@ -107,9 +105,7 @@ def rollback(
         return goals_of_all(workspace, version) if every else named_goals(workspace, names, version, pin=pin)
 
     goals = find()
-    # With `force`, what a look sees decides of what a copy is kept: it must be as new as can be.
-    looks = {} if force else {look.target: look for look in started}
-    how = _How(version, force=force, dry_run=dry_run, lazy=lazy, started=looks)
+    how = _How(version, force=force, dry_run=dry_run, lazy=lazy)
     if dry_run:
         return _Rollback(workspace, goals, how).run()
     with ExitStack() as locks:
@@ -125,7 +121,7 @@ def restore(workspace: Workspace, names: Sequence[str], *, dry_run: bool = False
     Edits that nothing keeps are copied first, and the report says where. Assets are left where they are, but for those
     of folders that follow. Where DVC's cache is damaged and the rows are here, they heal it. Raises as `rollback`.
     """
-    how = _How("", force=True, dry_run=dry_run, lazy=True, rows_only=True, started={})
+    how = _How("", force=True, dry_run=dry_run, lazy=True, rows_only=True)
     goals = restored_goals(workspace, names)
     if dry_run:
         return _Rollback(workspace, goals, how).run()
@@ -144,7 +140,6 @@ class _How:
     force: bool
     dry_run: bool
     lazy: bool
-    started: dict[str, StartedLook]  # by target
     rows_only: bool = False  # no assets, but those of folders that follow
 
 
@@ -178,7 +173,6 @@ class _Rollback:
         unsaved = self._unsaved(datasets, outs, texts)
         looked_at = [] if how.rows_only else moving
         absent = [(one.goal.dataset, assets) for one in looked_at if len((assets := absent_assets(workspace, one)).ids)]
-        # After what can be known without them: the looks that were started at the folders are under way.
         trees = [tree for one in moving for tree in self._trees(one)]
         unsaved += self._edited(trees)
         if unsaved and not how.force:
@@ -242,8 +236,7 @@ class _Rollback:
             except (BadQuery, Refused) as error:
                 what = f"{tree.target}, a checkout of {tree.dataset}, cannot follow: {error.message}"
                 raise Refused(what, "remove that folder, or check out into it in another way, and repeat") from None
-            started = self._how.started.get(tree.target)
-            found.append(_MovingTree(tree, look_at_tree(rows, Path(tree.target), self._state, started)))
+            found.append(_MovingTree(tree, look_at_tree(rows, Path(tree.target), self._state)))
         return found
 
     def _edited(self, trees: Sequence[_MovingTree]) -> list[Unsaved]:
