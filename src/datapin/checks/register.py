@@ -7,17 +7,27 @@ from collections.abc import Sequence
 from datapin.base.errors import Usage
 from datapin.checks.bytes import deep, presence
 from datapin.checks.check import GROUPS, READABLE, Check
-from datapin.checks.hygiene import checks as hygiene
-from datapin.checks.hygiene import placeholders as hygiene_placeholders
-from datapin.checks.pins import checks as pins
+from datapin.checks.hygiene import changes, copies, looks, placeholders, splits, values
+from datapin.checks.hygiene import lineage as hygiene_lineage
+from datapin.checks.pins import lineage, manifests, outputs, record, stages
 from datapin.checks.repro import checks as repro
 
 CHECKS: tuple[Check, ...] = (
-    *pins.CHECKS,
+    *manifests.CHECKS,
+    *outputs.CHECKS,
+    *stages.CHECKS,
+    *lineage.CHECKS,
+    *record.CHECKS,
     *presence.CHECKS,
-    *hygiene.CHECKS,
+    *values.CHECKS,
+    *splits.CHECKS,
+    *hygiene_lineage.CHECKS,
+    *changes.CHECKS,
+    *looks.CHECKS,
+    *copies.CHECKS,
+    *placeholders.HYGIENE,
     *deep.CHECKS,
-    *hygiene_placeholders.DEEP,
+    *placeholders.DEEP,
     *repro.CHECKS,
 )
 

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datapin.trees.stat_layout import read_sections
-from datapin.trees.stat_records import StatRecords, read_stat_records, write_stat_records
+from datapin.trees.stat_records import StatRecords, read_sections, read_stat_records, write_stat_records
 
 KEYS = ["a", "b/ü", "b/c/d", "long/" + "x" * 300, "z"]
 

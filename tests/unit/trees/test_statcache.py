@@ -11,9 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datapin.trees.clocks import clock_margin_ns
 from datapin.trees.intake.statcache import StatCache
-from datapin.trees.intake.walk import FoundFiles, walk
+from datapin.trees.intake.walk import FoundFiles, clock_margin_ns, walk
 from datapin.trees.stat_records import StatRecords, read_stat_records, write_stat_records
 
 SECOND = 1_000_000_000

@@ -11,6 +11,7 @@ import gc
 import os
 import stat
 import struct
+import warnings
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from datapin.base.files import write_all
-from datapin.trees.forks import core_count, fork_quietly, read_all
 from datapin.trees.intake.tool_names import FIRST_BYTES, LAST_BYTES, is_tool_folder, tool_file
 
 SKIPPED_FOLDERS = frozenset({b".git", b".dvc", b".datapin"})
@@ -305,3 +305,29 @@ def _unpacked(data: bytes) -> list[bytes]:
         items.append(data[position + 4 : position + 4 + size])
         position += 4 + size
     return items
+
+
+# Forked children that only make system calls: they list and stat files beside the imports and the work of the parent.
+#
+# Free of NumPy and Arrow, so that a child may start before either is imported.
+
+
+def fork_quietly() -> int:
+    """`os.fork`, for a child that does nothing but system calls and appends, and ends by `os._exit`."""
+    with warnings.catch_warnings():
+        # Python warns that forking a threaded process may deadlock the child; ours only makes system calls.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def core_count() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read_all(number: int) -> bytes:
+    """Everything that comes through the pipe until it is closed."""
+    parts = []
+    while part := os.read(number, 1 << 20):
+        parts.append(part)
+    return b"".join(parts)
