@@ -43,14 +43,16 @@ _MAGICS = (
 )
 
 
-class _Samplers(threading.local):
-    """A compressor per thread: it must not be shared, and making one costs more than a sample."""
+class _Contexts(threading.local):
+    """zstd's contexts, one set per thread: they must not be shared, and making one costs more than a small asset."""
 
     def __init__(self) -> None:
-        self.compressor = zstandard.ZstdCompressor(level=1, write_checksum=False)
+        self.for_samples = zstandard.ZstdCompressor(level=1, write_checksum=False)
+        self.for_frames = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False, write_content_size=True)
+        self.for_reading = zstandard.ZstdDecompressor()
 
 
-_samplers = _Samplers()
+_contexts = _Contexts()
 
 
 class CodecError(ValueError):
@@ -66,9 +68,9 @@ def encode(data: bytes) -> tuple[int, bytes]:
         # Half from the start and half from the middle: many formats begin with a header unlike the rest.
         half, middle = _SAMPLE_BYTES // 2, size // 2
         sample = data[:half] + data[middle : middle + half]
-        if not _saves_a_tenth(len(_samplers.compressor.compress(sample)), len(sample)):
+        if not _saves_a_tenth(len(_contexts.for_samples.compress(sample)), len(sample)):
             return CODEC_RAW, data
-    frame = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=False, write_content_size=True).compress(data)
+    frame = _contexts.for_frames.compress(data)
     return (CODEC_ZSTD, frame) if _saves_a_tenth(len(frame), size) else (CODEC_RAW, data)
 
 
@@ -98,7 +100,7 @@ def _decompress(stored: bytes, raw_length: int, raw_id: bytes) -> bytes:
             raise CodecError(f"it claims {raw_length} bytes, at most {MOST_UNPACKED_BYTES} are unpacked")
         if raw_length > _HELD_UNSEEN_BYTES and _hash_of_frame(stored, raw_length) != raw_id:
             raise CodecError(f"it claims {raw_length} bytes, which are another asset's")
-        return zstandard.ZstdDecompressor().decompress(stored, max_output_size=raw_length)
+        return _contexts.for_reading.decompress(stored, max_output_size=raw_length)
     except zstandard.ZstdError as error:
         raise CodecError(f"bad zstd frame: {error}") from None
 
