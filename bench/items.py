@@ -37,7 +37,7 @@ Journey = Callable[[Bench, Tool, Place, RunRecord], None]
 
 def measure_small_files(bench: Bench) -> list[RunRecord]:
     """Many small files: add, then add after 3 % changed."""
-    tools = [TOOLS[name] for name in ("datapin", "dvc", "git-lfs", "restic", "tar")]
+    tools = [TOOLS[name] for name in ("datapin", "dvc", "git-lfs", "restic", "tar", "floor")]
     return make_rounds(bench, tools, _small_files_journey)
 
 

@@ -16,13 +16,14 @@ Document = Mapping[str, Any]
 
 PAGE = "README.md"
 PLOT = "speed.png"
-TOOL_ORDER = ("datapin", "dvc", "git-lfs", "restic", "tar", "cp", "s5cmd", "boto3", "python")
+TOOL_ORDER = ("datapin", "dvc", "git-lfs", "restic", "tar", "floor", "cp", "s5cmd", "boto3", "python")
 COLOURS = {
     "datapin": "#1b6ca8",
     "dvc": "#d1603d",
     "git-lfs": "#8f8f8f",
     "restic": "#6a9a58",
     "tar": "#c9b458",
+    "floor": "#e3d9a0",
     "cp": "#c9b458",
     "s5cmd": "#c9b458",
 }

@@ -57,6 +57,7 @@ FILES_TOO = "fetch + files"
 
 TARGETS = (
     Target(f"add {FILES}", "small-files", "add", Rule.TIMES_AS_LONG, 1.6, "tar"),
+    Target(f"add {FILES}", "small-files", "add", Rule.TIMES_AS_LONG, 1.3, "floor"),
     Target(f"add {FILES}", "small-files", "add", Rule.TIMES_FASTER, 7.0, "dvc"),
     Target(f"add {FILES}", "small-files", "add", Rule.TIMES_FASTER, 2.5, "restic"),
     Target("add again, nothing changed", "unchanged", "add again", Rule.TIMES_FASTER, 7.0, "dvc"),

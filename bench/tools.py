@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -241,6 +242,27 @@ class Tar(Tool):
         return sum(not name.endswith("/") for name in place.call("tar", "-tf", newest.name).splitlines())
 
 
+class Floor(Tool):
+    """What `add` cannot go below: two processes that read, hash, append and fsync, and know nothing afterwards."""
+
+    name = "floor"
+    program = "python"
+
+    def version(self) -> str:
+        return platform.python_version()
+
+    def add(self, place: Place) -> tuple[Command, ...]:
+        number = sum(1 for _ in place.root.glob("floor-*.count"))
+        return ((sys.executable, str(Path(__file__).with_name("floor.py")), SOURCE, f"floor-{number}"),)
+
+    def add_again(self, place: Place) -> tuple[Command, ...]:
+        return ()
+
+    def held_files(self, place: Place) -> int:
+        newest = max(place.root.glob("floor-*.count"), key=lambda path: path.stat().st_mtime_ns)
+        return int(newest.read_text())
+
+
 class Copy(Tool):
     """Raw floor for big files: cp -r."""
 
@@ -259,7 +281,7 @@ class Copy(Tool):
         return sum(len(names) for _, _, names in os.walk(newest))
 
 
-TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in (Datapin(), Dvc(), GitLfs(), Restic(), Tar(), Copy())}
+TOOLS: Mapping[str, Tool] = {tool.name: tool for tool in (Datapin(), Dvc(), GitLfs(), Restic(), Tar(), Floor(), Copy())}
 
 
 def _start_repository(place: Place) -> None:
