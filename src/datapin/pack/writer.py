@@ -55,20 +55,19 @@ class PackWriter:
         return len(self._records)
 
     def append(self, raw_id: bytes, data: bytes) -> int:
-        """Add the asset `data`, whose SHA-256 is `raw_id` (the caller computed it from this very buffer); its offset.
+        """Add the asset `data` with the SHA-256 `raw_id`, which was computed from this very buffer; where it ends.
 
         Raises OSError.
         """
-        codec, stored = encode(data)
-        return self.append_stored(raw_id, codec, stored, len(data))
+        return self.append_stored(raw_id, *encode(data), len(data))
 
     def append_stored(self, raw_id: bytes, codec: int, stored: bytes, raw_length: int) -> int:
-        """Add an asset that is already encoded, as another pack holds it; its offset. Raises OSError."""
+        """Add an asset that is already encoded, as another pack holds it; where it ends. Raises OSError."""
         offset, length = self._offset, len(stored)
         self._records.append(RECORD.pack(raw_id, offset, length, raw_length, codec))
         self._blocks.append(stored)
-        self._offset = offset + length
-        return offset
+        self._offset = end = offset + length
+        return end
 
     def finish(self) -> SealedPack:
         """Write table and trailer; the file is whole but not durable yet: call `make_durable` next. Raises OSError."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from datapin.base import failpoints
 from datapin.base.files import temporary_name, write_all
+from datapin.pack.codec import encode
 from datapin.pack.writer import PackWriter, SealedPack
 from datapin.store.layout import Limits
 
@@ -104,16 +105,14 @@ class Filler:
             loose.write_hashed(data)
             self.keep_loose(loose, raw_id)
             return
-        pack = self._pack()
-        pack.append(raw_id, data)
-        if pack.size_bytes >= self._limits.pack_size:
-            self.seal()
+        self.append_stored(raw_id, *encode(data), len(data))
 
     def append_stored(self, raw_id: bytes, codec: int, stored: bytes, raw_length: int) -> None:
         """Put an asset that another pack holds into the open pack, encoded as it is there. Raises OSError."""
-        pack = self._pack()
-        pack.append_stored(raw_id, codec, stored, raw_length)
-        if pack.size_bytes >= self._limits.pack_size:
+        pack = self._open
+        if pack is None:
+            pack = self._open = PackWriter(self.new_path())
+        if pack.append_stored(raw_id, codec, stored, raw_length) >= self._limits.pack_size:
             self.seal()
 
     def open_loose(self) -> LooseWriter:
@@ -152,11 +151,6 @@ class Filler:
         while self._syncing:
             with suppress(OSError):
                 self._syncing.pop(0).wait()
-
-    def _pack(self) -> PackWriter:
-        if self._open is None:
-            self._open = PackWriter(self.new_path())
-        return self._open
 
     def new_path(self) -> str:
         """Where a new file may be written; it goes with the staging directory."""
