@@ -185,18 +185,18 @@ def test_the_log_tells_a_lock_that_is_waited_for(filled: Clone) -> None:
     holder = threading.Thread(target=hold)
     holder.start()
     assert held.wait(60)
-    waiting = subprocess.Popen(
+    said = ""
+    with subprocess.Popen(
         [BIN / "datapin", "-v", "add", "img", "--to", "data/raw"],
         cwd=filled.path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert waiting.stderr is not None
-    said = ""
-    for line in waiting.stderr:
-        said += line
-        if "waiting for the lock of dataset data/raw" in line:
-            free.set()
+    ) as waiting:  # fmt: skip
+        assert waiting.stderr is not None
+        for line in waiting.stderr:
+            said += line
+            if "waiting for the lock of dataset data/raw" in line:
+                free.set()
     holder.join()
-    assert waiting.wait() == 0
+    assert waiting.returncode == 0
     assert re.search(r"got the lock of dataset data/raw after \d", said)
 
 
