@@ -179,3 +179,19 @@ def test_a_lost_pack_on_the_remote_is_found(repo: Clone, planted: Planted) -> No
     pack_of(lab_of(repo)).unlink()
     (found,) = planted.seen(deep(repo, "deep.remote"))
     assert found.hint.startswith("run `datapin push --again`")
+
+
+@pytest.mark.planted("deep.remote", "a damaged pack whose assets lie in another one, too", severity="warning")
+def test_a_damaged_pack_that_nobody_needs_is_a_warning(repo: Clone, planted: Planted) -> None:
+    damaged, store = pack_of(lab_of(repo)), repo.path / ".git/datapin/store"
+    flip(damaged, 40)
+    for number in range(20):  # until the new pack is the second of the two that the index names
+        shutil.rmtree(store)
+        (repo.path / "img/a/more.bin").write_bytes(b"one more, so that the packs here are others: %d" % number)
+        repo.datapin("add", "img", "--to", "data/raw", "-q")
+        if pack_of(store).name > damaged.name:
+            break
+    assert [one.severity for one in deep(repo, "deep.remote")] == ["error"]
+    repo.datapin("push", "--again")
+    (found,) = planted.seen(deep(repo, "deep.remote"))
+    assert "another copy" in found.message

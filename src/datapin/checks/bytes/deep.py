@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,12 +13,12 @@ import numpy.typing as npt
 
 from datapin.backends.backend import Backend
 from datapin.base.errors import AssetsMissing, BadSettings, DamagedAsset, DatapinError, ObjectMissing, RemoteUnreachable
-from datapin.base.findings import Finding
+from datapin.base.findings import Finding, Severity
 from datapin.base.id_columns import IdMatrix
 from datapin.checks.bytes.pinned_assets import Int64s, NamedAssets, PinnedAssets, iter_lots, keys_of, pinned_assets
 from datapin.checks.check import MOST_LISTED, Check, capped, unread
 from datapin.checks.subject import RemoteSide, Subject
-from datapin.store.index import IN_LOOSE_FILE
+from datapin.store.index import IN_LOOSE_FILE, Index
 from datapin.store.layout import loose_key, pack_key
 from datapin.store.store import Reader, Store
 
@@ -26,6 +26,7 @@ _ASSETS, _MANIFESTS, _REMOTE = "deep.assets", "deep.manifests", "deep.remote"
 _LOT_ROWS, _LOT_BYTES = 2048, 32 << 20
 _REMOTE_THREADS = 4
 _DAMAGED = "hashes to"
+_SPARE = "every asset in it has another copy there, which is read instead"
 
 Problems = dict[int, DatapinError]  # number of an asset in PinnedAssets -> what is wrong with it
 
@@ -177,31 +178,57 @@ def _check_remote(subject: Subject) -> Iterator[Finding]:
     assets = pinned_assets(subject)
     for dataset, error in assets.unread:
         yield unread(subject, _REMOTE, dataset, error)
-    needed = _objects(side, assets.ids)
+    index = side.store.index()
+    has, _ = index.find(assets.ids)
+    named = assets.ids[has]
+    problems: dict[str, str] = {}
+    seen: set[str] = set()
+    # An asset may lie in several packs: where one is bad, the next is hashed as well.
+    while new := [one for one in _objects(index, named) if one[0] not in seen]:
+        seen |= {key for key, _ in new}
+        problems |= _hash_objects(subject, side, new)
+        index = _without(index, problems.keys())
+    # A push lists names and sizes: other bytes of the same size it cannot see.
+    side.store.note_damage([key for key, problem in problems.items() if problem.startswith(_DAMAGED)])
+    severity: Severity = "warning" if index.find(named)[0].all() else "error"
+    spare = f"; {_SPARE}" if severity == "warning" else ""
     again = f"`datapin push{' --all-versions' if subject.rev is not None else ''} --again`"
-    hint = f"run {again} where the data is, there after this check if it is another machine"
-    found: list[Finding] = []
-    damaged: list[str] = []
-    with ThreadPoolExecutor(_REMOTE_THREADS) as threads, subject.progress.bar("hashing", len(needed), "object") as bar:
-        backend = side.store.backend
-        for (key, _), problem in zip(
-            needed, threads.map(lambda one: _remote_problem(backend, *one), needed), strict=True
-        ):
-            bar.advance(1)
-            if problem:
-                found.append(Finding("error", _REMOTE, f"{side.store.url}/{key}", problem, hint))
-                damaged += [key] if problem.startswith(_DAMAGED) else []
-    side.store.note_damage(damaged)  # a push lists names and sizes: other bytes of the same size it cannot see
+    hint = "" if spare else f"run {again} where the data is, there after this check if it is another machine"
+    found = [
+        Finding(severity, _REMOTE, f"{side.store.url}/{key}", f"{problem}{spare}", hint)
+        for key, problem in problems.items()
+    ]
     yield from capped(found, "objects")
 
 
-def _objects(side: RemoteSide, ids: IdMatrix) -> list[tuple[str, str]]:
-    """Key and SHA-256 of each pack and loose asset that the remote's index names for these assets."""
-    locations = side.store.index().locate(ids)
+def _hash_objects(subject: Subject, side: RemoteSide, objects: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """What is wrong with which of these keys, each of which has to hash to the name beside it."""
+    problems = {}
+    with ThreadPoolExecutor(_REMOTE_THREADS) as threads, subject.progress.bar("hashing", len(objects), "object") as bar:
+        looks = threads.map(lambda one: _remote_problem(side.store.backend, *one), objects)
+        for (key, _), problem in zip(objects, looks, strict=True):
+            bar.advance(1)
+            if problem:
+                problems[key] = problem
+    return problems
+
+
+def _objects(index: Index, ids: IdMatrix) -> list[tuple[str, str]]:
+    """Key and SHA-256 of each pack and loose asset that `index` names for these assets."""
+    locations = index.locate(ids)
     packs = np.unique(locations.pack[locations.found])
     names = [locations.packs[number].hex() for number in packs.tolist() if number != IN_LOOSE_FILE]
     loose = [row.tobytes().hex() for row in ids[locations.found & (locations.pack == IN_LOOSE_FILE)]]
     return [(pack_key(name), name) for name in names] + [(loose_key(name), name) for name in loose]
+
+
+def _without(index: Index, bad: Collection[str]) -> Index:
+    """The index less what it says of these objects."""
+    entries = index.entries
+    is_bad = np.array([*(pack_key(pack.hex()) in bad for pack in entries.packs), False], dtype=bool)[entries.pack]
+    loose = np.flatnonzero(entries.pack == IN_LOOSE_FILE)
+    is_bad[loose] = [loose_key(entries.ids[row].tobytes().hex()) in bad for row in loose.tolist()]
+    return Index(entries.take(~is_bad))
 
 
 def _remote_problem(backend: Backend, key: str, sha256: str) -> str:
