@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
-CALLS = ("put_if_absent", "get", "get_ranges", "head", "delete", "get_tagged", "replace", "abilities")
-STREAMS = ("iter_chunks", "iter_objects")
+from datapin.backends.backend import Abilities, Backend, StoredObject
+
+Result = TypeVar("Result")
 
 
 class TappedBackend:
@@ -15,7 +17,7 @@ class TappedBackend:
 
     def __init__(
         self,
-        backend: Any,
+        backend: Backend,
         before: Callable[[str, str], None] = lambda name, key: None,
         after: Callable[[str, str, Any], Any] = lambda name, key, result: result,
     ) -> None:
@@ -29,20 +31,44 @@ class TappedBackend:
     def url(self) -> str:
         return self._backend.url
 
-    def __getattr__(self, name: str) -> Any:
-        if name in CALLS:
-            return lambda key, *rest: self._call(name, key, *rest)
-        if name in STREAMS:
-            return lambda key: self._stream(name, key)
-        raise AttributeError(name)
+    def put_if_absent(self, key: str, source: bytes | Path) -> bool:
+        return self._call("put_if_absent", key, lambda: self._backend.put_if_absent(key, source))
 
-    def _call(self, name: str, key: str, *rest: Any) -> Any:
-        self._note(name, key)
-        return self.after(name, key, getattr(self._backend, name)(key, *rest))
+    def get(self, key: str) -> bytes:
+        return self._call("get", key, lambda: self._backend.get(key))
 
-    def _stream(self, name: str, key: str) -> Any:
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+        return self._call("get_ranges", key, lambda: self._backend.get_ranges(key, ranges))
+
+    def head(self, key: str) -> StoredObject | None:
+        return self._call("head", key, lambda: self._backend.head(key))
+
+    def delete(self, key: str) -> None:
+        return self._call("delete", key, lambda: self._backend.delete(key))
+
+    def get_tagged(self, key: str) -> tuple[bytes, str]:
+        return self._call("get_tagged", key, lambda: self._backend.get_tagged(key))
+
+    def replace(self, key: str, data: bytes, tag: str) -> bool:
+        return self._call("replace", key, lambda: self._backend.replace(key, data, tag))
+
+    def abilities(self, key: str, data: bytes) -> Abilities:
+        return self._call("abilities", key, lambda: self._backend.abilities(key, data))
+
+    def iter_chunks(self, key: str) -> Iterator[bytes]:
+        return self._stream("iter_chunks", key, lambda: self._backend.iter_chunks(key))
+
+    def iter_objects(self, prefix: str) -> Iterator[StoredObject]:
+        return self._stream("iter_objects", prefix, lambda: self._backend.iter_objects(prefix))
+
+    def _call(self, name: str, key: str, call: Callable[[], Result]) -> Result:
         self._note(name, key)
-        for piece in getattr(self._backend, name)(key):
+        result: Result = self.after(name, key, call())
+        return result
+
+    def _stream(self, name: str, key: str, call: Callable[[], Iterator[Result]]) -> Iterator[Result]:
+        self._note(name, key)
+        for piece in call():
             yield self.after(name, key, piece)
 
     def _note(self, name: str, key: str) -> None:

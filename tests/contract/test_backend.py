@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +28,7 @@ def s3_backend(server: S3Server, folder: str = "team/data-1", **more: str) -> S3
 
 class TestLocalBackend(BackendSuite):
     @pytest.fixture
-    def backend(self, tmp_path) -> Backend:
+    def backend(self, tmp_path: Path) -> Backend:
         return LocalBackend(tmp_path / "remote" / "datapin")
 
 
@@ -35,8 +36,8 @@ class TestLocalBackendWithoutHardLinks(BackendSuite):
     objects_in_a_long_listing = 300
 
     @pytest.fixture
-    def backend(self, tmp_path, monkeypatch) -> Backend:
-        def refuse(source, target):
+    def backend(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backend:
+        def refuse(source: Path, target: Path) -> None:
             raise OSError(errno.EPERM, "no hard links here")
 
         monkeypatch.setattr(os, "link", refuse)
@@ -47,7 +48,7 @@ class TestCountingBackend(BackendSuite):
     objects_in_a_long_listing = 300
 
     @pytest.fixture
-    def backend(self, tmp_path) -> Backend:
+    def backend(self, tmp_path: Path) -> Backend:
         return CountingBackend(LocalBackend(tmp_path / "remote"))
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from datapin.backends.backend import Backend
@@ -13,7 +16,7 @@ from servers.ssh import PASSWORD, SshServer, ssh_server
 
 
 @pytest.fixture(scope="module")
-def ssh(tmp_path_factory):
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     with ssh_server(tmp_path_factory.mktemp("ssh")) as server:
         yield server
 
@@ -22,7 +25,7 @@ class TestSsh(BackendSuite):
     objects_in_a_long_listing = 300
 
     @pytest.fixture
-    def backend(self, ssh: SshServer, tmp_path) -> Backend:
+    def backend(self, ssh: SshServer, tmp_path: Path) -> Backend:
         return backend_at(tmp_path / "repo", url=ssh.url(f"remotes/{tmp_path.name}"), password=PASSWORD)
 
 
@@ -30,7 +33,7 @@ class TestS3ThroughDvc(BackendSuite):
     objects_in_a_long_listing = 300
 
     @pytest.fixture
-    def backend(self, moto_server: S3Server, tmp_path) -> Backend:
+    def backend(self, moto_server: S3Server, tmp_path: Path) -> Backend:
         settings = {
             "url": f"s3://{moto_server.new_bucket()}/below/it",
             "endpointurl": moto_server.endpoint,

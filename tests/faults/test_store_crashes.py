@@ -8,7 +8,7 @@ import random
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +114,7 @@ PLANNED = {
 
 
 @pytest.fixture
-def tmp_path(tmp_path):
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
     """In memory where that is possible: these tests wait for a thousand fsyncs else."""
     if not os.access("/dev/shm", os.W_OK):
         yield tmp_path
@@ -124,7 +124,7 @@ def tmp_path(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory) -> Path:
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source")
     noise = random.Random(7)
     for number in range(90):
@@ -133,14 +133,14 @@ def source(tmp_path_factory) -> Path:
     return folder
 
 
-def prepare(what, root, source):
+def prepare(what: str, root: Path, source: Path) -> None:
     """What must be there before `what` can show its work."""
     if what == "rebuild":
         assert run("put", root, source).code == 0
         Store.open(root, SETTINGS).put(b"a second index file")
 
 
-def points_of(what, tmp_path, source):
+def points_of(what: str, tmp_path: Path, source: Path) -> dict[str, int]:
     """Names of the failpoints that a clean run passes, with how often."""
     prepare(what, tmp_path / "clean" / "store", source)
     log = tmp_path / "log"
@@ -150,7 +150,7 @@ def points_of(what, tmp_path, source):
     return {name: names.count(name) for name in names}
 
 
-def check_nothing_half_done(root):
+def check_nothing_half_done(root: Path) -> None:
     """Whatever can be seen is whole: packs have their names, indexed assets read back verified."""
     for path in (root / "packs").rglob("*.pack"):
         assert hashlib.sha256(path.read_bytes()).hexdigest() == path.stem
@@ -167,7 +167,7 @@ def check_nothing_half_done(root):
     assert [finding for finding in store.check() if finding.severity != "note"] == []
 
 
-def check_equals_clean_run(root, source):
+def check_equals_clean_run(root: Path, source: Path) -> None:
     """All assets are readable, and a rebuilt index names exactly them."""
     contents = {path.read_bytes() for path in source.iterdir()}
     store = Store.open(root, SETTINGS)
@@ -181,7 +181,7 @@ def check_equals_clean_run(root, source):
 
 
 @pytest.mark.parametrize("what", ["put", "filling", "rebuild", "copy"])
-def test_killed_at_any_failpoint_a_rerun_finishes(what, tmp_path, source):
+def test_killed_at_any_failpoint_a_rerun_finishes(what: str, tmp_path: Path, source: Path) -> None:
     points = points_of(what, tmp_path, source)
     assert set(points) == PLANNED[what]
     for name, count in points.items():
@@ -202,7 +202,7 @@ def test_killed_at_any_failpoint_a_rerun_finishes(what, tmp_path, source):
 @pytest.mark.parametrize(
     "name", ["store.pack.written", "store.index.written", "store.loose.written", "store.format.written"]
 )
-def test_a_torn_write_stays_invisible(name, action, tmp_path, source):
+def test_a_torn_write_stays_invisible(name: str, action: str, tmp_path: Path, source: Path) -> None:
     root = tmp_path / "store"
     assert run("put", root, source, point=f"{name}:1:{action}").code == KILLED
     check_nothing_half_done(root)
@@ -213,7 +213,9 @@ def test_a_torn_write_stays_invisible(name, action, tmp_path, source):
 @pytest.mark.parametrize(
     ("what", "number"), [("put", 28), ("put", 30), ("filling", 28), ("filling", 5)]
 )  # ENOSPC, EROFS, EIO
-def test_a_refusing_file_system_is_one_error_and_a_rerun_finishes(what, number, tmp_path, source):
+def test_a_refusing_file_system_is_one_error_and_a_rerun_finishes(
+    what: str, number: int, tmp_path: Path, source: Path
+) -> None:
     for name in sorted(PUBLISHING):
         root = tmp_path / name / "store"
         done = run(what, root, source, point=f"{name}:1:oserror={number}")
@@ -226,7 +228,7 @@ def test_a_refusing_file_system_is_one_error_and_a_rerun_finishes(what, number, 
 
 
 @pytest.mark.parametrize("what", ["put", "put with workers"])
-def test_a_disk_full_before_the_first_rename_publishes_nothing(what, tmp_path, source):
+def test_a_disk_full_before_the_first_rename_publishes_nothing(what: str, tmp_path: Path, source: Path) -> None:
     for name in ("store.pack.written", "store.pack.synced", "store.loose.written", "store.loose.synced"):
         root = tmp_path / name.replace(".", "-") / what.replace(" ", "-")
         done = run(what, root, source, point=f"{name}:1:oserror=28")
@@ -234,7 +236,7 @@ def test_a_disk_full_before_the_first_rename_publishes_nothing(what, tmp_path, s
         assert sorted(path.name for path in root.rglob("*") if path.is_file()) == ["format.json"]
 
 
-def test_a_worker_killed_anywhere_publishes_nothing_and_a_rerun_finishes(tmp_path, source):
+def test_a_worker_killed_anywhere_publishes_nothing_and_a_rerun_finishes(tmp_path: Path, source: Path) -> None:
     for name in ("store.pack.written", "store.pack.synced", "store.loose.written", "store.loose.synced"):
         root = tmp_path / name / "store"
         done = run("put with workers", root, source, point=f"{name}:1:exit")
@@ -244,7 +246,7 @@ def test_a_worker_killed_anywhere_publishes_nothing_and_a_rerun_finishes(tmp_pat
         check_equals_clean_run(root, source)
 
 
-def test_killed_twice_a_third_run_finishes(tmp_path, source):
+def test_killed_twice_a_third_run_finishes(tmp_path: Path, source: Path) -> None:
     root = tmp_path / "store"
     assert run("put", root, source, point="store.pack.renamed:3:exit").code == KILLED
     assert run("put", root, source, point="store.index.synced:1:exit").code == KILLED
@@ -269,7 +271,7 @@ def read_everything(root: Path) -> int:
     return sum(len(reader.read(number)) for number in range(len(reader)))
 
 
-def test_a_store_that_may_only_be_read_refuses_a_put_and_still_reads(tmp_path, source):
+def test_a_store_that_may_only_be_read_refuses_a_put_and_still_reads(tmp_path: Path, source: Path) -> None:
     # Root ignores modes, so as root the put is made as nobody, who must be able to reach these folders at least.
     is_root = os.getuid() == 0
     root, source = tmp_path / "store", Path(shutil.copytree(source, tmp_path / "source"))
@@ -293,14 +295,14 @@ def test_a_store_that_may_only_be_read_refuses_a_put_and_still_reads(tmp_path, s
         folder.chmod(0o755)
 
 
-def test_a_store_that_cannot_be_made_is_one_error(tmp_path, source):
+def test_a_store_that_cannot_be_made_is_one_error(tmp_path: Path, source: Path) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
     done = run("put", tmp_path / "file" / "store", source)
     assert done.code == 30
     assert "Not a directory" in done.said
 
 
-def test_every_truncation_and_flipped_bit_is_right_bytes_or_an_error(tmp_path):
+def test_every_truncation_and_flipped_bit_is_right_bytes_or_an_error(tmp_path: Path) -> None:
     """Whatever is done to a file of the store, a verified read never gives other bytes."""
     store = Store.create(tmp_path / "store", SETTINGS)
     contents = [os.urandom(60), b"text" * 60, os.urandom(9000)]

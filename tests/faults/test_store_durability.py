@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,20 +25,20 @@ CONTENTS = [NOISE.randbytes(900) for _ in range(20)] + [NOISE.randbytes(10_000)]
 
 
 @pytest.fixture
-def trace(monkeypatch):
+def trace(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Every fsync, rename, link and mkdir from here on, in order, with real paths."""
     calls: list[tuple[str, ...]] = []
     real = {name: getattr(os, name) for name in ("fsync", "rename", "replace", "link", "mkdir")}
 
-    def fsync(number):
+    def fsync(number: int) -> None:
         real["fsync"](number)
         calls.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
 
-    def named(name, source, target):
+    def named(name: str, source: str | Path, target: str | Path) -> None:
         real[name](source, target)
         calls.append(("name", str(source), str(target)))
 
-    def mkdir(path, mode=0o777):
+    def mkdir(path: str | Path, mode: int = 0o777) -> None:
         real["mkdir"](path, mode)
         calls.append(("mkdir", str(path)))
 
@@ -48,7 +49,7 @@ def trace(monkeypatch):
     return calls
 
 
-def check_every_name_is_durable(calls, root):
+def check_every_name_is_durable(calls: list[tuple[str, ...]], root: Path) -> None:
     """A file is fsynced before it gets its name, its folder after; a new folder's parent after its mkdir."""
     named = [(place, call) for place, call in enumerate(calls) if call[0] == "name" and call[2].startswith(str(root))]
     assert named
@@ -60,7 +61,7 @@ def check_every_name_is_durable(calls, root):
             assert ("fsync", os.path.dirname(call[1])) in calls[place:], f"the name of {call[1]} is not durable"
 
 
-def check_packs_are_durable_before_the_index(calls, root):
+def check_packs_are_durable_before_the_index(calls: list[tuple[str, ...]], root: Path) -> None:
     index = [n for n, call in enumerate(calls) if call[0] == "name" and call[2].startswith(f"{root}/index/")]
     packs = [
         (n, call[2])
@@ -77,7 +78,9 @@ def check_packs_are_durable_before_the_index(calls, root):
 
 
 @pytest.mark.parametrize("what", ["files", "filling"])
-def test_a_put_is_durable_when_it_returns_and_packs_before_their_index(what, tmp_path, trace):
+def test_a_put_is_durable_when_it_returns_and_packs_before_their_index(
+    what: str, tmp_path: Path, trace: list[tuple[str, ...]]
+) -> None:
     root = tmp_path / "store"
     store = Store.create(root, SETTINGS)
     check_every_name_is_durable(trace, root)
@@ -96,11 +99,13 @@ def test_a_put_is_durable_when_it_returns_and_packs_before_their_index(what, tmp
     check_packs_are_durable_before_the_index(trace, root)
 
 
-def test_a_merged_index_is_durable_before_the_old_ones_go(tmp_path, trace, monkeypatch):
+def test_a_merged_index_is_durable_before_the_old_ones_go(
+    tmp_path: Path, trace: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = Store.create(tmp_path / "store", SETTINGS)
     real = os.unlink
 
-    def unlink(path, **options):
+    def unlink(path: str | Path, **options: Any) -> None:
         real(path, **options)
         trace.append(("unlink", str(path)))
 
@@ -116,7 +121,7 @@ def test_a_merged_index_is_durable_before_the_old_ones_go(tmp_path, trace, monke
     check_every_name_is_durable(trace, tmp_path / "store")
 
 
-def test_a_copied_file_is_durable_when_it_returns(tmp_path, trace):
+def test_a_copied_file_is_durable_when_it_returns(tmp_path: Path, trace: list[tuple[str, ...]]) -> None:
     store = Store.create(tmp_path / "store", SETTINGS)
     asset_id = store.put(CONTENTS[0])
     trace.clear()
@@ -125,20 +130,24 @@ def test_a_copied_file_is_durable_when_it_returns(tmp_path, trace):
 
 
 @pytest.mark.parametrize("source", ["bytes", "file"])
-def test_an_object_put_on_a_directory_remote_is_durable_when_it_returns(source, tmp_path, trace):
+def test_an_object_put_on_a_directory_remote_is_durable_when_it_returns(
+    source: str, tmp_path: Path, trace: list[tuple[str, ...]]
+) -> None:
     (tmp_path / "source").write_bytes(CONTENTS[0])
     backend = LocalBackend(tmp_path / "remote" / "datapin")
     backend.put_if_absent("packs/ab/x.pack", CONTENTS[0] if source == "bytes" else tmp_path / "source")
     check_every_name_is_durable(trace, tmp_path / "remote")
 
 
-def test_a_failed_fsync_condemns_the_file_and_is_not_tried_again(tmp_path, monkeypatch):
+def test_a_failed_fsync_condemns_the_file_and_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from datapin.base.errors import StorageFailed
 
     store = Store.create(tmp_path / "store", SETTINGS)
     real, failed = os.fsync, []
 
-    def fsync(number):
+    def fsync(number: int) -> None:
         path = os.readlink(f"/proc/self/fd/{number}")
         if "/.tmp-" in path and not failed:
             failed.append(path)

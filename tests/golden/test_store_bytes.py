@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from datapin.base.ids import AssetId
 from datapin.base.settings import StoreSettings
 from datapin.pack.table import read_table_of_file
 from datapin.pack.writer import PackWriter
@@ -29,28 +30,28 @@ SETTINGS = StoreSettings(large_asset=4096)
 pack_path = GOLDEN / "packs" / PACK[:2] / f"{PACK}.pack"
 
 
-def asset_id(data):
+def asset_id(data: bytes) -> AssetId:
     return hashlib.sha256(data).hexdigest()
 
 
 @pytest.fixture
-def store(tmp_path):
+def store(tmp_path: Path) -> Store:
     return Store.open(Path(shutil.copytree(GOLDEN, tmp_path / "store")), SETTINGS)
 
 
-def test_the_store_opens_and_every_asset_reads_back(store):
+def test_the_store_opens_and_every_asset_reads_back(store: Store) -> None:
     assert [store.read(asset_id(data)) for data in [*SMALL, LARGE]] == [*SMALL, LARGE]
     assert store.check() == []
 
 
-def test_files_are_named_by_their_bytes():
+def test_files_are_named_by_their_bytes() -> None:
     assert hashlib.sha256(pack_path.read_bytes()).hexdigest() == PACK
     assert hashlib.sha256((GOLDEN / "index" / f"{INDEX}.parquet").read_bytes()).hexdigest() == INDEX
     assert (GOLDEN / "assets" / asset_id(LARGE)[:2] / asset_id(LARGE)).read_bytes() == LARGE
     assert (GOLDEN / "format.json").read_bytes() == b'{"format": 1}'
 
 
-def test_a_foreign_reader_finds_every_asset_by_the_format_page():
+def test_a_foreign_reader_finds_every_asset_by_the_format_page() -> None:
     data = pack_path.read_bytes()
     assert data[:4] == b"DPK1"
     count, table_offset, table_hash, magic = struct.unpack("<QQ32s4s", data[-52:])
@@ -66,7 +67,7 @@ def test_a_foreign_reader_finds_every_asset_by_the_format_page():
     assert found == SMALL
 
 
-def test_the_index_is_a_plain_parquet_file():
+def test_the_index_is_a_plain_parquet_file() -> None:
     rows = pq.read_table(GOLDEN / "index" / f"{INDEX}.parquet").to_pylist()
     assert [row["asset_id"].hex() for row in rows] == sorted(asset_id(data) for data in [*SMALL, LARGE])
     by_id = {row["asset_id"].hex(): row for row in rows}
@@ -79,7 +80,7 @@ def test_the_index_is_a_plain_parquet_file():
         assert seen == tuple(int(record[name]) for name in ("offset", "stored", "raw", "codec"))
 
 
-def test_the_writer_still_lays_packs_out_the_same_way(tmp_path):
+def test_the_writer_still_lays_packs_out_the_same_way(tmp_path: Path) -> None:
     """Only the raw part: zstd frames may change with the library, and then the pack has another name."""
     assets = [data for data in SMALL if len(data) < 64]
     writer = PackWriter(tmp_path / "pack")
@@ -88,7 +89,7 @@ def test_the_writer_still_lays_packs_out_the_same_way(tmp_path):
     assert writer.seal().pack_id == "e5250c209dc7e030f341a8a515a7e6881d434c9ccc316ecbd09761bec55ff980"
 
 
-def test_the_index_can_be_made_anew_from_the_pack(store):
+def test_the_index_can_be_made_anew_from_the_pack(store: Store) -> None:
     (store.root / "index" / f"{INDEX}.parquet").unlink()
     assert store.rebuild_index().assets == 5
     assert [store.read(asset_id(data)) for data in [*SMALL, LARGE]] == [*SMALL, LARGE]

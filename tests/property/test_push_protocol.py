@@ -11,13 +11,17 @@ import json
 import random
 import re
 from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
+from datapin.base.errors import DatapinError
+from datapin.base.id_columns import IdMatrix
 from datapin.base.settings import StoreSettings
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
@@ -36,20 +40,37 @@ RULES = ("condemned is looked at first", "pending first", "checked then", "conde
 COLLECTOR_RULES = ("condemns", "lists roots again")
 MOST_TRIES = 2
 
+Packs = frozenset[str]
+Condemned = frozenset[tuple[str, str]]  # (collector, pack)
+Root = tuple[str, int]
+RootValue = tuple[str, str]
+Roots = frozenset[tuple[Root, RootValue]]
+PusherState = tuple[str, str, int, Packs | None, Packs | None, str]
+CollectorState = tuple[str, str, Packs, Packs]
+State = tuple[Packs, Condemned, Roots, tuple[PusherState, ...], tuple[CollectorState, ...]]
 
-def put(pairs, key, value):
+
+def put(pairs: Roots, key: Root, value: RootValue) -> Roots:
     return frozenset(pair for pair in pairs if pair[0] != key) | {(key, value)}
 
 
-def push_steps(rules, pusher, packs, condemned, roots):
+def push_steps(
+    rules: set[str], pusher: PusherState, packs: Packs, condemned: Condemned, roots: Roots
+) -> Iterator[tuple[PusherState, Packs, Roots]]:
     """Every (pusher, packs, roots) that one request of this pusher may lead to."""
     name, step, attempt, seen, avoided, pack = pusher
     known = frozenset(pack for _, pack in condemned)
     root = (name, attempt)
 
-    def at(step, packs=packs, roots=roots, **changed):
-        seen_then = changed.get("seen", seen), changed.get("avoided", avoided)
-        return (name, step, attempt, *seen_then, changed.get("pack", pack)), packs, roots
+    def at(
+        step: str,
+        packs: Packs = packs,
+        roots: Roots = roots,
+        seen: Packs | None = seen,
+        avoided: Packs | None = avoided,
+        pack: str = pack,
+    ) -> tuple[PusherState, Packs, Roots]:
+        return (name, step, attempt, seen, avoided, pack), packs, roots
 
     if step == "look":  # two listings at once: either may be answered first
         if seen is None:
@@ -58,6 +79,8 @@ def push_steps(rules, pusher, packs, condemned, roots):
             noted = known if "condemned is looked at first" in rules else frozenset()
             yield at("look" if seen is None else "choose", avoided=noted)
     elif step == "choose":
+        assert seen is not None
+        assert avoided is not None
         if good := sorted(seen - avoided):
             yield at("announce", pack=good[0])
         else:
@@ -82,11 +105,13 @@ def push_steps(rules, pusher, packs, condemned, roots):
             yield again(name, attempt), packs, roots
 
 
-def again(name, attempt):
-    return name, "look", attempt + 1, None, None, None
+def again(name: str, attempt: int) -> PusherState:
+    return name, "look", attempt + 1, None, None, ""
 
 
-def collect_steps(rules, collector, packs, condemned, roots):
+def collect_steps(
+    rules: set[str], collector: CollectorState, packs: Packs, condemned: Condemned, roots: Roots
+) -> Iterator[tuple[CollectorState, Packs, Condemned, Roots]]:
     """Every (collector, packs, condemned, roots) that one request of this collector may lead to."""
     name, step, dead, live = collector
     named = frozenset(pack for _, (state, pack) in roots if state != "expired")
@@ -108,13 +133,13 @@ def collect_steps(rules, collector, packs, condemned, roots):
             yield (name, "done", frozenset(), frozenset()), packs, left, roots
 
 
-def search(pushers: int, collectors: int, rules) -> tuple[int, str]:
+def search(pushers: int, collectors: int, rules: set[str]) -> tuple[int, str]:
     """How many states can be reached, and the first bad one."""
-    first = (
+    first: State = (
         frozenset({"old"}),
         frozenset(),
         frozenset(),
-        tuple((f"p{number}", "look", 0, None, None, None) for number in range(pushers)),
+        tuple((f"p{number}", "look", 0, None, None, "") for number in range(pushers)),
         tuple((f"g{number}", "mark", frozenset(), frozenset()) for number in range(collectors)),
     )
     seen, queue = {first}, deque([first])
@@ -122,15 +147,15 @@ def search(pushers: int, collectors: int, rules) -> tuple[int, str]:
         state = packs, condemned, roots, pushing, collecting = queue.popleft()
         if any(kind == "final" and pack not in packs for _, (kind, pack) in roots):
             return len(seen), f"a final root names a pack that is gone: {state}"
-        following = []
+        following: list[State] = []
         for place, pusher in enumerate(pushing):
             for moved, new_packs, new_roots in push_steps(rules, pusher, packs, condemned, roots):
                 others = (*pushing[:place], moved, *pushing[place + 1 :])
                 following.append((new_packs, condemned, new_roots, others, collecting))
         for place, collector in enumerate(collecting):
-            for moved, *places in collect_steps(rules, collector, packs, condemned, roots):
-                others = (*collecting[:place], moved, *collecting[place + 1 :])
-                following.append((*places, pushing, others))
+            for done, new_packs, new_condemned, new_roots in collect_steps(rules, collector, packs, condemned, roots):
+                beside = (*collecting[:place], done, *collecting[place + 1 :])
+                following.append((new_packs, new_condemned, new_roots, pushing, beside))
         for new in following:
             if new not in seen:
                 seen.add(new)
@@ -139,19 +164,19 @@ def search(pushers: int, collectors: int, rules) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(("pushers", "collectors"), [(1, 1), (2, 1), (1, 2)])
-def test_no_order_of_requests_lets_a_final_root_lose_its_pack(pushers, collectors):
+def test_no_order_of_requests_lets_a_final_root_lose_its_pack(pushers: int, collectors: int) -> None:
     count, bad = search(pushers, collectors, {*RULES, *COLLECTOR_RULES})
     assert not bad
     assert count > 300
 
 
 @pytest.mark.parametrize("rule", [*RULES[1:], *COLLECTOR_RULES])
-def test_every_rule_is_needed(rule):
+def test_every_rule_is_needed(rule: str) -> None:
     rules = {*RULES, *COLLECTOR_RULES} - {rule}
     assert any(search(pushers, collectors, rules)[1] for pushers, collectors in ((1, 1), (2, 1), (1, 2)))
 
 
-def test_the_first_look_at_what_is_condemned_is_for_progress_not_for_safety():
+def test_the_first_look_at_what_is_condemned_is_for_progress_not_for_safety() -> None:
     assert not search(1, 2, {*RULES, *COLLECTOR_RULES} - {RULES[0]})[1]
 
 
@@ -162,11 +187,11 @@ NOISE = random.Random(5)
 CONTENTS = [*(NOISE.randbytes(400) for _ in range(6)), NOISE.randbytes(5000)]
 
 
-def ids_of(contents):
+def ids_of(contents: Sequence[bytes]) -> IdMatrix:
     return np.frombuffer(b"".join(hashlib.sha256(data).digest() for data in contents), np.uint8).reshape(-1, 32)
 
 
-def store_with(folder, contents):
+def store_with(folder: Path, contents: Sequence[bytes]) -> Store:
     store = Store.create(folder, SETTINGS)
     with store.filling() as filling:
         for data in contents:
@@ -174,7 +199,7 @@ def store_with(folder, contents):
     return store
 
 
-def version(number, contents):
+def version(number: int, contents: Sequence[bytes]) -> PushVersion:
     return PushVersion("data/raw", f"sha256:{number:064x}", f"{number:032x}.dir", lambda: ids_of(contents))
 
 
@@ -191,7 +216,7 @@ STEPS = {
 OTHERS = r"(get|put_if_absent|abilities) format.json|get index/.*|get roots/.*|get condemned/.*|get_tagged roots/.*"
 
 
-def steps_of(calls):
+def steps_of(calls: Iterable[tuple[str, str]]) -> Iterator[tuple[int, str]]:
     """The calls as steps, each with the number of its call."""
     for number, call in enumerate(" ".join(call) for call in calls):
         for pattern, step in STEPS.items():
@@ -202,13 +227,16 @@ def steps_of(calls):
             assert re.fullmatch(OTHERS, call), f"{call} has no place in the protocol"
 
 
-def test_the_requests_of_a_push_come_in_the_order_of_the_protocol(tmp_path):
+def test_the_requests_of_a_push_come_in_the_order_of_the_protocol(tmp_path: Path) -> None:
     tapped = TappedBackend(LocalBackend(tmp_path / "remote"))
     store = store_with(tmp_path / "mine", CONTENTS)
     remote = RemoteStore(CountingBackend(tapped))
-    push_versions(
-        store, remote, VERSIONS, Manifests(lambda md5s: tapped.calls.append(("manifests", "")) or {}, list), jobs=2
-    )
+
+    def send(md5s: Sequence[str]) -> dict[str, DatapinError]:
+        tapped.calls.append(("manifests", ""))
+        return {}
+
+    push_versions(store, remote, VERSIONS, Manifests(send, list), jobs=2)
     places: dict[str, list[int]] = {}
     for number, step in steps_of(tapped.calls):
         places.setdefault(step, []).append(number)
@@ -230,17 +258,17 @@ def test_the_requests_of_a_push_come_in_the_order_of_the_protocol(tmp_path):
 class Collector:
     """What a later `gc` has to do, one step at a time; it leaves the index as it is, which readers must bear."""
 
-    def __init__(self, place):
+    def __init__(self, place: Path) -> None:
         self.remote = RemoteStore(CountingBackend(LocalBackend(place)))
-        self.deleted = []
-        self.dead = set()
+        self.deleted: list[str] = []
+        self.dead: set[str] = set()
 
-    def mark(self):
+    def mark(self) -> None:
         live = self.live()
         held = [found.key for folder in ("packs/", "assets/") for found in self.remote.backend.iter_objects(folder)]
         self.dead = {key for key in held if key.split("/")[-1].removesuffix(".pack") not in live}
 
-    def condemn(self):
+    def condemn(self) -> None:
         names = {
             folder: [key.split("/")[-1] for key in self.dead if key.startswith(folder)]
             for folder in ("packs", "assets")
@@ -248,26 +276,26 @@ class Collector:
         said = {"packs": [name.removesuffix(".pack") for name in names["packs"]], "loose": names["assets"]}
         self.remote.backend.put_if_absent("condemned/this.json", json.dumps(said).encode())
 
-    def list_again(self):
+    def list_again(self) -> None:
         live = self.live()
         self.dead = {key for key in self.dead if key.split("/")[-1].removesuffix(".pack") not in live}
 
-    def delete(self):
+    def delete(self) -> None:
         for key in self.dead:
             if self.remote.backend.head(key) is not None:
                 self.remote.backend.delete(key)
                 self.deleted.append(key)
 
-    def finish(self):
+    def finish(self) -> None:
         self.remote.backend.delete("condemned/this.json")
 
-    def expire(self):
+    def expire(self) -> None:
         for key, record in read_roots(self.remote):
             if record.state == "pending":
                 _, tag = self.remote.backend.get_tagged(key)
                 self.remote.backend.replace(key, record.in_state("expired").encoded(), tag)
 
-    def live(self):
+    def live(self) -> set[str]:
         return {
             name
             for _, record in read_roots(self.remote)
@@ -276,15 +304,18 @@ class Collector:
         }
 
 
-def push_beside_a_collector(folder, store, orphans, schedule):
+def push_beside_a_collector(
+    folder: Path, store: Store, orphans: Mapping[str, bytes], schedule: Mapping[int, Sequence[str]]
+) -> tuple[int, Collector]:
     """Push to a remote that holds orphans; before call `n` the collector takes the steps `schedule[n]`."""
     place = folder / "remote"
     for key, data in orphans.items():
         (place / key).parent.mkdir(parents=True, exist_ok=True)
         (place / key).write_bytes(data)
-    collector, done = Collector(place), []
+    collector = Collector(place)
+    done: list[str] = []
 
-    def before(name, key):
+    def before(name: str, key: str) -> None:
         for step in schedule.get(len(tapped.calls), ()):
             getattr(collector, step)()
             done.append(step)
@@ -297,7 +328,7 @@ def push_beside_a_collector(folder, store, orphans, schedule):
     return calls, collector
 
 
-def test_a_collector_between_any_two_requests_deletes_nothing_that_a_final_root_names(tmp_path):
+def test_a_collector_between_any_two_requests_deletes_nothing_that_a_final_root_names(tmp_path: Path) -> None:
     store = store_with(tmp_path / "mine", CONTENTS)
     push_versions(
         store,

@@ -29,25 +29,25 @@ assets = st.builds(
 
 class StoreMachine(RuleBasedStateMachine):
     @initialize()
-    def make(self):
+    def make(self) -> None:
         self.folder = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
         self.store = Store.create(self.folder / "store", SETTINGS)
         self.held: dict[str, bytes] = {}
 
-    def teardown(self):
+    def teardown(self) -> None:
         shutil.rmtree(self.folder)
 
-    def hold(self, contents):
+    def hold(self, contents: list[bytes]) -> None:
         for data in contents:
             self.held[hashlib.sha256(data).hexdigest()] = data
 
     @rule(data=assets)
-    def put(self, data):
+    def put(self, data: bytes) -> None:
         assert self.store.put(data) == hashlib.sha256(data).hexdigest()
         self.hold([data])
 
     @rule(contents=st.lists(assets, max_size=12))
-    def put_files(self, contents):
+    def put_files(self, contents: list[bytes]) -> None:
         paths = []
         for number, data in enumerate(contents):
             paths.append(str(self.folder / f"{number}"))
@@ -61,7 +61,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.hold(contents)
 
     @rule(published=st.lists(assets, max_size=4), given_up=st.lists(assets, max_size=4))
-    def fill_and_break(self, published, given_up):
+    def fill_and_break(self, published: list[bytes], given_up: list[bytes]) -> None:
         with pytest.raises(RuntimeError), self.store.filling() as filling:  # noqa: PT012
             for data in published:
                 filling.put(data)
@@ -72,15 +72,15 @@ class StoreMachine(RuleBasedStateMachine):
         self.hold(published)
 
     @rule()
-    def rebuild(self):
+    def rebuild(self) -> None:
         assert self.store.rebuild_index().assets == len(self.held)
 
     @rule()
-    def open_again(self):
+    def open_again(self) -> None:
         self.store = Store.open(self.folder / "store", SETTINGS)
 
     @rule(data=assets)
-    def ask(self, data):
+    def ask(self, data: bytes) -> None:
         asset_id = hashlib.sha256(data).hexdigest()
         if asset_id in self.held:
             assert self.store.read(asset_id) == data
@@ -89,7 +89,7 @@ class StoreMachine(RuleBasedStateMachine):
                 self.store.read(asset_id)
 
     @invariant()
-    def everything_held_reads_back(self):
+    def everything_held_reads_back(self) -> None:
         raw = b"".join(bytes.fromhex(asset_id) for asset_id in self.held)
         ids = np.frombuffer(raw, dtype=np.uint8).reshape(-1, 32)
         assert not self.store.missing(ids).any()

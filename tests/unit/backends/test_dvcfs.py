@@ -8,43 +8,47 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from datapin.backends.backend import Backend
 from datapin.backends.local import LocalBackend
 from datapin.base.errors import ObjectMissing, RemoteUnreachable
 from dvc_remotes import backend_at
-from servers.ssh import PASSWORD, ssh_server
+from servers.ssh import PASSWORD, SshServer, ssh_server
 from servers.web import web_server
 
 SECRET = "canary-3f9a"
 
 
 @pytest.fixture(scope="module")
-def ssh(tmp_path_factory):
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     with ssh_server(tmp_path_factory.mktemp("ssh")) as server:
         yield server
 
 
 @pytest.fixture
-def over_ssh(ssh, tmp_path):
+def over_ssh(ssh: SshServer, tmp_path: Path) -> Backend:
     return backend_at(tmp_path / "repo", url=ssh.url(tmp_path.name), password=PASSWORD)
 
 
 @pytest.fixture
-def there(ssh, tmp_path):
+def there(ssh: SshServer, tmp_path: Path) -> Path:
     """The folder of `over_ssh`, on the server."""
     return ssh.folder / tmp_path.name
 
 
 class TestSsh:
-    def test_a_key_opens_it_as_a_password_does(self, ssh, tmp_path):
+    def test_a_key_opens_it_as_a_password_does(self, ssh: SshServer, tmp_path: Path) -> None:
         backend = backend_at(tmp_path / "repo", url=ssh.url(tmp_path.name), keyfile=ssh.key)
         assert backend.put_if_absent("key", b"x") is True
 
     @pytest.mark.parametrize("moment", ["before-write", "before-rename", "after-rename"])
-    def test_a_put_whose_connection_is_lost_is_done_once(self, ssh, over_ssh, there, moment):
+    def test_a_put_whose_connection_is_lost_is_done_once(
+        self, ssh: SshServer, over_ssh: Backend, there: Path, moment: str
+    ) -> None:
         over_ssh.head("key")
         order = ssh.drop(moment)
         assert over_ssh.put_if_absent("dir/key", b"bytes") is True
@@ -52,7 +56,9 @@ class TestSsh:
         assert (there / "dir" / "key").read_bytes() == b"bytes"
         assert [found.key for found in over_ssh.iter_objects("")] == ["dir/key"]
 
-    def test_a_key_that_somebody_else_took_while_we_connected_again_is_theirs(self, ssh, over_ssh, there):
+    def test_a_key_that_somebody_else_took_while_we_connected_again_is_theirs(
+        self, ssh: SshServer, over_ssh: Backend, there: Path
+    ) -> None:
         there.mkdir()
         order = ssh.drop("before-write", place=there / "key", theirs=b"theirs")
         assert over_ssh.put_if_absent("key", b"ours!!") is False
@@ -60,7 +66,9 @@ class TestSsh:
         assert over_ssh.get("key") == b"theirs"
 
     @pytest.mark.parametrize("moment", ["before-write", "before-rename", "after-rename"])
-    def test_a_replacement_whose_connection_is_lost_is_done(self, ssh, over_ssh, moment):
+    def test_a_replacement_whose_connection_is_lost_is_done(
+        self, ssh: SshServer, over_ssh: Backend, moment: str
+    ) -> None:
         over_ssh.put_if_absent("root", b"old")
         data, tag = over_ssh.get_tagged("root")
         assert data == b"old"
@@ -71,7 +79,7 @@ class TestSsh:
         assert over_ssh.replace("root", b"newer", tag) is False
         assert over_ssh.replace("gone", b"newer", tag) is False
 
-    def test_reads_go_on_after_a_lost_connection(self, ssh, over_ssh):
+    def test_reads_go_on_after_a_lost_connection(self, ssh: SshServer, over_ssh: Backend) -> None:
         data = os.urandom(9 << 20)
         over_ssh.put_if_absent("key", data)
         for read in (
@@ -83,7 +91,7 @@ class TestSsh:
             assert read() == data
             assert not order.exists()
 
-    def test_a_stream_goes_on_where_it_was(self, ssh, over_ssh):
+    def test_a_stream_goes_on_where_it_was(self, ssh: SshServer, over_ssh: Backend) -> None:
         data = os.urandom(9 << 20)
         over_ssh.put_if_absent("key", data)
         chunks = over_ssh.iter_chunks("key")
@@ -92,7 +100,7 @@ class TestSsh:
         assert first + b"".join(chunks) == data
         assert not order.exists()
 
-    def test_names_that_are_no_keys_are_not_listed(self, over_ssh, there):
+    def test_names_that_are_no_keys_are_not_listed(self, over_ssh: Backend, there: Path) -> None:
         over_ssh.put_if_absent("dir/key", b"x")
         for name in (".tmp-1-ab", "with space", "ä"):
             (there / "dir" / name).write_bytes(b"?")
@@ -100,25 +108,25 @@ class TestSsh:
         (there / ".hidden" / "key").write_bytes(b"?")
         assert [found.key for found in over_ssh.iter_objects("")] == ["dir/key"]
 
-    def test_a_folder_elsewhere_on_the_server_may_be_linked_in(self, over_ssh, there):
+    def test_a_folder_elsewhere_on_the_server_may_be_linked_in(self, over_ssh: Backend, there: Path) -> None:
         over_ssh.put_if_absent("disk1/key", b"x")
         (there / "dir").symlink_to("disk1")
         assert [found.key for found in over_ssh.iter_objects("dir/")] == ["dir/key"]
         assert over_ssh.get("dir/key") == b"x"
 
-    def test_a_wrong_password_is_one_error_that_does_not_tell_it(self, ssh, tmp_path):
+    def test_a_wrong_password_is_one_error_that_does_not_tell_it(self, ssh: SshServer, tmp_path: Path) -> None:
         backend = backend_at(tmp_path / "repo", url=ssh.url("x"), password=SECRET)
         with pytest.raises(RemoteUnreachable, match="cannot connect: access denied") as caught:
             backend.get("key")
         assert SECRET not in f"{caught.value.message}{caught.value.hint}{caught.value.details()}"
         assert "dvc remote modify --local lab" in caught.value.hint
 
-    def test_a_folder_that_may_not_be_written_is_one_error(self, over_ssh, there):
+    def test_a_folder_that_may_not_be_written_is_one_error(self, over_ssh: Backend, there: Path) -> None:
         there.write_bytes(b"a file in the way")
         with pytest.raises(RemoteUnreachable, match="cannot write dir/key"):
             over_ssh.put_if_absent("dir/key", b"x")
 
-    def test_a_server_that_went_silent_ends_the_wait_with_one_line(self, tmp_path):
+    def test_a_server_that_went_silent_ends_the_wait_with_one_line(self, tmp_path: Path) -> None:
         with ssh_server(tmp_path) as server:
             said = said_by(
                 tmp_path / "repo",
@@ -173,7 +181,9 @@ def said_by(repo: Path, code: str, *, silence_s: int = 60, **settings: object) -
 
 
 @pytest.mark.parametrize("scheme", ["ssh", "http"])
-def test_a_server_that_is_not_there_is_one_line_without_the_password(scheme, tmp_path, closed_port):
+def test_a_server_that_is_not_there_is_one_line_without_the_password(
+    scheme: str, tmp_path: Path, closed_port: int
+) -> None:
     url = f"{scheme}://lab:{SECRET}@127.0.0.1:{closed_port}/x"
     said = said_by(tmp_path / "repo", "backend.head('key')", url=url)
     assert said.startswith(f"remote {scheme}://lab@127.0.0.1:{closed_port}/x: cannot ")
@@ -182,14 +192,14 @@ def test_a_server_that_is_not_there_is_one_line_without_the_password(scheme, tmp
     assert SECRET not in said
 
 
-def test_a_host_without_an_address_is_one_line(tmp_path):
+def test_a_host_without_an_address_is_one_line(tmp_path: Path) -> None:
     said = said_by(tmp_path / "repo", "backend.get('key')", url="ssh://lab@no-such-host.invalid/x")
     assert said.startswith("remote ssh://lab@no-such-host.invalid/x: cannot connect: ")
     assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("scheme", ["gs", "azure", "oss", "gdrive", "webdavs", "hdfs"])
-def test_a_library_that_is_not_installed_is_named_with_the_command(scheme, tmp_path):
+def test_a_library_that_is_not_installed_is_named_with_the_command(scheme: str, tmp_path: Path) -> None:
     backend = backend_at(tmp_path / "repo", url=f"{scheme}://place/x")
     with pytest.raises(RemoteUnreachable, match=f"library for {scheme} remotes is not installed") as caught:
         backend.get("key")
@@ -197,7 +207,7 @@ def test_a_library_that_is_not_installed_is_named_with_the_command(scheme, tmp_p
 
 
 @pytest.fixture
-def shelf(tmp_path):
+def shelf(tmp_path: Path) -> LocalBackend:
     """A directory that a web server shows, as a backend."""
     shelf = LocalBackend(tmp_path / "shelf" / "remote")
     shelf.put_if_absent("packs/ab/one.pack", os.urandom(50_000))
@@ -208,7 +218,7 @@ def shelf(tmp_path):
 
 
 class TestWeb:
-    def test_what_lies_there_is_read_and_listed(self, shelf, tmp_path):
+    def test_what_lies_there_is_read_and_listed(self, shelf: LocalBackend, tmp_path: Path) -> None:
         with web_server(tmp_path / "shelf") as server:
             backend = backend_at(tmp_path / "repo", url=server.url("remote"))
             seen = list(backend.iter_objects(""))
@@ -231,7 +241,9 @@ class TestWeb:
                 backend.get_ranges("none", [(0, 1)])
 
     @pytest.mark.parametrize("gives_ranges", [True, False])
-    def test_ranges_are_the_right_bytes_whatever_the_server_can(self, shelf, tmp_path, gives_ranges):
+    def test_ranges_are_the_right_bytes_whatever_the_server_can(
+        self, shelf: LocalBackend, tmp_path: Path, gives_ranges: bool
+    ) -> None:
         asked = [(40_000, 500), (0, 10), (10, 50_000), (5, 1), (49_990, 10), (49_990, 100), (60_000, 5), (3, 0)]
         data = shelf.get("packs/ab/one.pack")
         with web_server(tmp_path / "shelf", gives_ranges=gives_ranges) as server:
@@ -242,12 +254,12 @@ class TestWeb:
             whole = [line for line in server.asked if line == "GET /remote/packs/ab/one.pack"]
             assert len(whole) == (0 if gives_ranges else 2)
 
-    def test_nothing_is_said_beside_the_listing(self, shelf, tmp_path):
+    def test_nothing_is_said_beside_the_listing(self, shelf: LocalBackend, tmp_path: Path) -> None:
         with web_server(tmp_path / "shelf") as server:
             code = "print(len(list(backend.iter_objects(''))), len(backend.get('format.json')))"
             assert said_by(tmp_path / "repo", code, url=server.url("remote")) == "4 2\n"
 
-    def test_it_is_not_written(self, shelf, tmp_path):
+    def test_it_is_not_written(self, shelf: LocalBackend, tmp_path: Path) -> None:
         with web_server(tmp_path / "shelf") as server:
             backend = backend_at(tmp_path / "repo", url=server.url("remote"))
             for write in (
@@ -262,7 +274,9 @@ class TestWeb:
         assert (abilities.exclusive_put, abilities.replace) == (False, False)
         assert "only read" in abilities.reason
 
-    def test_a_server_that_shows_no_folders_says_so_and_is_read_all_the_same(self, shelf, tmp_path):
+    def test_a_server_that_shows_no_folders_says_so_and_is_read_all_the_same(
+        self, shelf: LocalBackend, tmp_path: Path
+    ) -> None:
         with web_server(tmp_path / "shelf", lists=False) as server:
             backend = backend_at(tmp_path / "repo", url=server.url("remote"))
             assert backend.get("format.json") == b"{}"
@@ -270,7 +284,7 @@ class TestWeb:
                 with pytest.raises(RemoteUnreachable, match="shows no listing"):
                     list(backend.iter_objects(prefix))
 
-    def test_a_login_is_dvcs_and_never_told(self, shelf, tmp_path):
+    def test_a_login_is_dvcs_and_never_told(self, shelf: LocalBackend, tmp_path: Path) -> None:
         login = {"auth": "basic", "user": "lab", "password": SECRET}
         with web_server(tmp_path / "shelf") as server:
             server.authorization = "Basic " + base64.b64encode(f"lab:{SECRET}".encode()).decode()
@@ -282,7 +296,7 @@ class TestWeb:
                     refused()
                 assert SECRET not in f"{caught.value.message}{caught.value.hint}{caught.value.details()}"
 
-    def test_a_busy_server_is_asked_again(self, shelf, tmp_path):
+    def test_a_busy_server_is_asked_again(self, shelf: LocalBackend, tmp_path: Path) -> None:
         with web_server(tmp_path / "shelf") as server:
             backend = backend_at(tmp_path / "repo", url=server.url("remote"))
             server.refuse_next = 2
@@ -292,7 +306,7 @@ class TestWeb:
             with pytest.raises(RemoteUnreachable, match="503"):
                 backend.get("format.json")
 
-    def test_a_body_cut_short_is_read_again(self, shelf, tmp_path):
+    def test_a_body_cut_short_is_read_again(self, shelf: LocalBackend, tmp_path: Path) -> None:
         with web_server(tmp_path / "shelf") as server:
             backend = backend_at(tmp_path / "repo", url=server.url("remote"))
             for read in (

@@ -6,14 +6,16 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from datapin.backends.s3 import retry as s3_retry
 from datapin.backends.s3.backend import S3Backend
-from datapin.backends.s3.settings import s3_settings
-from datapin.base.errors import ObjectMissing, RemoteUnreachable, StorageFailed
+from datapin.backends.s3.settings import S3Settings, s3_settings
+from datapin.base.errors import DatapinError, ObjectMissing, RemoteUnreachable, StorageFailed
 from servers.fault_proxy import Fault, FaultProxy
+from servers.s3_server import S3Server
 
 DATA = os.urandom(700_000)
 PASSING = {
@@ -44,29 +46,29 @@ class Spoiled(S3Backend):
 
 
 @pytest.fixture(autouse=True)
-def short_pauses(monkeypatch):
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(s3_retry, "_FIRST_PAUSE_S", 0.01)
 
 
 @pytest.fixture
-def s3_server(request, way):
+def s3_server(request: pytest.FixtureRequest, way: str) -> S3Server:
     """The server of this way, for the proxy before it too."""
     return request.getfixturevalue(f"{way.rpartition(' ')[2]}_server")
 
 
 @pytest.fixture(params=["obstore to moto", "obstore to radosgw", "botocore to moto"])
-def way(request):
+def way(request: pytest.FixtureRequest) -> str:
     """Both libraries, and both servers: what a library makes of a broken connection is the same at each."""
     return request.param
 
 
 @pytest.fixture
-def bucket(s3_server):
+def bucket(s3_server: S3Server) -> str:
     return s3_server.new_bucket()
 
 
 @pytest.fixture
-def backend(way, s3_server, fault_proxy, bucket, tmp_path):
+def backend(way: str, s3_server: S3Server, fault_proxy: FaultProxy, bucket: str, tmp_path: Path) -> Spoiled:
     folder = "team" if way.startswith("obstore") else "with blank"
     made = Spoiled(settings_of(s3_server, bucket, fault_proxy.url, folder))
     made.put_if_absent("key", DATA)
@@ -77,18 +79,18 @@ def backend(way, s3_server, fault_proxy, bucket, tmp_path):
     return made
 
 
-def settings_of(server, bucket, endpoint, folder="team"):
+def settings_of(server: S3Server, bucket: str, endpoint: str, folder: str = "team") -> S3Settings:
     keys = {"access_key_id": server.access_key, "secret_access_key": server.secret_key}
     return s3_settings(f"s3://{bucket}/{folder}", {"endpointurl": endpoint, **keys})
 
 
-def backend_at(server, bucket, endpoint, **more):
+def backend_at(server: S3Server, bucket: str, endpoint: str, **more: int) -> S3Backend:
     return S3Backend(settings_of(server, bucket, endpoint), **more)
 
 
 @pytest.mark.parametrize("way", ["obstore to moto", "botocore to moto"])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_gets_over_every_fault_that_passes(backend, fault_proxy, call):
+def test_a_call_gets_over_every_fault_that_passes(backend: Spoiled, fault_proxy: FaultProxy, call) -> None:
     for name, fault in PASSING.items():
         fault_proxy.spoil()
         for key in ("key", "new", "file"):
@@ -103,7 +105,7 @@ def test_a_call_gets_over_every_fault_that_passes(backend, fault_proxy, call):
 @pytest.mark.parametrize("way", ["obstore to moto", "botocore to moto"])
 @pytest.mark.parametrize("call", ["put of a file", "get", "replace"])
 @pytest.mark.usefixtures("impatient")
-def test_a_call_gets_over_a_request_that_nobody_answers(backend, fault_proxy, call):
+def test_a_call_gets_over_a_request_that_nobody_answers(backend: Spoiled, fault_proxy: FaultProxy, call: str) -> None:
     fault_proxy.spoil(Fault("drop", times=1))
     assert CALLS[call](backend)
     assert fault_proxy.used == 1
@@ -111,7 +113,7 @@ def test_a_call_gets_over_a_request_that_nobody_answers(backend, fault_proxy, ca
 
 @pytest.mark.parametrize("call", ["put", "get", "get_ranges", "iter_objects", "replace"])
 @pytest.mark.parametrize("way", ["obstore to moto", "botocore to moto"])
-def test_after_five_attempts_it_is_one_error(backend, fault_proxy, call):
+def test_after_five_attempts_it_is_one_error(backend: Spoiled, fault_proxy: FaultProxy, call: str) -> None:
     fault_proxy.spoil(Fault("answer", status=503, code="SlowDown"))
     with pytest.raises(
         RemoteUnreachable, match=r"busy and stayed so for five attempts \(SlowDown\)|HTTP 503"
@@ -121,7 +123,7 @@ def test_after_five_attempts_it_is_one_error(backend, fault_proxy, call):
     assert_fit_for_people(caught.value)
 
 
-def assert_fit_for_people(error):
+def assert_fit_for_people(error: DatapinError) -> None:
     for text in (error.message, error.hint):
         assert text
         assert not set("\n<>{}") & set(text)
@@ -137,7 +139,9 @@ def assert_fit_for_people(error):
     [("get", 0), ("get", 300_000), ("iter_chunks", 1), ("iter_chunks", 699_999), ("get_ranges", 0),
      ("get_ranges", 1), ("iter_objects", 0), ("iter_objects", 100)],
 )  # fmt: skip
-def test_an_answer_that_is_cut_off_goes_on_where_it_broke(backend, fault_proxy, call, after_bytes):
+def test_an_answer_that_is_cut_off_goes_on_where_it_broke(
+    backend: Spoiled, fault_proxy: FaultProxy, call: str, after_bytes: int
+) -> None:
     ranges = [(0, 700_000), (3, 500_000)]
     fault_proxy.spoil(Fault("truncate", r"^GET ", times=2, after_bytes=after_bytes))
     if call == "get_ranges":
@@ -147,7 +151,9 @@ def test_an_answer_that_is_cut_off_goes_on_where_it_broke(backend, fault_proxy, 
     assert fault_proxy.used == 2 or (after_bytes == 699_999 and fault_proxy.used == 1)
 
 
-def test_a_body_that_breaks_again_and_again_is_not_read_from_the_start_each_time(backend, fault_proxy):
+def test_a_body_that_breaks_again_and_again_is_not_read_from_the_start_each_time(
+    backend: Spoiled, fault_proxy: FaultProxy
+) -> None:
     block = os.urandom(1 << 20)
     backend.put_if_absent("large", block * 8)
     fault_proxy.spoil(Fault("truncate", r"^GET .*/large", times=7, after_bytes=1_300_000))
@@ -159,7 +165,7 @@ def test_a_body_that_breaks_again_and_again_is_not_read_from_the_start_each_time
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_body_that_stalls_goes_on_after_the_silence(backend, fault_proxy):
+def test_a_body_that_stalls_goes_on_after_the_silence(backend: Spoiled, fault_proxy: FaultProxy) -> None:
     fault_proxy.spoil(Fault("stall", r"^GET .*/key", times=1, after_bytes=300_000))
     start_s = time.monotonic()
     assert backend.get("key") == DATA
@@ -167,7 +173,9 @@ def test_a_body_that_stalls_goes_on_after_the_silence(backend, fault_proxy):
     assert 0.4 < time.monotonic() - start_s < 55, "60 s is what nobody asked for"
 
 
-def test_of_many_ranges_the_good_ones_are_not_asked_for_again_and_again(backend, fault_proxy):
+def test_of_many_ranges_the_good_ones_are_not_asked_for_again_and_again(
+    backend: Spoiled, fault_proxy: FaultProxy
+) -> None:
     asked = [(number * 1000, 900) for number in range(300)]
     faults = [Fault("answer", r"^GET ", passes=number * 40 + 7, times=1, status=503) for number in range(6)]
     fault_proxy.spoil(*faults)
@@ -176,7 +184,9 @@ def test_of_many_ranges_the_good_ones_are_not_asked_for_again_and_again(backend,
     assert len(fault_proxy.requests) < 2.5 * len(asked)
 
 
-def test_a_put_whose_every_answer_is_lost_is_settled_by_what_lies_there(backend, fault_proxy):
+def test_a_put_whose_every_answer_is_lost_is_settled_by_what_lies_there(
+    backend: Spoiled, fault_proxy: FaultProxy
+) -> None:
     fault_proxy.spoil(Fault("reset_after", r"^PUT "))
     assert backend.put_if_absent("new", DATA) is True
     assert backend.put_if_absent("file", backend.source) is True
@@ -187,7 +197,9 @@ def test_a_put_whose_every_answer_is_lost_is_settled_by_what_lies_there(backend,
     assert backend.put_if_absent("new", DATA) is False
 
 
-def test_a_put_that_lost_its_answer_to_another_ones_object_is_false(backend, fault_proxy, bucket, s3_server):
+def test_a_put_that_lost_its_answer_to_another_ones_object_is_false(
+    backend: Spoiled, fault_proxy: FaultProxy, bucket: str, s3_server: S3Server
+) -> None:
     folder = backend.url.rpartition("/")[2]
     held = Fault("hold", r"^PUT ", times=1)
     fault_proxy.spoil(Fault("reset_before", r"^PUT ", times=1), held)
@@ -202,7 +214,9 @@ def test_a_put_that_lost_its_answer_to_another_ones_object_is_false(backend, fau
     assert backend.get("new") == b"theirs"
 
 
-def test_a_replacement_whose_every_answer_is_lost_is_settled_by_what_lies_there(backend, fault_proxy):
+def test_a_replacement_whose_every_answer_is_lost_is_settled_by_what_lies_there(
+    backend: Spoiled, fault_proxy: FaultProxy
+) -> None:
     fault_proxy.spoil(Fault("reset_after", r"^PUT "))
     assert backend.replace("key", b"ours", backend.tag) is True
     assert fault_proxy.used >= 2
@@ -211,7 +225,7 @@ def test_a_replacement_whose_every_answer_is_lost_is_settled_by_what_lies_there(
     assert backend.get("key") == b"ours"
 
 
-def test_a_write_that_never_arrived_is_unknown_and_leaves_everything(backend, fault_proxy):
+def test_a_write_that_never_arrived_is_unknown_and_leaves_everything(backend: Spoiled, fault_proxy: FaultProxy) -> None:
     fault_proxy.spoil(Fault("reset_before", r"^PUT "))
     with pytest.raises(RemoteUnreachable, match="broke off again and again"):
         backend.put_if_absent("new", DATA)
@@ -221,7 +235,9 @@ def test_a_write_that_never_arrived_is_unknown_and_leaves_everything(backend, fa
     assert backend.get("key") == DATA
 
 
-def test_an_upload_that_is_spoiled_or_cut_is_sent_again(backend, fault_proxy, s3_server):
+def test_an_upload_that_is_spoiled_or_cut_is_sent_again(
+    backend: Spoiled, fault_proxy: FaultProxy, s3_server: S3Server
+) -> None:
     faults = [Fault("cut_upload", r"^PUT ", times=1)]
     if s3_server.checks_keys:  # only this server compares the body with its signature
         faults.append(Fault("corrupt_upload", r"^PUT ", times=1))
@@ -232,7 +248,9 @@ def test_an_upload_that_is_spoiled_or_cut_is_sent_again(backend, fault_proxy, s3
 
 
 @pytest.mark.parametrize("way", ["botocore to moto", "botocore to radosgw"])
-def test_of_a_file_in_parts_only_the_spoiled_part_is_sent_again(s3_server, fault_proxy, bucket, tmp_path):
+def test_of_a_file_in_parts_only_the_spoiled_part_is_sent_again(
+    s3_server: S3Server, fault_proxy: FaultProxy, bucket: str, tmp_path: Path
+) -> None:
     backend = backend_at(s3_server, bucket, fault_proxy.url, most_bytes_in_one_put=5 << 20)
     (tmp_path / "large").write_bytes(os.urandom(11 << 20))
     fault_proxy.spoil(
@@ -246,7 +264,9 @@ def test_of_a_file_in_parts_only_the_spoiled_part_is_sent_again(s3_server, fault
 
 
 @pytest.mark.parametrize("way", ["botocore to moto", "botocore to radosgw"])
-def test_a_file_in_parts_that_fails_leaves_no_parts(s3_server, fault_proxy, bucket, tmp_path):
+def test_a_file_in_parts_that_fails_leaves_no_parts(
+    s3_server: S3Server, fault_proxy: FaultProxy, bucket: str, tmp_path: Path
+) -> None:
     backend = backend_at(s3_server, bucket, fault_proxy.url, most_bytes_in_one_put=5 << 20)
     (tmp_path / "large").write_bytes(os.urandom(11 << 20))
     fault_proxy.spoil(Fault("answer", r"^PUT .*partNumber=2", status=403, code="AccessDenied"))
@@ -256,7 +276,7 @@ def test_a_file_in_parts_that_fails_leaves_no_parts(s3_server, fault_proxy, buck
     assert s3_server.keys(bucket) == {}
 
 
-def test_a_file_in_parts_never_lands_on_another_ones_object(moto_server, tmp_path):
+def test_a_file_in_parts_never_lands_on_another_ones_object(moto_server: S3Server, tmp_path: Path) -> None:
     bucket = moto_server.new_bucket()
     (tmp_path / "large").write_bytes(os.urandom(11 << 20))
     with FaultProxy(moto_server.endpoint) as proxy, ThreadPoolExecutor(1) as thread:
@@ -274,7 +294,9 @@ def test_a_file_in_parts_never_lands_on_another_ones_object(moto_server, tmp_pat
     assert "Uploads" not in moto_server.client.list_multipart_uploads(Bucket=bucket)
 
 
-def test_an_object_that_changes_while_it_is_read_is_never_mixed(backend, fault_proxy, s3_server, bucket):
+def test_an_object_that_changes_while_it_is_read_is_never_mixed(
+    backend: Spoiled, fault_proxy: FaultProxy, s3_server: S3Server, bucket: str
+) -> None:
     folder, other = backend.url.rpartition("/")[2], os.urandom(len(DATA))
     fault_proxy.spoil(Fault("truncate", r"^GET .*/key", times=1, after_bytes=500_000))
     chunks = backend.iter_chunks("key")
@@ -302,7 +324,9 @@ def test_an_object_that_changes_while_it_is_read_is_never_mixed(backend, fault_p
     ],
 )
 @pytest.mark.parametrize("way", ["obstore to moto", "botocore to moto"])
-def test_what_does_not_pass_is_said_in_words_at_once(backend, fault_proxy, status, code, said, advice):
+def test_what_does_not_pass_is_said_in_words_at_once(
+    backend: Spoiled, fault_proxy: FaultProxy, status: int, code: str, said: str, advice: str
+) -> None:
     for call in ("put", "put of a file", "get", "iter_chunks", "get_ranges", "iter_objects", "head", "replace"):
         if call == "head" and code in ("", "NoSuchBucket"):
             continue  # the bucket was seen: that is a missing object
@@ -316,7 +340,7 @@ def test_what_does_not_pass_is_said_in_words_at_once(backend, fault_proxy, statu
 
 
 @pytest.mark.parametrize("way", ["botocore to moto", "botocore to radosgw"])
-def test_a_missing_bucket_is_never_a_missing_object(s3_server):
+def test_a_missing_bucket_is_never_a_missing_object(s3_server: S3Server) -> None:
     backend = backend_at(s3_server, "no-such-bucket-here", s3_server.endpoint)
     for call in (
         lambda: backend.head("a"),
@@ -334,7 +358,7 @@ def test_a_missing_bucket_is_never_a_missing_object(s3_server):
 
 
 @pytest.mark.parametrize("folder", ["team", "with blank"])
-def test_wrong_keys_are_told_apart(radosgw_server, folder):
+def test_wrong_keys_are_told_apart(radosgw_server: S3Server, folder: str) -> None:
     bucket = radosgw_server.new_bucket()
     unknown = replace(radosgw_server, access_key="NOBODY")
     forged = replace(radosgw_server, secret_key="wrong")
@@ -361,7 +385,9 @@ def test_wrong_keys_are_told_apart(radosgw_server, folder):
         ("https://127.0.0.1:{plain}", "does not speak TLS"),
     ],
 )
-def test_a_server_that_is_not_there_is_one_error(moto_server, closed_port, folder, endpoint, said):
+def test_a_server_that_is_not_there_is_one_error(
+    moto_server: S3Server, closed_port: int, folder: str, endpoint: str, said: str
+) -> None:
     address = endpoint.format(free=closed_port, plain=moto_server.endpoint.rpartition(":")[2])
     backend = S3Backend(settings_of(moto_server, "bucket", address, folder))
     with pytest.raises(RemoteUnreachable, match=said) as caught:
@@ -370,7 +396,7 @@ def test_a_server_that_is_not_there_is_one_error(moto_server, closed_port, folde
     assert_fit_for_people(caught.value)
 
 
-def test_no_keys_anywhere_is_one_error(moto_server, tmp_path, monkeypatch):
+def test_no_keys_anywhere_is_one_error(moto_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
@@ -384,7 +410,7 @@ def test_no_keys_anywhere_is_one_error(moto_server, tmp_path, monkeypatch):
             assert "access_key_id" in caught.value.hint
 
 
-def test_a_source_that_cannot_be_read_is_not_the_servers_fault(moto_server, tmp_path):
+def test_a_source_that_cannot_be_read_is_not_the_servers_fault(moto_server: S3Server, tmp_path: Path) -> None:
     direct = backend_at(moto_server, moto_server.new_bucket(), moto_server.endpoint)
     with pytest.raises(StorageFailed, match="cannot read"):
         direct.put_if_absent("a", tmp_path / "none")

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,13 @@ from datapin.backends.s3.backend import S3Backend
 from datapin.backends.s3.settings import s3_settings
 from datapin.base.errors import ObjectMissing, RemoteUnreachable
 from servers.odd_s3 import never_conditional, odd_server, only_in
+from servers.s3_server import S3Server
 
 PART_BYTES = 5 << 20
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing of this machine's AWS set-up is seen."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
@@ -31,7 +33,13 @@ def home(tmp_path, monkeypatch):
     return tmp_path
 
 
-def backend_at(server, bucket=None, folder="team", most_bytes_in_one_put=5 << 30, **settings):
+def backend_at(
+    server: S3Server,
+    bucket: str | None = None,
+    folder: str = "team",
+    most_bytes_in_one_put: int = 5 << 30,
+    **settings: str,
+) -> S3Backend:
     keys = {"access_key_id": server.access_key, "secret_access_key": server.secret_key}
     url = f"s3://{bucket or server.new_bucket()}/{folder}"
     given = {"endpointurl": server.endpoint, **keys, **settings}
@@ -41,7 +49,7 @@ def backend_at(server, bucket=None, folder="team", most_bytes_in_one_put=5 << 30
     )
 
 
-def test_a_bucket_in_another_region_is_found(moto_server):
+def test_a_bucket_in_another_region_is_found(moto_server: S3Server) -> None:
     bucket = moto_server.new_bucket()
     with odd_server(moto_server, refuses=only_in("eu-south-2"), region="eu-south-2") as server:
         for call in (
@@ -61,7 +69,7 @@ def test_a_bucket_in_another_region_is_found(moto_server):
         assert backend_at(server, bucket).head("a") is None
 
 
-def test_a_bucket_that_is_nowhere_else_is_one_error(moto_server):
+def test_a_bucket_that_is_nowhere_else_is_one_error(moto_server: S3Server) -> None:
     with odd_server(moto_server, refuses=only_in("eu-south-2"), region="") as server:
         backend = backend_at(server, moto_server.new_bucket())
         with pytest.raises(RemoteUnreachable, match="lies in another region") as caught:
@@ -70,7 +78,7 @@ def test_a_bucket_that_is_nowhere_else_is_one_error(moto_server):
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory):
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for this machine that signs itself, and its key, in one file."""
     file = tmp_path_factory.mktemp("tls") / "both.pem"
     words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=lab -addext subjectAltName=IP:127.0.0.1"
@@ -80,7 +88,9 @@ def certificate(tmp_path_factory):
 
 
 @pytest.mark.parametrize("folder", ["team", "with blank"])
-def test_a_certificate_that_nobody_vouches_for_is_refused(moto_server, certificate, folder):
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    moto_server: S3Server, certificate: Path, folder: str
+) -> None:
     with odd_server(moto_server, certificate=certificate) as server:
         backend = backend_at(server, moto_server.new_bucket(), folder)
         for call in (lambda: backend.get("a"), lambda: backend.put_if_absent("a", b"x")):
@@ -91,7 +101,9 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(moto_server, certifica
 
 @pytest.mark.parametrize("folder", ["team", "with blank"])
 @pytest.mark.parametrize("how", ["named", "unchecked"])
-def test_a_certificate_of_ones_own_can_be_named_or_left_unchecked(moto_server, certificate, folder, how):
+def test_a_certificate_of_ones_own_can_be_named_or_left_unchecked(
+    moto_server: S3Server, certificate: Path, folder: str, how: str
+) -> None:
     with odd_server(moto_server, certificate=certificate) as server:
         verify = f"{certificate}.crt" if how == "named" else "false"
         bucket = moto_server.new_bucket()
@@ -104,11 +116,11 @@ def test_a_certificate_of_ones_own_can_be_named_or_left_unchecked(moto_server, c
             assert call(backend_at(server, bucket, folder, ssl_verify=verify))
 
 
-def test_a_key_of_the_users_own_goes_with_every_request(moto_server):
+def test_a_key_of_the_users_own_goes_with_every_request(moto_server: S3Server) -> None:
     bucket = moto_server.new_bucket()
     encoded = base64.b64encode(b"k" * 32).decode()
 
-    def without_it(request):
+    def without_it(request: BaseHTTPRequestHandler) -> tuple[int, str, dict[str, str]] | None:
         is_about_an_object = request.path.startswith(f"/{bucket}/team/")
         given = request.headers.get("x-amz-server-side-encryption-customer-key")
         return (400, "InvalidRequest", {}) if is_about_an_object and given != encoded else None
@@ -126,7 +138,7 @@ def test_a_key_of_the_users_own_goes_with_every_request(moto_server):
             backend_at(server, bucket).get("a")
 
 
-def test_a_server_that_refuses_conditions_is_looked_at_before_each_put(moto_server):
+def test_a_server_that_refuses_conditions_is_looked_at_before_each_put(moto_server: S3Server) -> None:
     with odd_server(moto_server, refuses=never_conditional) as server:
         backend = backend_at(server, moto_server.new_bucket())
         assert backend.put_if_absent("a", b"first") is True
@@ -143,7 +155,7 @@ def test_a_server_that_refuses_conditions_is_looked_at_before_each_put(moto_serv
         assert backend.replace("a", b"fifth", backend.get_tagged("a")[1]) is True
 
 
-def test_a_server_that_ignores_ranges_is_read_all_the_same(moto_server):
+def test_a_server_that_ignores_ranges_is_read_all_the_same(moto_server: S3Server) -> None:
     with odd_server(moto_server, without=("range",)) as server:
         backend = backend_at(server, moto_server.new_bucket())
         data = os.urandom(50_000)
@@ -154,7 +166,7 @@ def test_a_server_that_ignores_ranges_is_read_all_the_same(moto_server):
             backend.get_ranges("none", [(5, 5)])
 
 
-def test_what_others_keep_in_the_bucket_is_passed_over(s3_server):
+def test_what_others_keep_in_the_bucket_is_passed_over(s3_server: S3Server) -> None:
     bucket = s3_server.new_bucket()
     backend = backend_at(s3_server, bucket)
     backend.put_if_absent("packs/a", b"ours")
@@ -175,7 +187,7 @@ def test_what_others_keep_in_the_bucket_is_passed_over(s3_server):
 
 
 @pytest.mark.parametrize("folder", ["", "a/b/c", "with blank/ü+%20&x=1", "double//slash"])
-def test_any_folder_of_the_url_is_taken_as_it_is(s3_server, folder):
+def test_any_folder_of_the_url_is_taken_as_it_is(s3_server: S3Server, folder: str) -> None:
     bucket = s3_server.new_bucket()
     backend = backend_at(s3_server, bucket, folder)
     backend.put_if_absent("dir/key", b"x")
@@ -184,7 +196,9 @@ def test_any_folder_of_the_url_is_taken_as_it_is(s3_server, folder):
 
 
 @pytest.mark.parametrize("size", [10, 6 << 20])
-def test_every_put_carries_the_access_and_encryption_of_the_settings(moto_server, tmp_path, size):
+def test_every_put_carries_the_access_and_encryption_of_the_settings(
+    moto_server: S3Server, tmp_path: Path, size: int
+) -> None:
     bucket = moto_server.new_bucket()
     settings = {"acl": "public-read", "sse": "aws:kms", "sse_kms_key_id": "lab-key"}
     backend = backend_at(moto_server, bucket, most_bytes_in_one_put=PART_BYTES, **settings)
@@ -202,7 +216,7 @@ def test_every_put_carries_the_access_and_encryption_of_the_settings(moto_server
         assert backend.get(key) == b"x" * size
 
 
-def test_a_file_over_the_limit_for_one_put_goes_in_parts(s3_server, tmp_path):
+def test_a_file_over_the_limit_for_one_put_goes_in_parts(s3_server: S3Server, tmp_path: Path) -> None:
     bucket = s3_server.new_bucket()
     backend = backend_at(s3_server, bucket, most_bytes_in_one_put=PART_BYTES)
     data = os.urandom(2 * PART_BYTES + 1234)
@@ -217,7 +231,7 @@ def test_a_file_over_the_limit_for_one_put_goes_in_parts(s3_server, tmp_path):
     assert "Uploads" not in s3_server.client.list_multipart_uploads(Bucket=bucket)
 
 
-def test_keys_that_a_program_prints_are_used(radosgw_server, home):
+def test_keys_that_a_program_prints_are_used(radosgw_server: S3Server, home: Path) -> None:
     printed = {"Version": 1, "AccessKeyId": radosgw_server.access_key, "SecretAccessKey": radosgw_server.secret_key}
     (home / "print-keys").write_text(f"#!/bin/sh\necho '{json.dumps(printed)}'\n")
     (home / "print-keys").chmod(0o755)
@@ -229,7 +243,9 @@ def test_keys_that_a_program_prints_are_used(radosgw_server, home):
 
 
 @pytest.mark.parametrize("how", ["environment", "file", "file by settings"])
-def test_keys_in_awss_own_places_are_used(radosgw_server, home, monkeypatch, how):
+def test_keys_in_awss_own_places_are_used(
+    radosgw_server: S3Server, home: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
     lines = f"aws_access_key_id={radosgw_server.access_key}\naws_secret_access_key={radosgw_server.secret_key}\n"
     settings = {}
     if how == "environment":
@@ -245,7 +261,9 @@ def test_keys_in_awss_own_places_are_used(radosgw_server, home, monkeypatch, how
     assert backend.put_if_absent("large", b"x" * (5 << 20)) is True
 
 
-def test_a_token_in_the_environment_does_not_spoil_keys_of_the_settings(radosgw_server, monkeypatch):
+def test_a_token_in_the_environment_does_not_spoil_keys_of_the_settings(
+    radosgw_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "of-another-account")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
@@ -254,7 +272,7 @@ def test_a_token_in_the_environment_does_not_spoil_keys_of_the_settings(radosgw_
     assert backend.put_if_absent("large", b"x" * (5 << 20)) is True
 
 
-def test_a_public_bucket_needs_no_keys(radosgw_server):
+def test_a_public_bucket_needs_no_keys(radosgw_server: S3Server) -> None:
     bucket = radosgw_server.new_bucket()
     backend_at(radosgw_server, bucket).put_if_absent("a", b"x")
     stranger = backend_at(radosgw_server, bucket, access_key_id="", secret_access_key="", allow_anonymous_login="true")
@@ -290,7 +308,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
 """
 
 
-def test_static_keys_need_no_botocore_and_a_large_file_little_memory(s3_server, tmp_path):
+def test_static_keys_need_no_botocore_and_a_large_file_little_memory(s3_server: S3Server, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     source.write_bytes(os.urandom(1 << 20) * 80)
     words = [f"s3://{s3_server.new_bucket()}/a", s3_server.endpoint, s3_server.access_key, s3_server.secret_key]

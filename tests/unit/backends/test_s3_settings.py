@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore.session import Session
@@ -20,7 +22,7 @@ CUSTOMER_KEY = base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
 
 @pytest.fixture(autouse=True)
-def aws(tmp_path, monkeypatch):
+def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home: nothing of this machine's AWS set-up is seen."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "REQUESTS_CA", "DATAPIN_REMOTE")):
@@ -30,7 +32,7 @@ def aws(tmp_path, monkeypatch):
     return tmp_path / ".aws"
 
 
-def of_dvc(url, settings):
+def of_dvc(url: str, settings: dict[str, str]) -> tuple[dict[str, Any], str]:
     """What DVC would hand to s3fs, and the bucket and folder."""
     kind, config, path = get_cloud_fs({}, url=url, **settings)
     return kind(**config).fs_args, path
@@ -59,7 +61,7 @@ def of_dvc(url, settings):
     ],
     ids=lambda settings: ",".join(settings) or "nothing",
 )
-def test_settings_mean_what_they_mean_to_dvc(settings):
+def test_settings_mean_what_they_mean_to_dvc(settings: dict[str, str]) -> None:
     typed = {name: value.lower() == "true" if name == "cache_regions" else value for name, value in settings.items()
              if isinstance(value, str)} | {n: v for n, v in settings.items() if not isinstance(v, str)}  # fmt: skip
     theirs, path = of_dvc(URL, typed)
@@ -83,7 +85,7 @@ def test_settings_mean_what_they_mean_to_dvc(settings):
 @pytest.mark.parametrize(
     "url", ["s3://bucket", "s3://bucket/", "s3://b.with.dots/a/b/", "s3://bucket/a b/ü", "S3://bucket/a"]
 )
-def test_urls_mean_what_they_mean_to_dvc(url):
+def test_urls_mean_what_they_mean_to_dvc(url: str) -> None:
     _, path = of_dvc(url.replace("S3", "s3"), {})
     ours = s3_settings(url, {})
     assert f"{ours.bucket}/{ours.prefix}".rstrip("/") == path.rstrip("/")
@@ -97,7 +99,7 @@ def test_urls_mean_what_they_mean_to_dvc(url):
         {"sse_customer_key": CUSTOMER_KEY, "sse_kms_key_id": "key-1"},
     ],
 )
-def test_what_dvc_refuses_is_refused(settings):
+def test_what_dvc_refuses_is_refused(settings: dict[str, str]) -> None:
     with pytest.raises(ConfigError):
         of_dvc(URL, settings)
     with pytest.raises(BadSettings, match="exclude each other") as caught:
@@ -119,7 +121,7 @@ def test_what_dvc_refuses_is_refused(settings):
         ({"ssl_verify": "/no/such/file.pem"}, "ssl_verify: there is no file /no/such/file.pem"),
     ],
 )
-def test_impossible_settings_are_refused_by_name(settings, problem):
+def test_impossible_settings_are_refused_by_name(settings: dict[str, str], problem: str) -> None:
     with pytest.raises(BadSettings, match="remote s3://bucket/team/data") as caught:
         s3_settings(URL, settings)
     assert problem in caught.value.message
@@ -128,19 +130,19 @@ def test_impossible_settings_are_refused_by_name(settings, problem):
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///folder", "gs://bucket/a", "bucket/a"])
-def test_a_url_without_a_bucket_is_refused(url):
+def test_a_url_without_a_bucket_is_refused(url: str) -> None:
     with pytest.raises(BadSettings, match="expected s3://BUCKET/FOLDER"):
         s3_settings(url, {})
 
 
-def test_no_secret_is_in_the_repr():
+def test_no_secret_is_in_the_repr() -> None:
     shown = repr(s3_settings(URL, {**KEYS, "sse_customer_key": CUSTOMER_KEY, "profile": "lab"}))
     assert "lab" in shown
     for secret in ("AKIAEXAMPLE", "very-secret", "very-temporary", "0123456789abcdef"):
         assert secret not in shown
 
 
-def test_a_shorter_silence_can_be_asked_for(monkeypatch):
+def test_a_shorter_silence_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATAPIN_REMOTE_TIMEOUT_S", "1.5")
     settings = s3_settings(URL, {})
     assert (settings.silence_s, settings.connect_timeout_s) == (1.5, 1.5)
@@ -203,7 +205,9 @@ aws_secret_access_key = role-secret
         ("lab", {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"}),
     ],
 )
-def test_aws_files_mean_what_they_mean_to_botocore(aws, monkeypatch, profile, environment):
+def test_aws_files_mean_what_they_mean_to_botocore(
+    aws: Path, monkeypatch: pytest.MonkeyPatch, profile: str, environment: dict[str, str]
+) -> None:
     bundle = aws / "bundle.pem"
     bundle.touch()
     (aws / "config").write_text(CONFIG.format(bundle=bundle))
@@ -224,7 +228,9 @@ def test_aws_files_mean_what_they_mean_to_botocore(aws, monkeypatch, profile, en
 
 
 @pytest.mark.parametrize(("profile", "wins"), [("", "FROM-ENV"), ("lab", "LAB")])
-def test_keys_in_the_environment_give_way_only_to_a_named_profile(aws, monkeypatch, profile, wins):
+def test_keys_in_the_environment_give_way_only_to_a_named_profile(
+    aws: Path, monkeypatch: pytest.MonkeyPatch, profile: str, wins: str
+) -> None:
     (aws / "credentials").write_text(CREDENTIALS)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "FROM-ENV")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "env-secret")
@@ -235,13 +241,13 @@ def test_keys_in_the_environment_give_way_only_to_a_named_profile(aws, monkeypat
     assert found[0] == wins
 
 
-def test_a_profile_that_assumes_a_role_is_left_to_botocore(aws):
+def test_a_profile_that_assumes_a_role_is_left_to_botocore(aws: Path) -> None:
     (aws / "config").write_text(CONFIG)
     (aws / "credentials").write_text(CREDENTIALS)
     assert read_aws_keys("~/.aws/config", "~/.aws/credentials", "role") is None
 
 
-def test_a_broken_file_of_aws_is_named_and_not_quoted(aws):
+def test_a_broken_file_of_aws_is_named_and_not_quoted(aws: Path) -> None:
     (aws / "config").write_text("[default]\naws_secret_access_key very-secret\n")
     with pytest.raises(BadSettings, match=r"config.*it is not a file of settings") as caught:
         s3_settings(URL, {})
@@ -249,7 +255,9 @@ def test_a_broken_file_of_aws_is_named_and_not_quoted(aws):
     assert caught.value.__cause__ is None
 
 
-def test_files_of_aws_named_in_the_settings_give_way_to_the_environment(aws, tmp_path, monkeypatch):
+def test_files_of_aws_named_in_the_settings_give_way_to_the_environment(
+    aws: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "mine").write_text("[default]\nregion = sa-east-1\n")
     (tmp_path / "env").write_text("[default]\nregion = ca-west-1\n")
     assert s3_settings(URL, {"configpath": str(tmp_path / "mine")}).region == "sa-east-1"
@@ -267,13 +275,15 @@ def test_files_of_aws_named_in_the_settings_give_way_to_the_environment(aws, tmp
         (URL, {}, "[default]\ns3 =\n  use_accelerate_endpoint = true\n", "use_accelerate_endpoint"),
     ],
 )
-def test_what_obstore_cannot_say_goes_through_botocore(aws, url, settings, config, reason):
+def test_what_obstore_cannot_say_goes_through_botocore(
+    aws: Path, url: str, settings: dict[str, str], config: str, reason: str
+) -> None:
     (aws / "config").write_text(config)
     assert s3_settings(url, settings).only_boto == reason
 
 
 @pytest.mark.parametrize("separator", ["/", ":"])
-def test_an_access_point_is_one_bucket(separator):
+def test_an_access_point_is_one_bucket(separator: str) -> None:
     arn = f"arn:aws:s3:eu-west-1:123456789012:accesspoint{separator}point"
     settings = s3_settings(f"s3://{arn}/team/data", {})
     assert (settings.bucket, settings.prefix) == (arn, "team/data/")
@@ -289,7 +299,9 @@ def test_an_access_point_is_one_bucket(separator):
         (URL, {}, "[default]\ns3 =\n  addressing_style = path\n", False),
     ],
 )
-def test_the_bucket_is_part_of_the_host_where_botocore_would_say_so(aws, url, settings, config, is_virtual):
+def test_the_bucket_is_part_of_the_host_where_botocore_would_say_so(
+    aws: Path, url: str, settings: dict[str, str], config: str, is_virtual: bool
+) -> None:
     (aws / "config").write_text(config)
     ours = s3_settings(url, settings)
     client = Session().create_client(

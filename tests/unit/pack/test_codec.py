@@ -19,14 +19,14 @@ TEXT = b"the quick brown fox jumps over the lazy dog; " * 400
 @given(
     st.binary(max_size=300) | st.builds(lambda unit, times: unit * times, st.binary(min_size=1), st.integers(1, 999))
 )
-def test_what_is_encoded_decodes_to_itself_the_same_way_each_time(data):
+def test_what_is_encoded_decodes_to_itself_the_same_way_each_time(data: bytes) -> None:
     codec, stored = encode(data)
     assert decode(codec, stored, len(data), b"") == data
     assert encode(data) == (codec, stored)
     assert codec == CODEC_RAW or len(stored) * 10 <= len(data) * 9
 
 
-def test_text_is_compressed_and_noise_is_not():
+def test_text_is_compressed_and_noise_is_not() -> None:
     assert encode(TEXT)[0] == CODEC_ZSTD
     assert encode(random.Random(1).randbytes(20_000)) == (CODEC_RAW, random.Random(1).randbytes(20_000))
 
@@ -41,11 +41,11 @@ def test_text_is_compressed_and_noise_is_not():
         b"\x00\x00\x00\x18ftypmp42",
     ],
 )
-def test_compressed_media_are_kept_raw_without_trying(magic):
+def test_compressed_media_are_kept_raw_without_trying(magic: bytes) -> None:
     assert encode(magic + TEXT) == (CODEC_RAW, magic + TEXT)
 
 
-def test_a_text_header_before_noise_does_not_cost_a_full_compression():
+def test_a_text_header_before_noise_does_not_cost_a_full_compression() -> None:
     data = TEXT[:1024] + random.Random(2).randbytes(50_000)
     assert encode(data)[0] == CODEC_RAW
 
@@ -61,18 +61,20 @@ def test_a_text_header_before_noise_does_not_cost_a_full_compression():
         (CODEC_ZSTD, zstandard.ZstdCompressor(write_content_size=False).compress(TEXT), len(TEXT), "not one of"),
     ],
 )
-def test_stored_bytes_that_do_not_match_their_record_are_refused(codec, stored, raw_length, problem):
+def test_stored_bytes_that_do_not_match_their_record_are_refused(
+    codec: int, stored: bytes, raw_length: int, problem: str
+) -> None:
     with pytest.raises(CodecError, match=problem):
         decode(codec, stored, raw_length, b"")
 
 
-def test_a_bomb_is_refused_before_memory_is_spent():
+def test_a_bomb_is_refused_before_memory_is_spent() -> None:
     bomb = zstandard.compress(bytes(50 << 20))
     with pytest.raises(CodecError, match="not one of"):
         decode(CODEC_ZSTD, bomb, 1000, b"")
 
 
-def test_encoding_from_many_threads_gives_the_same_bytes():
+def test_encoding_from_many_threads_gives_the_same_bytes() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     inputs = [TEXT[i:] + os.urandom(10) for i in range(200)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def batch_of(folder: Path) -> FileBatch:
     return FileBatch(paths, [os.path.relpath(path, folder) for path in paths], sizes)
 
 
-def matrix_of(contents) -> np.ndarray:
+def matrix_of(contents: Iterable[bytes]) -> np.ndarray:
     """The ids of these bytes."""
     raw = b"".join(hashlib.sha256(data).digest() for data in contents)
     return np.frombuffer(raw, dtype=np.uint8).reshape(-1, 32)
@@ -34,12 +35,12 @@ def file_names(root: Path, folder: str) -> list[str]:
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
+def store(tmp_path: Path) -> Store:
     return Store.create(tmp_path / "store", SMALL)
 
 
 @pytest.fixture
-def source(tmp_path) -> Path:
+def source(tmp_path: Path) -> Path:
     """A folder with files of many sizes, some equal, one empty, two large."""
     folder = tmp_path / "source"
     for number in range(40):

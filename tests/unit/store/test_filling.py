@@ -12,7 +12,7 @@ from datapin.store.store import Store
 from .conftest import SMALL, file_names
 
 
-def test_assets_become_visible_at_a_publish_and_at_the_end(store):
+def test_assets_become_visible_at_a_publish_and_at_the_end(store: Store) -> None:
     other = Store.open(store.root, SMALL)
     with store.filling() as filling:
         first = filling.put(b"first")
@@ -25,7 +25,7 @@ def test_assets_become_visible_at_a_publish_and_at_the_end(store):
     assert len(file_names(store.root, "packs")) == 2
 
 
-def test_an_error_gives_up_what_was_not_published(store):
+def test_an_error_gives_up_what_was_not_published(store: Store) -> None:
     ids = []
     with pytest.raises(RuntimeError, match="stage broke"), store.filling() as filling:  # noqa: PT012
         ids.append(filling.put(b"published"))
@@ -40,12 +40,12 @@ def test_an_error_gives_up_what_was_not_published(store):
     assert not [path for path in store.root.iterdir() if path.name.startswith(".tmp-")]
 
 
-def test_the_callers_own_file_errors_pass_through(store):
+def test_the_callers_own_file_errors_pass_through(store: Store) -> None:
     with pytest.raises(FileNotFoundError), store.filling():
         open("/nowhere/at/all")  # noqa: SIM115
 
 
-def test_equal_assets_are_written_once(store):
+def test_equal_assets_are_written_once(store: Store) -> None:
     with store.filling() as filling:
         ids = [filling.put(b"same") for _ in range(100)]
         filling.publish()
@@ -57,14 +57,14 @@ def test_equal_assets_are_written_once(store):
     assert store.index_state == state
 
 
-def test_publishing_nothing_publishes_nothing(store):
+def test_publishing_nothing_publishes_nothing(store: Store) -> None:
     with store.filling() as filling:
         filling.publish()
         filling.publish()
     assert file_names(store.root, "index") == []
 
 
-def test_many_assets_fill_several_packs_and_all_read_back(store):
+def test_many_assets_fill_several_packs_and_all_read_back(store: Store) -> None:
     contents = [os.urandom(900) for _ in range(30)] + [b"", os.urandom(9000)]
     with store.filling() as filling:
         ids = [filling.put(data) for data in contents]

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +25,9 @@ from datapin.store.store import Store
 from .conftest import SMALL, batch_of, file_names, matrix_of
 
 
-def entries(ids, packs=None, offsets=None):
+def entries(
+    ids: Sequence[bytes], packs: Sequence[bytes | None] | None = None, offsets: Sequence[int] | None = None
+) -> Entries:
     count = len(ids)
     names = tuple(sorted({pack for pack in packs or [] if pack is not None}))
     return Entries(
@@ -36,7 +41,7 @@ def entries(ids, packs=None, offsets=None):
     )
 
 
-def rows_of(found: Entries):
+def rows_of(found: Entries) -> list[tuple[bytes, bytes | None, int]]:
     return [
         (found.ids[n].tobytes(), None if found.pack[n] < 0 else found.packs[found.pack[n]], int(found.offset[n]))
         for n in range(len(found))
@@ -52,14 +57,14 @@ rows = st.tuples(ids_with_equal_prefixes, st.sampled_from([None, *PACKS]), st.in
 
 
 @given(st.lists(st.lists(rows, max_size=12), max_size=4))
-def test_joined_entries_are_sorted_and_each_said_once(parts):
+def test_joined_entries_are_sorted_and_each_said_once(parts: list[list[tuple[bytes, bytes | None, int]]]) -> None:
     joined = join_entries([entries(*map(list, zip(*part, strict=True))) if part else NO_ENTRIES for part in parts])
     expected = sorted({row for part in parts for row in part}, key=lambda row: (row[0], row[1] or b"", row[2]))
     assert rows_of(joined) == expected
 
 
 @given(st.lists(ids_with_equal_prefixes, max_size=20), st.lists(ids_with_equal_prefixes, max_size=20))
-def test_looking_up_agrees_with_a_dict_also_for_equal_prefixes(stored, wanted):
+def test_looking_up_agrees_with_a_dict_also_for_equal_prefixes(stored: list[bytes], wanted: list[bytes]) -> None:
     index = Index(join_entries([entries(stored)]) if stored else NO_ENTRIES)
     found, places = index.find(np.frombuffer(b"".join(wanted), dtype=np.uint8).reshape(-1, 32))
     assert found.tolist() == [asset in stored for asset in wanted]
@@ -70,7 +75,7 @@ def test_looking_up_agrees_with_a_dict_also_for_equal_prefixes(stored, wanted):
         assert index.find_one(asset) == (row if is_here else None)
 
 
-def test_a_long_question_is_answered_as_a_short_one():
+def test_a_long_question_is_answered_as_a_short_one() -> None:
     raw = [hashlib.sha256(bytes([n % 256, n // 256])).digest() for n in range(5000)]
     index = Index(join_entries([entries(raw[::2])]))
     matrix = np.frombuffer(b"".join(raw), dtype=np.uint8).reshape(-1, 32)
@@ -80,12 +85,12 @@ def test_a_long_question_is_answered_as_a_short_one():
     assert [index.find(matrix[n : n + 1])[1][0] for n in range(0, 5000, 500)] == places[::500].tolist()
 
 
-def test_an_empty_index_finds_nothing():
+def test_an_empty_index_finds_nothing() -> None:
     assert Index(NO_ENTRIES).locate(matrix_of([b"a"])).found.tolist() == [False]
     assert len(Index(NO_ENTRIES).locate(matrix_of([])).found) == 0
 
 
-def test_an_index_file_reads_back_and_is_named_by_its_bytes():
+def test_an_index_file_reads_back_and_is_named_by_its_bytes() -> None:
     original = join_entries([entries([b"a" * 32, b"b" * 32, b"c" * 32], [PACKS[0], None, PACKS[1]], [2**40, 0, 5])])
     data = encode_index(original)
     assert encode_index(original) == data
@@ -95,12 +100,12 @@ def test_an_index_file_reads_back_and_is_named_by_its_bytes():
     assert table["pack"].to_pylist() == [PACKS[0], None, PACKS[1]]
 
 
-def test_an_index_file_of_loose_assets_only_reads_back():
+def test_an_index_file_of_loose_assets_only_reads_back() -> None:
     data = encode_index(join_entries([entries_of_loose([b"a" * 32], [9])]))
     assert rows_of(decode_index(index_file_name(data), data, "p")) == [(b"a" * 32, None, 0)]
 
 
-def test_any_flipped_bit_or_cut_in_an_index_file_is_seen_before_it_is_parsed():
+def test_any_flipped_bit_or_cut_in_an_index_file_is_seen_before_it_is_parsed() -> None:
     data = encode_index(join_entries([entries([b"a" * 32], [PACKS[0]])]))
     name = index_file_name(data)
     for place in range(0, len(data), 11):
@@ -111,7 +116,7 @@ def test_any_flipped_bit_or_cut_in_an_index_file_is_seen_before_it_is_parsed():
                 decode_index(name, bad, "p")
 
 
-def parquet(**columns):
+def parquet(**columns: Any) -> bytes:
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink)
     return sink.getvalue()
@@ -138,12 +143,12 @@ GOOD = {
         (parquet(**(GOOD | {"length": pa.array([2**63], pa.uint64())})), "beyond all bounds"),
     ],
 )
-def test_a_file_with_a_right_name_but_wrong_columns_is_refused(data, problem):
+def test_a_file_with_a_right_name_but_wrong_columns_is_refused(data: bytes, problem: str) -> None:
     with pytest.raises(DamagedPack, match=problem):
         decode_index(index_file_name(data), data, "p")
 
 
-def test_a_damaged_index_file_stops_reading_and_is_mended_by_a_rebuild(store):
+def test_a_damaged_index_file_stops_reading_and_is_mended_by_a_rebuild(store: Store) -> None:
     asset_id = store.put(b"bytes")
     (path,) = (store.root / "index").iterdir()
     path.write_bytes(path.read_bytes()[:-3])
@@ -159,7 +164,7 @@ def test_a_damaged_index_file_stops_reading_and_is_mended_by_a_rebuild(store):
     assert again.check() == []
 
 
-def test_rebuilding_twice_gives_the_same_bytes_and_loses_nothing(store, source):
+def test_rebuilding_twice_gives_the_same_bytes_and_loses_nothing(store: Store, source: Path) -> None:
     batch = batch_of(source)
     ids = store.put_files(batch, jobs=1).ids
     store.put(b"one more")
@@ -173,7 +178,7 @@ def test_rebuilding_twice_gives_the_same_bytes_and_loses_nothing(store, source):
     assert not store.missing(ids).any()
 
 
-def test_rebuilding_names_a_pack_with_a_damaged_table_and_takes_out_what_is_good(store):
+def test_rebuilding_names_a_pack_with_a_damaged_table_and_takes_out_what_is_good(store: Store) -> None:
     store.put(b"good")
     kept = file_names(store.root, "packs")
     with store.filling() as filling:
@@ -194,7 +199,7 @@ def test_rebuilding_names_a_pack_with_a_damaged_table_and_takes_out_what_is_good
     assert store.check() == []
 
 
-def test_rebuilding_mends_a_pack_of_which_only_the_table_is_damaged(store):
+def test_rebuilding_mends_a_pack_of_which_only_the_table_is_damaged(store: Store) -> None:
     asset_id = store.put(b"bytes")
     (pack,) = (store.root / "packs").rglob("*.pack")
     pack.write_bytes(pack.read_bytes()[:-1])
@@ -203,7 +208,7 @@ def test_rebuilding_mends_a_pack_of_which_only_the_table_is_damaged(store):
     assert store.check() == []
 
 
-def test_rebuilding_leaves_out_a_pack_that_nothing_is_known_of(store):
+def test_rebuilding_leaves_out_a_pack_that_nothing_is_known_of(store: Store) -> None:
     store.put(b"bytes")
     (pack,) = (store.root / "packs").rglob("*.pack")
     pack.write_bytes(pack.read_bytes()[:-1])
@@ -212,7 +217,7 @@ def test_rebuilding_leaves_out_a_pack_that_nothing_is_known_of(store):
     assert store.check() == []
 
 
-def test_strange_names_are_reported_and_never_indexed(store):
+def test_strange_names_are_reported_and_never_indexed(store: Store) -> None:
     store.put(b"x")
     for key in ("packs/zz/zz.pack", "assets/ab/abc", "assets/AB/" + "AB" * 32):
         (store.root / key).parent.mkdir(exist_ok=True)
@@ -222,12 +227,12 @@ def test_strange_names_are_reported_and_never_indexed(store):
     assert [finding.severity for finding in store.check()] == ["warning"] * 3
 
 
-def test_rebuilding_an_empty_store_is_fine(store):
+def test_rebuilding_an_empty_store_is_fine(store: Store) -> None:
     assert store.rebuild_index().assets == 0
     assert file_names(store.root, "index") == []
 
 
-def test_many_small_index_files_become_one_and_readers_follow(store):
+def test_many_small_index_files_become_one_and_readers_follow(store: Store) -> None:
     reader = Store.open(store.root, SMALL)
     ids = []
     for number in range(40):
@@ -237,12 +242,12 @@ def test_many_small_index_files_become_one_and_readers_follow(store):
     assert [reader.read(asset_id) for asset_id in ids] == [b"asset %d" % number for number in range(40)]
 
 
-def test_a_reader_that_loses_a_file_to_a_merge_lists_again(store, monkeypatch):
+def test_a_reader_that_loses_a_file_to_a_merge_lists_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asset_id = store.put(b"bytes")
     reader = Store.open(store.root, SMALL)
     real, calls = index_files.list_index_files, []
 
-    def list_then_rebuild(root):
+    def list_then_rebuild(root: Path) -> list[str]:
         names = real(root)
         if not calls:
             calls.append(names)
@@ -257,7 +262,7 @@ def test_a_reader_that_loses_a_file_to_a_merge_lists_again(store, monkeypatch):
 
 
 @given(st.lists(st.integers(1, 3000), max_size=200))
-def test_merging_keeps_few_files_and_rewrites_rows_rarely(publishes):
+def test_merging_keeps_few_files_and_rewrites_rows_rarely(publishes: list[int]) -> None:
     files, rewritten = [], 0
     for count in publishes:
         files.append(count)
@@ -270,19 +275,19 @@ def test_merging_keeps_few_files_and_rewrites_rows_rarely(publishes):
     assert rewritten <= 7 * sum(publishes)
 
 
-def test_one_huge_file_is_not_rewritten_for_a_few_small_ones():
+def test_one_huge_file_is_not_rewritten_for_a_few_small_ones() -> None:
     assert choose_merge([1_000_000, 1, 1, 1, 1, 1, 1, 1]) == []
     assert choose_merge([1_000_000, 1, 1, 1, 1, 1, 1, 1, 1]) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_files_that_are_no_index_are_not_listed(store):
+def test_files_that_are_no_index_are_not_listed(store: Store) -> None:
     store.put(b"x")
     for name in (".tmp-1-aa", "readme", "A" * 64 + ".parquet"):
         (store.root / "index" / name).write_bytes(b"?")
     assert len(list_index_files(str(store.root))) == 1
 
 
-def test_the_index_state_changes_with_every_publish_and_only_then(store):
+def test_the_index_state_changes_with_every_publish_and_only_then(store: Store) -> None:
     states = [store.index_state]
     for number in range(3):
         store.put(b"%d" % number)
@@ -292,7 +297,7 @@ def test_the_index_state_changes_with_every_publish_and_only_then(store):
     assert len(set(states)) == 4
 
 
-def test_check_sees_what_a_quick_look_can_see(store, source):
+def test_check_sees_what_a_quick_look_can_see(store: Store, source: Path) -> None:
     store.put_files(batch_of(source), jobs=1)
     assert store.check() == []
     packs = sorted((store.root / "packs").rglob("*.pack"))

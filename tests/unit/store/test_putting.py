@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Buffer, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,12 @@ from datapin.store.store import FileBatch, Store
 from .conftest import SMALL, batch_of, file_names, matrix_of
 
 
-def contents_of(batch):
+def contents_of(batch: FileBatch) -> list[bytes]:
     return [Path(path).read_bytes() for path in batch.paths]
 
 
 @pytest.fixture(params=["in this process", "in worker processes"])
-def jobs(request, monkeypatch):
+def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Both ways of putting: they must not differ."""
     if request.param == "in this process":
         return 1
@@ -34,7 +35,7 @@ def jobs(request, monkeypatch):
     return 2
 
 
-def test_ids_sizes_and_stats_come_back_in_input_order(store, source, jobs):
+def test_ids_sizes_and_stats_come_back_in_input_order(store: Store, source: Path, jobs: int) -> None:
     batch = batch_of(source)
     result = store.put_files(batch, jobs=jobs)
     contents = contents_of(batch)
@@ -46,14 +47,14 @@ def test_ids_sizes_and_stats_come_back_in_input_order(store, source, jobs):
     assert result.new_bytes == sum(map(len, set(contents)))
 
 
-def test_everything_put_reads_back(store, source, jobs):
+def test_everything_put_reads_back(store: Store, source: Path, jobs: int) -> None:
     batch = batch_of(source)
     result = store.put_files(batch, jobs=jobs)
     reader = store.reader(result.ids)
     assert [reader.read(number) for number in range(len(batch.paths))] == contents_of(batch)
 
 
-def test_large_assets_lie_loose_and_small_ones_in_packs_of_the_set_size(store, source, jobs):
+def test_large_assets_lie_loose_and_small_ones_in_packs_of_the_set_size(store: Store, source: Path, jobs: int) -> None:
     store.put_files(batch_of(source), jobs=jobs)
     large = hashlib.sha256((source / "large.bin").read_bytes()).hexdigest()
     assert file_names(store.root, "assets") == [large]
@@ -62,14 +63,14 @@ def test_large_assets_lie_loose_and_small_ones_in_packs_of_the_set_size(store, s
     assert all(path.stat().st_size < 5000 + 8192 + 10_000 for path in packs)
 
 
-def test_packs_are_named_by_their_bytes(store, source, jobs):
+def test_packs_are_named_by_their_bytes(store: Store, source: Path, jobs: int) -> None:
     store.put_files(batch_of(source), jobs=jobs)
     for path in (store.root / "packs").rglob("*.pack"):
         assert path.name == hashlib.sha256(path.read_bytes()).hexdigest() + ".pack"
         assert path.parent.name == path.name[:2]
 
 
-def test_putting_again_writes_nothing(store, source, jobs):
+def test_putting_again_writes_nothing(store: Store, source: Path, jobs: int) -> None:
     store.put_files(batch_of(source), jobs=jobs)
     before = sorted(store.root.rglob("*"))
     state = store.index_state
@@ -79,7 +80,7 @@ def test_putting_again_writes_nothing(store, source, jobs):
     assert store.index_state == state
 
 
-def test_only_new_files_are_written(store, source, jobs):
+def test_only_new_files_are_written(store: Store, source: Path, jobs: int) -> None:
     store.put_files(batch_of(source), jobs=jobs)
     (source / "new.bin").write_bytes(b"never seen")
     again = store.put_files(batch_of(source), jobs=jobs)
@@ -87,7 +88,7 @@ def test_only_new_files_are_written(store, source, jobs):
     assert len(file_names(store.root, "index")) == 2
 
 
-def test_a_large_file_of_a_known_size_but_other_bytes_is_new(store, source, jobs):
+def test_a_large_file_of_a_known_size_but_other_bytes_is_new(store: Store, source: Path, jobs: int) -> None:
     store.put_files(batch_of(source), jobs=jobs)
     (source / "large2.bin").write_bytes(os.urandom(50_000))
     result = store.put_files(batch_of(source), jobs=jobs)
@@ -95,7 +96,7 @@ def test_a_large_file_of_a_known_size_but_other_bytes_is_new(store, source, jobs
     assert len(file_names(store.root, "assets")) == 2
 
 
-def test_assets_keep_key_order_in_their_packs(store, source):
+def test_assets_keep_key_order_in_their_packs(store: Store, source: Path) -> None:
     batch = batch_of(source)
     ids = store.put_files(batch, jobs=1).ids
     places = store.locate(ids)
@@ -109,18 +110,18 @@ def test_assets_keep_key_order_in_their_packs(store, source):
     assert all(offsets == sorted(offsets) for offsets in by_pack.values())
 
 
-def test_no_staged_file_is_left(store, source, jobs):
+def test_no_staged_file_is_left(store: Store, source: Path, jobs: int) -> None:
     store.put_files(batch_of(source), jobs=jobs)
     assert not [path for path in store.root.rglob("*") if path.name.startswith(".tmp-")]
 
 
-def test_an_empty_batch_is_fine(store):
+def test_an_empty_batch_is_fine(store: Store) -> None:
     result = store.put_files(FileBatch([], [], np.empty(0, dtype=np.int64)), jobs=2)
     assert result.ids.shape == (0, 32)
     assert result.new_assets == 0
 
 
-def test_a_name_that_is_not_utf8_is_read(store, tmp_path, jobs):
+def test_a_name_that_is_not_utf8_is_read(store: Store, tmp_path: Path, jobs: int) -> None:
     folder = os.fsencode(tmp_path) + b"/odd"
     os.mkdir(folder)
     for name in (b"\xff\xfe", b"plain"):
@@ -131,7 +132,7 @@ def test_a_name_that_is_not_utf8_is_read(store, tmp_path, jobs):
     assert store.reader(result.ids).read(1) == b"bytes of \xff\xfe"
 
 
-def make_bad_sources(folder):
+def make_bad_sources(folder: Path) -> dict[str, str]:
     os.mkfifo(folder / "class0" / "fifo")
     os.symlink("000.bin", folder / "class0" / "link")
     with socket.socket(socket.AF_UNIX) as server:
@@ -144,7 +145,9 @@ def make_bad_sources(folder):
     }
 
 
-def test_one_error_lists_every_bad_source_and_nothing_is_published(store, source, jobs, monkeypatch):
+def test_one_error_lists_every_bad_source_and_nothing_is_published(
+    store: Store, source: Path, jobs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(source.parent)  # a socket's path must be short
     expected = make_bad_sources(Path("source"))
     batch = batch_of(source)
@@ -159,29 +162,31 @@ def test_one_error_lists_every_bad_source_and_nothing_is_published(store, source
     assert not [path for path in store.root.iterdir() if path.name.startswith(".tmp-")]
 
 
-def test_a_device_is_refused(store):
+def test_a_device_is_refused(store: Store) -> None:
     with pytest.raises(SourcesRefused, match="/dev/zero: is a device"):
         store.put_files(FileBatch(["/dev/zero"], ["/dev/zero"], np.zeros(1, dtype=np.int64)), jobs=1)
 
 
-def test_a_folder_in_place_of_a_file_is_refused(store, tmp_path):
+def test_a_folder_in_place_of_a_file_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(SourcesRefused, match="is a folder"):
         store.put_files(FileBatch([str(tmp_path)], ["x"], np.zeros(1, dtype=np.int64)), jobs=1)
 
 
 @pytest.mark.parametrize("size", [3000, 60_000])
-def test_a_file_that_never_stops_changing_is_refused_by_name(store, tmp_path, size, monkeypatch):
+def test_a_file_that_never_stops_changing_is_refused_by_name(
+    store: Store, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from datapin.store.adding import sources
 
     path = tmp_path / "busy.bin"
     path.write_bytes(bytes(size))
     real, real_into, times = os.read, os.readv, iter(range(1000))
 
-    def read_then_touch(number, length):
+    def read_then_touch(number: int, length: int) -> bytes:
         os.utime(path, ns=(0, next(times)))
         return real(number, length)
 
-    def read_into_then_touch(number, buffers):
+    def read_into_then_touch(number: int, buffers: Sequence[Buffer]) -> int:
         os.utime(path, ns=(0, next(times)))
         return real_into(number, buffers)
 
@@ -193,14 +198,14 @@ def test_a_file_that_never_stops_changing_is_refused_by_name(store, tmp_path, si
     assert file_names(store.root, "index") == file_names(store.root, "assets") == []
 
 
-def test_a_file_that_changes_once_is_read_again(store, tmp_path, monkeypatch):
+def test_a_file_that_changes_once_is_read_again(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from datapin.store.adding import sources
 
     path = tmp_path / "file.bin"
     path.write_bytes(b"before")
     real, calls = os.read, []
 
-    def read_then_change(number, length):
+    def read_then_change(number: int, length: int) -> bytes:
         data = real(number, length)
         if not calls:
             path.write_bytes(b"after, and longer")
@@ -215,7 +220,7 @@ def test_a_file_that_changes_once_is_read_again(store, tmp_path, monkeypatch):
     assert len(calls) >= 2
 
 
-def test_two_processes_adding_at_once_both_succeed(tmp_path, source):
+def test_two_processes_adding_at_once_both_succeed(tmp_path: Path, source: Path) -> None:
     Store.create(tmp_path / "store", SMALL)
     other = tmp_path / "other"
     other.mkdir()
@@ -253,7 +258,9 @@ for start in range(0, len(paths), 40):
     assert store.check() == []
 
 
-def test_a_killed_worker_is_reported_and_nothing_is_published(store, source, monkeypatch):
+def test_a_killed_worker_is_reported_and_nothing_is_published(
+    store: Store, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from datapin.base.errors import WorkersLost
 
     monkeypatch.setattr(put, "PARALLEL_FROM_FILES", 1)
@@ -264,7 +271,9 @@ def test_a_killed_worker_is_reported_and_nothing_is_published(store, source, mon
     assert not [path for path in store.root.iterdir() if path.name.startswith(".tmp-")]
 
 
-def test_a_full_disk_in_a_worker_is_reported_and_nothing_is_published(store, source, monkeypatch):
+def test_a_full_disk_in_a_worker_is_reported_and_nothing_is_published(
+    store: Store, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(put, "PARALLEL_FROM_FILES", 1)
     monkeypatch.setenv("DATAPIN_FAILPOINT", "store.pack.written:1:oserror=28")
     with pytest.raises(StorageFailed, match="No space left"):
@@ -272,7 +281,7 @@ def test_a_full_disk_in_a_worker_is_reported_and_nothing_is_published(store, sou
     assert file_names(store.root, "index") == file_names(store.root, "packs") == []
 
 
-def test_many_files_go_to_workers_by_themselves(tmp_path):
+def test_many_files_go_to_workers_by_themselves(tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(2300):
@@ -284,7 +293,7 @@ def test_many_files_go_to_workers_by_themselves(tmp_path):
     assert store.reader(result.ids).read(2299) == b"1149"
 
 
-def test_what_dead_writers_left_behind_is_swept_and_what_living_ones_hold_is_not(store, source):
+def test_what_dead_writers_left_behind_is_swept_and_what_living_ones_hold_is_not(store: Store, source: Path) -> None:
     from datapin.store.adding.staging import staging_directory, sweep_staging
 
     dead = store.root / ".tmp-1-dead"
@@ -298,7 +307,7 @@ def test_what_dead_writers_left_behind_is_swept_and_what_living_ones_hold_is_not
     assert not dead.exists()
 
 
-def test_a_young_directory_is_not_swept(store):
+def test_a_young_directory_is_not_swept(store: Store) -> None:
     (store.root / ".tmp-1-young").mkdir()
     store.put(b"x")
     assert (store.root / ".tmp-1-young").is_dir()

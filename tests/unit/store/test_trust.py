@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from .conftest import SMALL, batch_of, matrix_of
 from .test_reading import flip, pack_of
 
 
-def test_a_copy_that_was_read_damaged_counts_as_missing_until_it_is_put_again(store):
+def test_a_copy_that_was_read_damaged_counts_as_missing_until_it_is_put_again(store: Store) -> None:
     data, other = os.urandom(500), os.urandom(300)
     with store.filling() as filling:
         asset_id = filling.put(data)
@@ -43,7 +44,9 @@ def test_a_copy_that_was_read_damaged_counts_as_missing_until_it_is_put_again(st
 
 @pytest.mark.parametrize("size", [500, 9000], ids=["packed", "loose"])
 @pytest.mark.parametrize("harm", ["lost", "cut off", "emptied"])
-def test_a_file_that_is_lost_or_cut_off_is_seen_without_reading_it(store, source, size, harm):
+def test_a_file_that_is_lost_or_cut_off_is_seen_without_reading_it(
+    store: Store, source: Path, size: int, harm: str
+) -> None:
     data = os.urandom(size)
     store.put(data)
     ids = matrix_of([data])
@@ -63,7 +66,7 @@ def test_a_file_that_is_lost_or_cut_off_is_seen_without_reading_it(store, source
     assert again.check() == []
 
 
-def test_a_loose_asset_found_damaged_is_replaced(store, tmp_path):
+def test_a_loose_asset_found_damaged_is_replaced(store: Store, tmp_path: Path) -> None:
     data = os.urandom(9000)
     asset_id = store.put(data)
     flip(next((store.root / "assets").rglob(asset_id)), 50)
@@ -75,7 +78,7 @@ def test_a_loose_asset_found_damaged_is_replaced(store, tmp_path):
     assert (tmp_path / "out").read_bytes() == data
 
 
-def test_a_pack_that_was_healed_by_another_process_is_read_again(store):
+def test_a_pack_that_was_healed_by_another_process_is_read_again(store: Store) -> None:
     data = os.urandom(500)
     asset_id = store.put(data)
     path = pack_of(store)
@@ -92,7 +95,7 @@ def test_a_pack_that_was_healed_by_another_process_is_read_again(store):
     assert not store.missing(matrix_of([data])).any()
 
 
-def test_a_note_that_is_cut_off_or_strange_harms_nothing(store):
+def test_a_note_that_is_cut_off_or_strange_harms_nothing(store: Store) -> None:
     data = os.urandom(500)
     store.put(data)
     folder = store.root / "damaged"
@@ -102,7 +105,7 @@ def test_a_note_that_is_cut_off_or_strange_harms_nothing(store):
     assert not store.missing(matrix_of([data])).any()
 
 
-def test_what_no_index_names_is_taken_in(store, source):
+def test_what_no_index_names_is_taken_in(store: Store, source: Path) -> None:
     ids = store.put_files(batch_of(source), jobs=1).ids
     assert not store.take_in_strays()
     for path in (store.root / "index").iterdir():

@@ -8,6 +8,9 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
 from datapin.base.errors import DamagedAsset, RemoteUnreachable
 from datapin.store.remote import RemoteStore
+from datapin.store.store import Store
 from datapin.transfer.downloads import range_calls
 from datapin.transfer.fetch import fetch_assets
 from tapped_backend import TappedBackend
@@ -25,15 +29,15 @@ from .conftest import CONTENTS, check_holds, fill, harm, ids_of, push, remote_at
 FEW = CONTENTS[5:50:12]
 
 
-def tapped_at(place, **taps):
+def tapped_at(place: Path, **taps: Callable[..., Any]) -> tuple[TappedBackend, RemoteStore]:
     tapped = TappedBackend(LocalBackend(place), **taps)
     return tapped, RemoteStore(CountingBackend(tapped))
 
 
-def spoiling(times):
+def spoiling(times: int) -> Callable[[str, str, Any], Any]:
     """Spoils every object and range the first `times` times that it is read."""
 
-    def spoil(name, key, result):
+    def spoil(name: str, key: str, result: Any) -> Any:
         if name == "iter_chunks":
             seen[key] += 1
             return result[:-1] + bytes([result[-1] ^ 1]) if seen[key] <= times else result
@@ -47,7 +51,9 @@ def spoiling(times):
 
 
 @pytest.mark.parametrize("wanted", [CONTENTS, FEW, CONTENTS[-1:]])
-def test_what_comes_spoilt_twice_is_read_a_third_time(mine, yours, remote, place, wanted):
+def test_what_comes_spoilt_twice_is_read_a_third_time(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path, wanted: Sequence[bytes]
+) -> None:
     push(mine, remote, CONTENTS)
     before = set(yours.root.rglob("*"))
     tapped, far = tapped_at(place, after=spoiling(2))
@@ -57,7 +63,7 @@ def test_what_comes_spoilt_twice_is_read_a_third_time(mine, yours, remote, place
     assert not [path for path in {*yours.root.rglob("*")} - before if path.name.startswith(".tmp-")]
 
 
-def test_what_always_comes_spoilt_is_damaged(mine, yours, remote, place):
+def test_what_always_comes_spoilt_is_damaged(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS)
     with pytest.raises(DamagedAsset) as caught:
         fetch_assets(yours, tapped_at(place, after=spoiling(1000))[1], ids_of(FEW), jobs=1)
@@ -65,7 +71,9 @@ def test_what_always_comes_spoilt_is_damaged(mine, yours, remote, place):
     assert len(yours.index) == 0
 
 
-def test_damage_in_one_asset_leaves_the_others_here_and_names_it(mine, yours, remote, place):
+def test_damage_in_one_asset_leaves_the_others_here_and_names_it(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS)
     places = remote.index().locate(ids_of(CONTENTS))
     pack = places.packs[places.pack[20]].hex()
@@ -76,8 +84,10 @@ def test_damage_in_one_asset_leaves_the_others_here_and_names_it(mine, yours, re
     check_holds(yours, [data for number, data in enumerate(CONTENTS) if number != 20])
 
 
-def test_what_came_before_a_failure_is_not_fetched_again(mine, yours, remote, place):
-    def fail_late(name, key):
+def test_what_came_before_a_failure_is_not_fetched_again(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
+    def fail_late(name: str, key: str) -> None:
         if name == "iter_chunks" and key.startswith("packs/"):
             asked.append(key)
             if len(asked) > 3:
@@ -137,7 +147,9 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("call", ["iter_chunks", "get_ranges"])
-def test_what_came_before_an_interrupt_is_kept_and_whole(mine, yours, remote, place, call):
+def test_what_came_before_an_interrupt_is_kept_and_whole(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path, call: str
+) -> None:
     push(mine, remote, CONTENTS)
     tests = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
     script = INTERRUPTED.format(tests=tests, place=str(place), yours=str(yours.root), call=call)
@@ -156,8 +168,10 @@ def test_what_came_before_an_interrupt_is_kept_and_whole(mine, yours, remote, pl
     assert [reader.read(number) for number in range(len(CONTENTS))] == CONTENTS
 
 
-def test_packs_that_a_collector_replaced_meanwhile_are_found_in_the_index(mine, yours, remote, place):
-    def repack(name, key):
+def test_packs_that_a_collector_replaced_meanwhile_are_found_in_the_index(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
+    def repack(name: str, key: str) -> None:
         if name == "iter_chunks" and not done:
             done.append(key)
             index = list((place / "index").iterdir())
@@ -175,7 +189,7 @@ def test_packs_that_a_collector_replaced_meanwhile_are_found_in_the_index(mine, 
     assert [reader.read(number) for number in range(len(wanted))] == wanted
 
 
-def test_pieces_far_apart_are_read_alone_and_neighbours_together(mine, remote):
+def test_pieces_far_apart_are_read_alone_and_neighbours_together(mine: Store, remote: RemoteStore) -> None:
     push(mine, remote, CONTENTS)
     entries = remote.index().entries
     packed = np.flatnonzero(entries.pack >= 0)
@@ -190,7 +204,7 @@ def test_pieces_far_apart_are_read_alone_and_neighbours_together(mine, remote):
         assert sum(span.last - span.first + 1 for span in call.spans) == 4
 
 
-def test_calls_for_ranges_are_bounded(mine, remote):
+def test_calls_for_ranges_are_bounded(mine: Store, remote: RemoteStore) -> None:
     push(mine, remote, CONTENTS)
     entries = remote.index().entries
     # As if every asset were a MiB: one pack of a gigabyte.
@@ -209,8 +223,8 @@ def test_calls_for_ranges_are_bounded(mine, remote):
         assert np.concatenate([call.rows for call in calls]).tolist() == list(range(1000))
 
 
-def test_reads_run_beside_each_other(mine, yours, remote, place):
-    def meet(name, key):
+def test_reads_run_beside_each_other(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
+    def meet(name: str, key: str) -> None:
         if name == "iter_chunks" and key.startswith("packs/"):
             tapped._lock.release()
             try:
@@ -226,7 +240,9 @@ def test_reads_run_beside_each_other(mine, yours, remote, place):
     check_holds(yours, CONTENTS)
 
 
-def test_a_reader_that_fetches_bit_by_bit_lists_the_index_once(mine, yours, remote, place):
+def test_a_reader_that_fetches_bit_by_bit_lists_the_index_once(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS)
     tapped, far = tapped_at(place)
     for number in range(0, 50, 5):

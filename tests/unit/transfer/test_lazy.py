@@ -8,6 +8,8 @@ import pickle
 import random
 import threading
 import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,11 +31,11 @@ THREAD = "datapin-ahead"
 PATIENCE_S = 600
 
 
-def reads_of(store, remote, contents):
+def reads_of(store: Store, remote: RemoteStore | None, contents: Sequence[bytes]) -> tuple[LazyReader, list[int]]:
     sizes = np.array([len(data) for data in contents], dtype=np.int64)
     opened = []
 
-    def opener():
+    def opener() -> RemoteStore | None:
         opened.append(1)
         return remote
 
@@ -41,21 +43,21 @@ def reads_of(store, remote, contents):
 
 
 @pytest.fixture
-def readers_ahead():
+def readers_ahead() -> Callable[[], list[threading.Thread]]:
     """Gives the threads that read ahead; those of other tests do not count."""
     others = threading.enumerate()
     return lambda: [one for one in threading.enumerate() if one.name == THREAD and one not in others]
 
 
 @pytest.fixture(autouse=True)
-def on_any_machine(monkeypatch):
+def on_any_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow it is, chunks grow, and who leaves sees the thread end."""
     monkeypatch.setattr(lazy_module, "_CHUNK_S", PATIENCE_S)
     monkeypatch.setattr(lazy_module, "_LEAVE_S", PATIENCE_S)
 
 
 @pytest.fixture
-def pushed(tmp_path, place):
+def pushed(tmp_path: Path, place: Path) -> Path:
     push(fill(Store.create(tmp_path / "all", SETTINGS), MANY), remote_at(place), MANY)
     return place
 
@@ -63,14 +65,14 @@ def pushed(tmp_path, place):
 class Gate(LocalBackend):
     """A directory that holds back ranges until it is opened, or breaks; `reached` when somebody asks for some."""
 
-    def __init__(self, place):
+    def __init__(self, place: Path) -> None:
         super().__init__(place)
         self.open = threading.Event()
         self.reached = threading.Event()
         self.was_open = True
         self.broken = False
 
-    def get_ranges(self, key, ranges):
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         self.reached.set()
         if not self.open.wait(PATIENCE_S):
             self.was_open = False
@@ -80,14 +82,14 @@ class Gate(LocalBackend):
 
 
 @pytest.fixture
-def gate(pushed):
+def gate(pushed: Path) -> Iterator[Gate]:
     """A gate before the remote `pushed`; at the end it lets everybody through."""
     gate = Gate(pushed)
     yield gate
     gate.open.set()
 
 
-def test_one_read_fetches_one_asset(mine, yours, remote):
+def test_one_read_fetches_one_asset(mine: Store, yours: Store, remote: RemoteStore) -> None:
     push(mine, remote, CONTENTS)
     reads, _ = reads_of(yours, remote, CONTENTS)
     for number in (7, 63, 30, -2):
@@ -96,7 +98,9 @@ def test_one_read_fetches_one_asset(mine, yours, remote):
     check_holds(yours, [CONTENTS[number] for number in (7, 63, 30, -2)])
 
 
-def test_what_is_here_needs_no_remote_and_no_thread(mine, readers_ahead):
+def test_what_is_here_needs_no_remote_and_no_thread(
+    mine: Store, readers_ahead: Callable[[], list[threading.Thread]]
+) -> None:
     reads, opened = reads_of(mine, None, CONTENTS)
     order = np.arange(len(CONTENTS))
     ahead = reads.ahead(order)
@@ -106,7 +110,7 @@ def test_what_is_here_needs_no_remote_and_no_thread(mine, readers_ahead):
     assert not readers_ahead()
 
 
-def test_reads_are_fast_again_once_everything_is_here(mine, yours, remote):
+def test_reads_are_fast_again_once_everything_is_here(mine: Store, yours: Store, remote: RemoteStore) -> None:
     push(mine, remote, CONTENTS)
     reads, _ = reads_of(yours, remote, CONTENTS)
     assert reads.read(1) == CONTENTS[1]
@@ -116,7 +120,7 @@ def test_reads_are_fast_again_once_everything_is_here(mine, yours, remote):
     assert reads._whole
 
 
-def test_a_batch_fetches_all_its_missing_assets_at_once(pushed, yours):
+def test_a_batch_fetches_all_its_missing_assets_at_once(pushed: Path, yours: Store) -> None:
     remote = remote_at(pushed)
     reads, _ = reads_of(yours, remote, MANY)
     numbers = np.array([5, 1999, 5, 800, 801])
@@ -126,7 +130,7 @@ def test_a_batch_fetches_all_its_missing_assets_at_once(pushed, yours):
     assert remote.backend.requests == before
 
 
-def test_reading_one_after_another_looks_ahead(pushed, yours):
+def test_reading_one_after_another_looks_ahead(pushed: Path, yours: Store) -> None:
     remote = remote_at(pushed)
     reads, _ = reads_of(yours, remote, MANY)
     remote.index()
@@ -136,7 +140,7 @@ def test_reading_one_after_another_looks_ahead(pushed, yours):
     assert yours.missing(ids_of(MANY[600:])).all(), "it looks ahead, but not over everything"
 
 
-def test_many_single_reads_here_and_there_are_stored_together(pushed, yours):
+def test_many_single_reads_here_and_there_are_stored_together(pushed: Path, yours: Store) -> None:
     remote = remote_at(pushed)
     reads, _ = reads_of(yours, remote, MANY)
     numbers = np.random.default_rng(2).permutation(len(MANY))[:400]
@@ -156,7 +160,9 @@ def test_many_single_reads_here_and_there_are_stored_together(pushed, yours):
     check_holds(yours, [MANY[number] for number in numbers])
 
 
-def test_a_single_read_of_what_is_damaged_or_gone_there_says_so(mine, yours, remote, place):
+def test_a_single_read_of_what_is_damaged_or_gone_there_says_so(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS)
     reads, _ = reads_of(yours, remote, CONTENTS)
     for pack in (place / "packs").rglob("*.pack"):
@@ -174,7 +180,7 @@ def test_a_single_read_of_what_is_damaged_or_gone_there_says_so(mine, yours, rem
     assert reads.read(-1, verify=False) == CONTENTS[-1]
 
 
-def test_chunks_of_a_slow_remote_stay_small(pushed, yours, monkeypatch):
+def test_chunks_of_a_slow_remote_stay_small(pushed: Path, yours: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lazy_module, "_CHUNK_S", 0.0)
     reads, _ = reads_of(yours, remote_at(pushed), MANY)
     order = np.random.default_rng(5).permutation(len(MANY))
@@ -187,7 +193,9 @@ def test_chunks_of_a_slow_remote_stay_small(pushed, yours, monkeypatch):
 
 
 @pytest.mark.parametrize("scattered", [False, True])
-def test_batches_are_read_ahead_in_growing_chunks(pushed, yours, scattered, readers_ahead):
+def test_batches_are_read_ahead_in_growing_chunks(
+    pushed: Path, yours: Store, scattered: bool, readers_ahead: Callable[[], list[threading.Thread]]
+) -> None:
     order = np.arange(len(MANY))
     if scattered:
         np.random.default_rng(5).shuffle(order)
@@ -208,7 +216,7 @@ def test_batches_are_read_ahead_in_growing_chunks(pushed, yours, scattered, read
     check_holds(yours, MANY)
 
 
-def test_rows_that_are_here_already_are_not_counted(pushed, yours):
+def test_rows_that_are_here_already_are_not_counted(pushed: Path, yours: Store) -> None:
     fill(yours, MANY[:1500])
     reads, _ = reads_of(yours, remote_at(pushed), MANY)
     ahead = reads.ahead(np.arange(len(MANY)))
@@ -217,7 +225,7 @@ def test_rows_that_are_here_already_are_not_counted(pushed, yours):
     ahead.close()
 
 
-def test_the_first_batch_does_not_wait_for_the_others(gate, yours):
+def test_the_first_batch_does_not_wait_for_the_others(gate: Gate, yours: Store) -> None:
     remote = RemoteStore(CountingBackend(gate))
     reads, _ = reads_of(yours, remote, MANY)
     fill(yours, MANY[:256])
@@ -231,14 +239,16 @@ def test_the_first_batch_does_not_wait_for_the_others(gate, yours):
     ahead.close()
 
 
-def test_an_error_ahead_is_raised_to_the_reader_and_a_second_try_can_succeed(gate, yours, readers_ahead):
+def test_an_error_ahead_is_raised_to_the_reader_and_a_second_try_can_succeed(
+    gate: Gate, yours: Store, readers_ahead: Callable[[], list[threading.Thread]]
+) -> None:
     gate.open.set()
     reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
     ahead = reads.ahead(np.arange(len(MANY)))
     assert reads.read_many(np.arange(100), ahead=ahead, end=100) == MANY[:100]
     gate.broken = True
 
-    def read_on():
+    def read_on() -> None:
         for start in range(100, 2000, 100):
             reads.read_many(np.arange(start, start + 100), ahead=ahead, end=start + 100)
 
@@ -252,8 +262,8 @@ def test_an_error_ahead_is_raised_to_the_reader_and_a_second_try_can_succeed(gat
     assert not readers_ahead()
 
 
-def test_no_remote_is_missing_assets_with_the_reason(yours):
-    def nowhere():
+def test_no_remote_is_missing_assets_with_the_reason(yours: Store) -> None:
+    def nowhere() -> None:
         raise BadSettings(path=".dvc/config", where="", problem="no default remote", advice="add one")
 
     reads = LazyReader(yours, ids_of(CONTENTS), lambda: np.ones(len(CONTENTS)), Lazy(yours, nowhere, jobs=1))
@@ -263,7 +273,7 @@ def test_no_remote_is_missing_assets_with_the_reason(yours):
     assert caught.value.exit_code == 20
 
 
-def test_without_lazy_a_missing_asset_is_an_error_at_once(mine, yours, remote):
+def test_without_lazy_a_missing_asset_is_an_error_at_once(mine: Store, yours: Store, remote: RemoteStore) -> None:
     push(mine, remote, CONTENTS)
     fill(yours, CONTENTS[1:])
     reads = LazyReader(yours, ids_of(CONTENTS), lambda: np.ones(len(CONTENTS)), None)
@@ -272,7 +282,7 @@ def test_without_lazy_a_missing_asset_is_an_error_at_once(mine, yours, remote):
         reads.read_many(np.arange(3))
 
 
-def test_what_the_remote_lacks_too_is_said_to_be_missing_there(yours, remote):
+def test_what_the_remote_lacks_too_is_said_to_be_missing_there(yours: Store, remote: RemoteStore) -> None:
     remote.make()
     reads, _ = reads_of(yours, remote, CONTENTS)
     with pytest.raises(AssetsMissing) as caught:
@@ -280,11 +290,13 @@ def test_what_the_remote_lacks_too_is_said_to_be_missing_there(yours, remote):
     assert caught.value.where == remote.url
 
 
-def test_a_reader_that_goes_away_ends_the_thread(gate, yours, readers_ahead):
+def test_a_reader_that_goes_away_ends_the_thread(
+    gate: Gate, yours: Store, readers_ahead: Callable[[], list[threading.Thread]]
+) -> None:
     gate.open.set()
     reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
 
-    def batches():
+    def batches() -> Iterator[list[bytes]]:
         order = np.arange(len(MANY))
         ahead = reads.ahead(order)
         try:
@@ -307,12 +319,14 @@ def test_a_reader_that_goes_away_ends_the_thread(gate, yours, readers_ahead):
     assert yours.missing(ids_of(MANY)).any(), "it did not go on to the end"
 
 
-def test_a_close_does_not_wait_for_a_remote_that_hangs(gate, yours, readers_ahead, monkeypatch):
+def test_a_close_does_not_wait_for_a_remote_that_hangs(
+    gate: Gate, yours: Store, readers_ahead: Callable[[], list[threading.Thread]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lazy_module, "_LEAVE_S", 0.1)
     reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
     ahead = reads.ahead(np.arange(len(MANY)))
 
-    def leave():
+    def leave() -> None:
         gate.reached.wait(PATIENCE_S)
         ahead.close()
 
@@ -327,7 +341,7 @@ def test_a_close_does_not_wait_for_a_remote_that_hangs(gate, yours, readers_ahea
     hanging.join()
 
 
-def test_two_readers_fetch_together_what_both_want_only_once(pushed, yours):
+def test_two_readers_fetch_together_what_both_want_only_once(pushed: Path, yours: Store) -> None:
     remote = remote_at(pushed)
     reads, _ = reads_of(yours, remote, MANY)
     numbers = np.arange(500)
@@ -341,10 +355,12 @@ def test_two_readers_fetch_together_what_both_want_only_once(pushed, yours):
     assert len(yours.index.entries) == 500
 
 
-def test_a_forked_process_fetches_on_its_own_while_the_parent_fetches_too(pushed, gate, yours):
+def test_a_forked_process_fetches_on_its_own_while_the_parent_fetches_too(
+    pushed: Path, gate: Gate, yours: Store
+) -> None:
     opened = []
 
-    def opener():
+    def opener() -> RemoteStore | None:
         opened.append(os.getpid())
         return remote_at(pushed) if opened[0] != os.getpid() else RemoteStore(CountingBackend(gate))
 
@@ -370,6 +386,6 @@ def test_a_forked_process_fetches_on_its_own_while_the_parent_fetches_too(pushed
     ahead.close()
 
 
-def test_who_reads_ahead_stays_behind_when_a_batch_is_sent_away(yours, remote):
+def test_who_reads_ahead_stays_behind_when_a_batch_is_sent_away(yours: Store, remote: RemoteStore) -> None:
     reads, _ = reads_of(yours, remote, CONTENTS)
     assert pickle.loads(pickle.dumps(reads.ahead(np.arange(3)))) is None

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datapin.base.id_columns import IdMatrix
 from datapin.store.index import NO_ENTRIES, Entries, Index, join_entries
 from datapin.transfer.plan import plan_transfer
 
 
-def raw_id(name):
+def raw_id(name: str) -> bytes:
     return hashlib.sha256(name.encode()).digest()
 
 
-def ids_of(names):
+def ids_of(names: Iterable[str]) -> IdMatrix:
     return np.frombuffer(b"".join(map(raw_id, names)), dtype=np.uint8).reshape(-1, 32)
 
 
@@ -45,13 +47,13 @@ def index_of(packs: dict[str, str], loose: str = "", length: int = 10) -> Index:
     )
 
 
-def shown(wanted, source, target):
+def shown(wanted: str, source: Index, target: Index) -> tuple[list[str], str, str, int, str]:
     """The plan in letters: packs that move whole, pieces, loose, present, absent."""
     plan = plan_transfer(ids_of(wanted), source, target)
     letters = {raw_id(letter): letter for letter in "abcdefghijklmnopqrstuvwxyz"}
     packs = {raw_id(pack): pack for pack in ("one", "two", "three")}
 
-    def text(rows):
+    def text(rows: Iterable[int]) -> str:
         return "".join(letters[source.entries.ids[row].tobytes()] for row in rows)
 
     assert plan.bytes == 10 * plan.assets
@@ -68,40 +70,40 @@ NOTHING = index_of({})
 SOURCE = index_of({"one": "abcd", "two": "efgh"}, loose="x")
 
 
-def test_a_wholly_wanted_pack_moves_whole():
+def test_a_wholly_wanted_pack_moves_whole() -> None:
     assert shown("abcd", SOURCE, NOTHING) == (["one"], "", "", 0, "")
 
 
-def test_a_pack_moves_whole_when_more_than_half_of_it_is_wanted():
+def test_a_pack_moves_whole_when_more_than_half_of_it_is_wanted() -> None:
     assert shown("abc", SOURCE, NOTHING) == (["one"], "", "", 0, "")
     assert shown("ab", SOURCE, NOTHING) == ([], "ab", "", 0, "")
 
 
-def test_a_pack_of_which_the_target_has_anything_is_taken_apart():
+def test_a_pack_of_which_the_target_has_anything_is_taken_apart() -> None:
     assert shown("abcd", SOURCE, index_of({"three": "d"})) == ([], "abc", "", 1, "")
 
 
-def test_pieces_come_in_the_order_of_their_places():
+def test_pieces_come_in_the_order_of_their_places() -> None:
     assert {*map(str, shown("gbfa", SOURCE, NOTHING)[1])} == set("abfg")
     assert shown("ba", SOURCE, NOTHING)[1] == "ab"
 
 
-def test_loose_assets_move_by_themselves():
+def test_loose_assets_move_by_themselves() -> None:
     assert shown("xa", SOURCE, NOTHING) == ([], "a", "x", 0, "")
     assert shown("x", SOURCE, index_of({"three": "x"})) == ([], "", "", 1, "")
 
 
-def test_what_is_there_is_counted_once_however_often_it_is_asked():
+def test_what_is_there_is_counted_once_however_often_it_is_asked() -> None:
     assert shown("aaaa", SOURCE, index_of({"three": "a"})) == ([], "", "", 1, "")
     assert shown("eeaa", SOURCE, index_of({"three": "a"})) == ([], "e", "", 1, "")
 
 
-def test_what_the_source_lacks_is_named():
+def test_what_the_source_lacks_is_named() -> None:
     assert shown("azb", SOURCE, NOTHING) == ([], "ab", "", 0, "z")
     assert shown("az", NOTHING, NOTHING) == ([], "", "", 0, "az")
 
 
-def test_nothing_asked_is_nothing_planned():
+def test_nothing_asked_is_nothing_planned() -> None:
     assert shown("", SOURCE, NOTHING) == ([], "", "", 0, "")
 
 
@@ -110,7 +112,9 @@ def test_nothing_asked_is_nothing_planned():
     st.dictionaries(st.sampled_from(["one", "two", "three"]), st.text("abcdefghij", max_size=6), max_size=3),
     st.text("abcdefghijx", max_size=6),
 )
-def test_after_a_transfer_the_target_has_everything_that_could_be_had(wanted, packs, there):
+def test_after_a_transfer_the_target_has_everything_that_could_be_had(
+    wanted: str, packs: dict[str, str], there: str
+) -> None:
     source = index_of({name: "".join(dict.fromkeys(letters)) for name, letters in packs.items()}, loose="x")
     target = index_of({"three": "".join(dict.fromkeys(there))} if there else {})
     plan = plan_transfer(ids_of(wanted), source, target)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from datapin.base import failpoints
 from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedPack, RemoteUnreachable, StoreFormat
+from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.root_records import read_roots
@@ -17,7 +19,7 @@ from datapin.transfer.root_records import read_roots
 from .conftest import CONTENTS, SETTINGS, check_holds, files_below, fill, harm, ids_of, push, remote_at
 
 
-def test_what_is_pushed_can_be_fetched_elsewhere(mine, yours, place):
+def test_what_is_pushed_can_be_fetched_elsewhere(mine: Store, yours: Store, place: Path) -> None:
     pushed = push(mine, remote_at(place), CONTENTS)
     fetched = fetch_assets(yours, remote_at(place), ids_of(CONTENTS), jobs=2)
     check_holds(yours, CONTENTS)
@@ -27,7 +29,7 @@ def test_what_is_pushed_can_be_fetched_elsewhere(mine, yours, place):
     assert pushed.skipped == fetched.skipped == 0
 
 
-def test_the_remote_is_itself_a_store_in_the_same_layout(mine, remote, place):
+def test_the_remote_is_itself_a_store_in_the_same_layout(mine: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS)
     opened = Store.open(place, SETTINGS)
     check_holds(opened, CONTENTS)
@@ -36,7 +38,7 @@ def test_the_remote_is_itself_a_store_in_the_same_layout(mine, remote, place):
     assert opened.index_state == before
 
 
-def test_whole_packs_keep_their_names(mine, yours, remote, place):
+def test_whole_packs_keep_their_names(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS)
     fetch_assets(yours, remote, ids_of(CONTENTS), jobs=2)
     packs = sorted(path.name for path in (mine.root / "packs").rglob("*.pack"))
@@ -45,7 +47,7 @@ def test_whole_packs_keep_their_names(mine, yours, remote, place):
         assert sorted(path.name for path in (root / "packs").rglob("*.pack")) == packs
 
 
-def test_nothing_moves_twice(mine, yours, remote, place):
+def test_nothing_moves_twice(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS)
     before = files_below(place)
     again = push(mine, remote_at(place), CONTENTS)
@@ -58,7 +60,7 @@ def test_nothing_moves_twice(mine, yours, remote, place):
     assert yours.index_state == state
 
 
-def test_a_few_assets_are_taken_out_of_their_packs(mine, yours, remote, place):
+def test_a_few_assets_are_taken_out_of_their_packs(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS)
     few = CONTENTS[5:50:12]
     report = fetch_assets(yours, remote, ids_of(few), jobs=2)
@@ -68,7 +70,7 @@ def test_a_few_assets_are_taken_out_of_their_packs(mine, yours, remote, place):
     assert len(yours.index) == len(few)
 
 
-def test_a_push_of_a_few_assets_repacks_them(mine, remote, place):
+def test_a_push_of_a_few_assets_repacks_them(mine: Store, remote: RemoteStore, place: Path) -> None:
     few = CONTENTS[5:50:12]
     report = push(mine, remote, few)
     assert (report.assets, report.packs) == (len(few), 1)
@@ -76,7 +78,7 @@ def test_a_push_of_a_few_assets_repacks_them(mine, remote, place):
     assert len(remote.index()) == len(few)
 
 
-def test_two_people_push_what_the_other_has_not(mine, yours, remote, place):
+def test_two_people_push_what_the_other_has_not(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
     fill(yours, [*CONTENTS[:20], b"only mine", b"only mine too"])
     push(mine, remote, CONTENTS)
     report = push(yours, remote_at(place), [*CONTENTS[:20], b"only mine"])
@@ -85,7 +87,9 @@ def test_two_people_push_what_the_other_has_not(mine, yours, remote, place):
     check_holds(mine, [*CONTENTS, b"only mine"])
 
 
-def test_a_dry_run_says_what_would_move_and_moves_nothing(mine, yours, remote, place):
+def test_a_dry_run_says_what_would_move_and_moves_nothing(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     plan = push(mine, remote, CONTENTS, dry_run=True)
     assert (plan.assets, plan.skipped, plan.requests) == (len(CONTENTS), 0, 0)
     assert not place.exists()
@@ -96,7 +100,9 @@ def test_a_dry_run_says_what_would_move_and_moves_nothing(mine, yours, remote, p
     assert len(yours.index) == 0
 
 
-def test_assets_that_are_nowhere_are_named_with_the_right_advice(mine, yours, remote):
+def test_assets_that_are_nowhere_are_named_with_the_right_advice(
+    mine: Store, yours: Store, remote: RemoteStore
+) -> None:
     with pytest.raises(AssetsMissing) as caught:
         push(yours, remote, CONTENTS[:3])
     assert caught.value.count == 3
@@ -108,7 +114,7 @@ def test_assets_that_are_nowhere_are_named_with_the_right_advice(mine, yours, re
     assert "datapin push" in caught.value.hint
 
 
-def test_a_damaged_pack_here_is_not_pushed(mine, remote, place):
+def test_a_damaged_pack_here_is_not_pushed(mine: Store, remote: RemoteStore, place: Path) -> None:
     for path in (mine.root / "packs").rglob("*.pack"):
         harm(path)
     with pytest.raises(DamagedAsset):
@@ -116,7 +122,7 @@ def test_a_damaged_pack_here_is_not_pushed(mine, remote, place):
     assert not (place / "roots").exists()
 
 
-def test_the_good_assets_of_a_damaged_pack_are_pushed(mine, remote, place):
+def test_the_good_assets_of_a_damaged_pack_are_pushed(mine: Store, remote: RemoteStore, place: Path) -> None:
     places = mine.locate(ids_of(CONTENTS[:10]))
     pack = mine.pack_path(places.packs[int(places.pack[0])])
     harm(pack, int(places.offset[3]) + 5)
@@ -126,13 +132,13 @@ def test_the_good_assets_of_a_damaged_pack_are_pushed(mine, remote, place):
     check_holds(Store.open(place, SETTINGS), wanted)
 
 
-def test_a_damaged_loose_asset_is_not_pushed(mine, remote):
+def test_a_damaged_loose_asset_is_not_pushed(mine: Store, remote: RemoteStore) -> None:
     harm(mine.loose_path(hashlib.sha256(CONTENTS[-1]).digest()))
     with pytest.raises(DamagedAsset):
         push(mine, remote, CONTENTS)
 
 
-def test_damage_on_the_remote_never_arrives(mine, yours, remote, place):
+def test_damage_on_the_remote_never_arrives(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS)
     for path in [p for folder in ("packs", "assets") for p in (place / folder).rglob("*") if p.is_file()]:
         whole = path.read_bytes()
@@ -151,14 +157,18 @@ def test_damage_on_the_remote_never_arrives(mine, yours, remote, place):
         path.write_bytes(whole)
 
 
-def test_a_pack_that_is_gone_from_the_remote_is_got_around_or_named(mine, yours, remote, place):
+def test_a_pack_that_is_gone_from_the_remote_is_got_around_or_named(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS)
     next((place / "packs").rglob("*.pack")).unlink()
     with pytest.raises((DamagedAsset, AssetsMissing)):
         fetch_assets(yours, remote, ids_of(CONTENTS), jobs=1)
 
 
-def test_another_copy_on_the_remote_is_used_when_one_is_damaged(mine, yours, remote, place):
+def test_another_copy_on_the_remote_is_used_when_one_is_damaged(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     few = CONTENTS[5:50:12]
     push(mine, remote, few)
     (first,) = (place / "packs").rglob("*.pack")
@@ -171,7 +181,9 @@ def test_another_copy_on_the_remote_is_used_when_one_is_damaged(mine, yours, rem
     check_holds(yours, few)
 
 
-def test_a_pack_with_a_right_name_but_wrong_ids_is_refused(mine, yours, remote, place):
+def test_a_pack_with_a_right_name_but_wrong_ids_is_refused(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     """Whoever may write to the remote can name a pack rightly and lie about what is in it."""
     from datapin.pack.table import records_from_bytes
     from datapin.pack.writer import PackWriter
@@ -189,7 +201,7 @@ def test_a_pack_with_a_right_name_but_wrong_ids_is_refused(mine, yours, remote, 
     assert len(yours.index) == 0
 
 
-def test_a_remote_of_another_format_is_refused(mine, yours, remote, place):
+def test_a_remote_of_another_format_is_refused(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
     place.mkdir(parents=True)
     (place / "format.json").write_text('{"format": 9}')
     with pytest.raises(StoreFormat):
@@ -198,14 +210,16 @@ def test_a_remote_of_another_format_is_refused(mine, yours, remote, place):
         fetch_assets(yours, remote, ids_of(CONTENTS), jobs=1)
 
 
-def test_a_damaged_index_on_the_remote_is_told(mine, yours, remote, place):
+def test_a_damaged_index_on_the_remote_is_told(mine: Store, yours: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS)
     harm(next((place / "index").iterdir()))
     with pytest.raises(DamagedPack):
         fetch_assets(yours, remote_at(place), ids_of(CONTENTS), jobs=1)
 
 
-def test_an_object_of_another_size_under_a_packs_name_is_an_alarm(mine, remote, place):
+def test_an_object_of_another_size_under_a_packs_name_is_an_alarm(
+    mine: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS)
     pack = next((place / "packs").rglob("*.pack"))
     os.truncate(pack, 50)
@@ -216,7 +230,9 @@ def test_an_object_of_another_size_under_a_packs_name_is_an_alarm(mine, remote, 
 
 
 @pytest.mark.parametrize("point", ["backend.put.written", "backend.put.synced", "backend.put.linked"])
-def test_a_push_cut_off_before_the_index_stays_invisible_and_a_rerun_sends_the_rest(mine, yours, place, point):
+def test_a_push_cut_off_before_the_index_stays_invisible_and_a_rerun_sends_the_rest(
+    mine: Store, yours: Store, place: Path, point: str
+) -> None:
     for hit in (2, 4):
         cut_off(f"{point}:{hit}:exit", lambda: push(mine, remote_at(place), CONTENTS))
         assert len(remote_at(place).index()) == 0
@@ -228,7 +244,7 @@ def test_a_push_cut_off_before_the_index_stays_invisible_and_a_rerun_sends_the_r
     check_holds(yours, CONTENTS)
 
 
-def cut_off(armed, action):
+def cut_off(armed: str, action: Callable[[], None]) -> None:
     child = os.fork()
     if child == 0:
         failpoints._armed = armed
@@ -239,10 +255,10 @@ def cut_off(armed, action):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == failpoints.KILLED
 
 
-def test_transfers_cut_off_at_any_failpoint_finish_when_run_again(mine, tmp_path):
+def test_transfers_cut_off_at_any_failpoint_finish_when_run_again(mine: Store, tmp_path: Path) -> None:
     wanted = [*CONTENTS[:40], *CONTENTS[45:60:7], *CONTENTS[-4:]]
 
-    def transfer(folder):
+    def transfer(folder: Path) -> None:
         remote = remote_at(folder / "remote")
         push(mine, remote, wanted)
         fetch_assets(Store.create(folder / "yours", SETTINGS), remote, ids_of(wanted), jobs=1)
@@ -272,7 +288,7 @@ def test_transfers_cut_off_at_any_failpoint_finish_when_run_again(mine, tmp_path
         assert states.count("final") == 1
 
 
-def test_a_remote_that_refuses_is_one_error(mine, tmp_path):
+def test_a_remote_that_refuses_is_one_error(mine: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"in the way")
     with pytest.raises(RemoteUnreachable):
         push(mine, remote_at(tmp_path / "file" / "datapin"), CONTENTS)

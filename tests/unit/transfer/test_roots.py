@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,28 +19,30 @@ from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import Manifests, PushVersion, push_versions
-from datapin.transfer.root_records import decode_root, read_roots
+from datapin.transfer.root_records import RootRecord, decode_root, read_roots
 from tapped_backend import TappedBackend
 
 from .conftest import CONTENTS, NO_MANIFESTS, SETTINGS, check_holds, fill, ids_of, push, remote_at, version_of
 
 
-def finals(place):
+def finals(place: Path) -> list[RootRecord]:
     return [record for _, record in read_roots(remote_at(place)) if record.state == "final"]
 
 
-def tapped_at(place, **taps):
+def tapped_at(place: Path, **taps: Callable[..., Any]) -> tuple[TappedBackend, RemoteStore]:
     tapped = TappedBackend(LocalBackend(place), **taps)
     return tapped, RemoteStore(CountingBackend(tapped))
 
 
-def put(place, key, said):
+def put(place: Path, key: str, said: object) -> None:
     path = place / key
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(said if isinstance(said, bytes) else json.dumps(said).encode())
 
 
-def test_a_final_record_names_the_packs_and_loose_assets_of_its_version(mine, remote, place):
+def test_a_final_record_names_the_packs_and_loose_assets_of_its_version(
+    mine: Store, remote: RemoteStore, place: Path
+) -> None:
     version = version_of(CONTENTS)
     push_versions(mine, remote, [version], NO_MANIFESTS, jobs=2, actor="Ada")
     ((key, record),) = read_roots(remote)
@@ -51,8 +56,8 @@ def test_a_final_record_names_the_packs_and_loose_assets_of_its_version(mine, re
     assert json.loads((place / key).read_bytes())["manifest"] == version.manifest
 
 
-def test_manifests_go_after_the_index_and_before_the_roots(mine, remote, place):
-    def look(md5s):
+def test_manifests_go_after_the_index_and_before_the_roots(mine: Store, remote: RemoteStore, place: Path) -> None:
+    def look(md5s: Sequence[str]) -> dict[str, bytes]:
         assert list((place / "index").iterdir())
         assert not (place / "roots").exists()
         seen.extend(md5s)
@@ -66,7 +71,9 @@ def test_manifests_go_after_the_index_and_before_the_roots(mine, remote, place):
     assert len(seen) == 2
 
 
-def test_a_push_with_nothing_new_takes_five_requests_for_any_number_of_versions(mine, place, tmp_path):
+def test_a_push_with_nothing_new_takes_five_requests_for_any_number_of_versions(
+    mine: Store, place: Path, tmp_path: Path
+) -> None:
     versions = [version_of(CONTENTS[number:]) for number in range(60)]
     push_versions(mine, remote_at(place, tmp_path / "cache"), versions, NO_MANIFESTS, jobs=2)
     asked = []
@@ -78,7 +85,7 @@ def test_a_push_with_nothing_new_takes_five_requests_for_any_number_of_versions(
     assert len(list((tmp_path / "cache" / "roots").iterdir())) == 60
 
 
-def test_a_lost_or_spoilt_cache_costs_requests_only(mine, place, tmp_path):
+def test_a_lost_or_spoilt_cache_costs_requests_only(mine: Store, place: Path, tmp_path: Path) -> None:
     push(mine, remote_at(place, tmp_path / "cache"), CONTENTS)
     (kept,) = (tmp_path / "cache" / "roots").iterdir()
     for spoilt in (b"", b"{}", kept.read_bytes().replace(b"sha256:", b"sha256:0"), None):
@@ -91,7 +98,7 @@ def test_a_lost_or_spoilt_cache_costs_requests_only(mine, place, tmp_path):
         assert kept.exists()
 
 
-def test_the_cache_forgets_what_the_remote_does_not_list(mine, place, tmp_path):
+def test_the_cache_forgets_what_the_remote_does_not_list(mine: Store, place: Path, tmp_path: Path) -> None:
     push(mine, remote_at(place, tmp_path / "cache"), CONTENTS)
     (kept,) = (tmp_path / "cache" / "roots").iterdir()
     (place / "roots" / kept.name).unlink()
@@ -100,7 +107,7 @@ def test_the_cache_forgets_what_the_remote_does_not_list(mine, place, tmp_path):
     assert len(finals(place)) == 1
 
 
-def test_records_of_the_first_form_count(mine, remote, place):
+def test_records_of_the_first_form_count(mine: Store, remote: RemoteStore, place: Path) -> None:
     version = version_of(CONTENTS)
     push(mine, remote, CONTENTS)
     ((key, record),) = read_roots(remote)
@@ -114,7 +121,9 @@ def test_records_of_the_first_form_count(mine, remote, place):
     assert (found.assets, found.actor, found.compare_and_swap) == (0, "", False)
 
 
-def test_versions_share_what_was_sent_and_each_names_only_its_own(mine, remote, place):
+def test_versions_share_what_was_sent_and_each_names_only_its_own(
+    mine: Store, remote: RemoteStore, place: Path
+) -> None:
     versions = [version_of(CONTENTS[:10]), version_of(CONTENTS[5:30]), version_of(CONTENTS[60:])]
     report = push_versions(mine, remote, versions, NO_MANIFESTS, jobs=2)
     assert report.assets >= 34
@@ -126,7 +135,9 @@ def test_versions_share_what_was_sent_and_each_names_only_its_own(mine, remote, 
         assert packs <= set(record.packs)
 
 
-def test_a_version_whose_root_names_a_lost_pack_is_healed(mine, yours, remote, place):
+def test_a_version_whose_root_names_a_lost_pack_is_healed(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS)
     lost = next((place / "packs").rglob("*.pack"))
     lost.unlink()
@@ -138,7 +149,7 @@ def test_a_version_whose_root_names_a_lost_pack_is_healed(mine, yours, remote, p
     assert push(mine, remote_at(place), CONTENTS).packs == 0
 
 
-def test_a_lost_loose_asset_is_healed(mine, remote, place):
+def test_a_lost_loose_asset_is_healed(mine: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS)
     lost = next(path for path in (place / "assets").rglob("*") if path.is_file())
     lost.unlink()
@@ -146,7 +157,9 @@ def test_a_lost_loose_asset_is_healed(mine, remote, place):
     assert lost.exists()
 
 
-def test_a_remote_that_lost_its_index_gets_it_again_without_any_pack(mine, yours, remote, place):
+def test_a_remote_that_lost_its_index_gets_it_again_without_any_pack(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS)
     for path in (place / "index").iterdir():
         path.unlink()
@@ -156,7 +169,9 @@ def test_a_remote_that_lost_its_index_gets_it_again_without_any_pack(mine, yours
 
 
 @pytest.mark.parametrize("only", [CONTENTS, CONTENTS[5:50:9]])
-def test_what_is_condemned_is_sent_again_under_another_name(mine, yours, remote, place, only):
+def test_what_is_condemned_is_sent_again_under_another_name(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path, only: Sequence[bytes]
+) -> None:
     push(mine, remote, only)
     ((key, record),) = read_roots(remote)
     (place / key).unlink()
@@ -175,8 +190,8 @@ def test_what_is_condemned_is_sent_again_under_another_name(mine, yours, remote,
     assert [reader.read(number) for number in range(len(only))] == only
 
 
-def test_a_push_that_a_collector_overtakes_starts_again_under_a_new_key(mine, place):
-    def expire_one(name, key):
+def test_a_push_that_a_collector_overtakes_starts_again_under_a_new_key(mine: Store, place: Path) -> None:
+    def expire_one(name: str, key: str) -> None:
         if name == "get_tagged" and len(expired) < 2:
             path = place / key
             expired.append(key)
@@ -190,8 +205,8 @@ def test_a_push_that_a_collector_overtakes_starts_again_under_a_new_key(mine, pl
     assert {states[key] for key in expired} == {"expired"}
 
 
-def test_a_push_that_is_overtaken_again_and_again_says_so(mine, place):
-    def expire(name, key):
+def test_a_push_that_is_overtaken_again_and_again_says_so(mine: Store, place: Path) -> None:
+    def expire(name: str, key: str) -> None:
         if name == "get_tagged":
             path = place / key
             path.write_bytes(decode_root(path.read_bytes(), key, "here").in_state("expired").encoded())
@@ -205,8 +220,8 @@ def test_a_push_that_is_overtaken_again_and_again_says_so(mine, place):
     assert len(finals(place)) == 1
 
 
-def test_a_pack_that_vanishes_after_the_announcement_is_sent_again(mine, yours, place):
-    def take_one_away(name, key):
+def test_a_pack_that_vanishes_after_the_announcement_is_sent_again(mine: Store, yours: Store, place: Path) -> None:
+    def take_one_away(name: str, key: str) -> None:
         if name == "put_if_absent" and key.startswith("roots/") and not taken:
             taken.append(next((place / "packs").rglob("*.pack")))
             taken[0].unlink()
@@ -219,8 +234,8 @@ def test_a_pack_that_vanishes_after_the_announcement_is_sent_again(mine, yours, 
     check_holds(yours, CONTENTS)
 
 
-def test_a_place_without_compare_and_swap_is_said_to_be_one(mine, place):
-    def without(name, key, result):
+def test_a_place_without_compare_and_swap_is_said_to_be_one(mine: Store, place: Path) -> None:
+    def without(name: str, key: str, result: Any) -> Any:
         return Abilities(exclusive_put=True, replace=False, reason="a test") if name == "abilities" else result
 
     push(mine, tapped_at(place, after=without)[1], CONTENTS)
@@ -228,7 +243,9 @@ def test_a_place_without_compare_and_swap_is_said_to_be_one(mine, place):
     assert record.compare_and_swap is False
 
 
-def test_a_version_with_assets_that_are_nowhere_is_refused_before_anything_is_sent(mine, remote, place):
+def test_a_version_with_assets_that_are_nowhere_is_refused_before_anything_is_sent(
+    mine: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS[:5])
     before = sorted(path for path in place.rglob("*"))
     with pytest.raises(AssetsMissing):
@@ -236,7 +253,9 @@ def test_a_version_with_assets_that_are_nowhere_is_refused_before_anything_is_se
     assert sorted(path for path in place.rglob("*")) == before
 
 
-def test_a_version_that_is_only_on_the_remote_can_be_named_from_elsewhere(mine, yours, remote, place):
+def test_a_version_that_is_only_on_the_remote_can_be_named_from_elsewhere(
+    mine: Store, yours: Store, remote: RemoteStore, place: Path
+) -> None:
     push(mine, remote, CONTENTS)
     report = push(yours, remote_at(place), CONTENTS[:30])
     assert (report.assets, report.packs, report.skipped) == (0, 0, 30)
@@ -247,7 +266,9 @@ def test_a_version_that_is_only_on_the_remote_can_be_named_from_elsewhere(mine, 
     "said",
     [b"{", b"[]", b'{"state": 1}', b'{"state": "final", "dataset": "d"}', b'{"state": "new"}', {"packs": ["zz"]}],
 )
-def test_a_root_record_that_does_not_parse_is_damage_but_stops_no_push(mine, remote, place, said):
+def test_a_root_record_that_does_not_parse_is_damage_but_stops_no_push(
+    mine: Store, remote: RemoteStore, place: Path, said: object
+) -> None:
     if isinstance(said, dict):
         said = {"state": "final", "dataset": "d", "digest": "d", "manifest": "m", "loose": []} | said
     put(place, "roots/aa.json", said)
@@ -256,7 +277,7 @@ def test_a_root_record_that_does_not_parse_is_damage_but_stops_no_push(mine, rem
     push(mine, remote, CONTENTS[:5])
 
 
-def test_a_record_under_the_name_of_another_version_is_damage(mine, remote, place):
+def test_a_record_under_the_name_of_another_version_is_damage(mine: Store, remote: RemoteStore, place: Path) -> None:
     push(mine, remote, CONTENTS[:5])
     ((key, _),) = read_roots(remote)
     (place / "roots" / f"{'0' * 32}-{'1' * 16}.json").write_bytes((place / key).read_bytes())
@@ -264,14 +285,16 @@ def test_a_record_under_the_name_of_another_version_is_damage(mine, remote, plac
         list(read_roots(remote_at(place)))
 
 
-def test_a_record_of_the_condemned_that_does_not_parse_stops_a_push(mine, remote, place):
+def test_a_record_of_the_condemned_that_does_not_parse_stops_a_push(
+    mine: Store, remote: RemoteStore, place: Path
+) -> None:
     put(place, "condemned/gc.json", b'{"packs": 3}')
     with pytest.raises(DamagedPack, match="condemned"):
         push(mine, remote, CONTENTS[:5])
     assert not (place / "packs").exists()
 
 
-def test_one_store_pushes_the_same_from_two_processes_at_once(mine, tmp_path, place):
+def test_one_store_pushes_the_same_from_two_processes_at_once(mine: Store, tmp_path: Path, place: Path) -> None:
     children = []
     for _ in range(4):
         child = os.fork()
