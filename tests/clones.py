@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import warm
@@ -25,6 +27,7 @@ ENVIRONMENT = {
     "GIT_COMMITTER_EMAIL": "t@example.com",
     "GIT_CONFIG_NOSYSTEM": "1",
 }
+NOTHING_MORE: Mapping[str, str] = MappingProxyType({})
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -35,9 +38,20 @@ class Clone:
 
     path: Path
 
-    def run(self, *words: str | Path, code: int | None = 0, cwd: Path | None = None, **env: str) -> Ended:
-        """Run a command; `code` None accepts any exit code. A traceback always fails the test."""
-        given, folder, environment = [str(word) for word in words], cwd or self.path, {**ENVIRONMENT, **env}
+    def run(
+        self,
+        *words: str | Path,
+        code: int | None = 0,
+        cwd: Path | None = None,
+        env: Mapping[str, str] = NOTHING_MORE,
+        **variables: str,
+    ) -> Ended:
+        """Run a command; `code` None accepts any exit code. A traceback always fails the test.
+
+        `env` and `variables` stand in its environment beside ENVIRONMENT; a mapping goes in as `env`.
+        """
+        given, folder = [str(word) for word in words], cwd or self.path
+        environment = {**ENVIRONMENT, **env, **variables}
         if given[0] in ("datapin", "dvc"):
             given[0] = str(BIN / given[0])
         if warm.can_run(Path(given[0]), environment):
@@ -49,12 +63,19 @@ class Clone:
         assert "Traceback (most recent call last)" not in ended.stdout + ended.stderr, ended.stderr
         return ended
 
-    def datapin(self, *words: str | Path, code: int | None = 0, cwd: Path | None = None, **env: str) -> Ended:
-        return self.run(BIN / "datapin", *words, code=code, cwd=cwd, **env)
+    def datapin(
+        self,
+        *words: str | Path,
+        code: int | None = 0,
+        cwd: Path | None = None,
+        env: Mapping[str, str] = NOTHING_MORE,
+        **variables: str,
+    ) -> Ended:
+        return self.run(BIN / "datapin", *words, code=code, cwd=cwd, env={**env, **variables})
 
-    def json(self, *words: str | Path, code: int = 0, **env: str) -> Any:
+    def json(self, *words: str | Path, code: int = 0, **variables: str) -> Any:
         """The one JSON document on stdout."""
-        return json.loads(self.datapin(*words, "--json", code=code, **env).stdout)
+        return json.loads(self.datapin(*words, "--json", code=code, env=variables).stdout)
 
     def dvc(self, *words: str | Path, code: int | None = 0) -> Ended:
         return self.run(BIN / "dvc", *words, code=code)

@@ -610,11 +610,11 @@ def _made_of_a_val_image(repo: Clone, number: int = 7) -> None:
     data = apply_recipe(AugmentImage(operators=AugmentParams().operators).recipe, _stored(repo, val), val, number)
     made = str(Workspace.find(repo.path, progress=SILENT).store.put(data))
     operator = next(row["operator"] for key, row in rows.items() if "~" in key)
-    plant(
-        repo,
-        "data/augmented",
-        lambda rows: add_copy(rows, train, number, asset_id=made, operator=operator, pixels=None) and None,
-    )
+
+    def edit(rows: Rows) -> None:
+        add_copy(rows, train, number, asset_id=made, operator=operator, pixels=None)
+
+    plant(repo, "data/augmented", edit)
 
 
 @pytest.mark.planted("hygiene.copy-forged", "a copy of a val image names a train row as its parent, and all ids fit")

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -398,7 +398,7 @@ def test_each_check_alone_is_red_if_the_remote_holds_nothing(pushed: Pushed, nam
 
 
 @pytest.fixture
-def tapped(once: Pushed) -> Iterator[tuple[Subject, TappedBackend]]:
+def tapped(once: Pushed) -> tuple[Subject, TappedBackend]:
     """The subject of a check, on a remote that notes every request."""
     workspace = Workspace.find(once.path, progress=SILENT)
     subject = subject_of(workspace, None, remote_name=None, sample=None)

@@ -86,7 +86,7 @@ def once(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone.datapin("add", "img", "--to", "data/raw", "--label", "parent", "-q")
     clone.dvc("add", "-q", "weights.bin", "notes")
     write(clone, {".datapin/config.local.toml": "jobs = 1\n"})
-    clone.run(BIN / "dvc", "repro", "-q", **SURROUNDINGS)
+    clone.run(BIN / "dvc", "repro", "-q", env=SURROUNDINGS)
     (clone.path / ".datapin/config.local.toml").unlink()
     clone.commit("healthy")
     return clone.path
@@ -123,7 +123,7 @@ def test_two_runs_in_other_surroundings_give_the_same_lock(once: Path, tmp_path:
     shutil.rmtree(clone.path / ".git/datapin/memo")
     write(clone, {".datapin/config.local.toml": "jobs = 3\n"})
     others = {"PYTHONHASHSEED": "77", "TZ": "NPT-5:45", "LC_ALL": "C", "OMP_NUM_THREADS": "2"}
-    clone.run(BIN / "dvc", "repro", "-q", "--force", "--no-run-cache", **others)
+    clone.run(BIN / "dvc", "repro", "-q", "--force", "--no-run-cache", env=others)
     assert (clone.path / "dvc.lock").read_bytes() == (once / "dvc.lock").read_bytes()
 
 

@@ -333,7 +333,7 @@ def test_ctrl_c_ends_the_stages_and_removes_the_clone(small: Clone, tmp_path: Pa
     small.commit("a long stage")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    words = [BIN / "datapin", "verify", "HEAD", "--check", "repro.outputs"]
+    words: list[str | Path] = [BIN / "datapin", "verify", "HEAD", "--check", "repro.outputs"]
     process = subprocess.Popen(words, cwd=small.path, env={**ENVIRONMENT, "TMPDIR": str(temporary)})
     while not (temporary / "began").exists() and process.poll() is None:
         time.sleep(0.05)

@@ -41,7 +41,8 @@ class Data:
         return {row["key"]: row.get("label") for row in self.rows()}
 
     def rows(self, where: str | None = None) -> list[dict[str, Any]]:
-        return self.repo.ls("data/raw", where=where).to_pylist()
+        rows: list[dict[str, Any]] = self.repo.ls("data/raw", where=where).to_pylist()
+        return rows
 
     def sources(self) -> list[str]:
         text = (self.path / "data/raw.dvc").read_text()

@@ -135,9 +135,9 @@ def test_long_lists_go_through_gits_pager_on_a_terminal(filled: Clone, tmp_path:
         shown = on_terminal(filled, *words, **marked)
         assert all(line.startswith("paged:") for line in shown.splitlines()), shown
     assert f"paged:{ESCAPE}1m" in on_terminal(filled, "diff", "data/raw", **marked), "colours reach the pager"
-    assert "paged:" not in filled.datapin("ls", "data/raw", **marked).stdout, "no terminal"
-    for words in (("ls", "data/raw", "--no-pager"), ("--no-pager", "ls", "data/raw"), ("ls", "data/raw", "--json")):
-        assert "paged:" not in on_terminal(filled, *words, **marked)
+    assert "paged:" not in filled.datapin("ls", "data/raw", env=marked).stdout, "no terminal"
+    for without in (("ls", "data/raw", "--no-pager"), ("--no-pager", "ls", "data/raw"), ("ls", "data/raw", "--json")):
+        assert "paged:" not in on_terminal(filled, *without, **marked)
     (tmp_path / ".gitconfig").write_text("[core]\n\tpager = sed s/^/mine:/\n")
     assert "mine:key" in on_terminal(filled, "ls", "data/raw", HOME=str(tmp_path), PAGER="sed s/^/no:/")
     filled.git("config", "core.pager", f"touch {tmp_path / 'ran'}; cat")

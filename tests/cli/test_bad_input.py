@@ -141,7 +141,7 @@ def test_disk_full_while_adding_keeps_everything(filled: Clone) -> None:
         shutil.rmtree(victim.path)
         shutil.copytree(filled.path, victim.path, symlinks=True)
         full = {"DATAPIN_FAILPOINT": f"{name}:1:oserror=28"}
-        ended = victim.datapin("add", "img", "--to", "data/raw", code=None, **full)
+        ended = victim.datapin("add", "img", "--to", "data/raw", code=None, env=full)
         if name.startswith("base.stat_records"):
             # Only the stat cache could not be written; the rows were pinned before.
             assert ended.returncode == 0, (name, ended.stderr)

@@ -100,7 +100,7 @@ def test_each_place_offers_what_may_stand_there(place: Clone) -> None:
 def test_outside_a_repository_nothing_is_said(tmp_path: Path) -> None:
     for word in ("bash_complete", "zsh_complete", "fish_complete", "csh_complete", "nonsense", ""):
         env = {"_DATAPIN_COMPLETE": word, "COMP_LINE": "datapin ls ", "COMP_WORDS": "datapin ls ", "COMP_CWORD": "2"}
-        ended = Clone(tmp_path).datapin("x", **env)
+        ended = Clone(tmp_path).datapin("x", env=env)
         assert (ended.stdout, ended.stderr) == ("", "")
 
 

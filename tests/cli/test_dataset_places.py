@@ -100,7 +100,10 @@ def _parent_is_a_link(clone: Clone) -> None:
 
 
 def _setting(section: str, line: str) -> Callable[[Clone], None]:
-    return lambda clone: (clone.path / ".dvc" / "config").write_text(f"[{section}]\n    {line}\n") and None
+    def harm(clone: Clone) -> None:
+        (clone.path / ".dvc" / "config").write_text(f"[{section}]\n    {line}\n")
+
+    return harm
 
 
 def _cache_is_a_file(clone: Clone) -> None:

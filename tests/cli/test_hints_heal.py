@@ -131,16 +131,18 @@ def place(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pl
     return Place(tmp_path / "top")
 
 
-def flip(path: Path, at: int = 10) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 0xFF
-    path.chmod(0o644)
-    path.write_bytes(data)
+def flip(*paths: Path, at: int = 10) -> None:
+    for path in paths:
+        data = bytearray(path.read_bytes())
+        data[at] ^= 0xFF
+        path.chmod(0o644)
+        path.write_bytes(data)
 
 
-def cut(path: Path) -> None:
-    path.chmod(0o644)
-    os.truncate(path, path.stat().st_size // 2)
+def cut(*paths: Path) -> None:
+    for path in paths:
+        path.chmod(0o644)
+        os.truncate(path, path.stat().st_size // 2)
 
 
 def edit(path: Path, before: str, after: str) -> None:
@@ -181,7 +183,7 @@ SHARD = "data/raw/part-00000.parquet"
 OUT = "checkout data/raw --into ../out"
 NO_REMOTE: Harm = Place.without_remote
 LOSE_PACKS: Harm = lambda p: lose(*p.packs())  # noqa: E731
-FLIP_PACKS: Harm = lambda p: [flip(one) for one in p.packs()]  # noqa: E731
+FLIP_PACKS: Harm = lambda p: flip(*p.packs())  # noqa: E731
 LOSE_THERE: Harm = lambda p: lose(*p.files(p.lab / "datapin" / "packs", "*.pack"))  # noqa: E731
 
 CASES: dict[str, Case] = {
@@ -189,17 +191,15 @@ CASES: dict[str, Case] = {
     "a damaged pack, no remote": Case(both(NO_REMOTE, FLIP_PACKS), OUT, "damaged-asset"),
     "a damaged pack, read": Case(FLIP_PACKS, OUT, "damaged-asset"),
     "a damaged pack, no remote, verify": Case(both(NO_REMOTE, FLIP_PACKS), "verify --deep", "deep.assets"),
-    "a pack that is cut off": Case(lambda p: [cut(one) for one in p.packs()], "doctor", "store packs/"),
+    "a pack that is cut off": Case(lambda p: cut(*p.packs()), "doctor", "store packs/"),
     "a lost pack": Case(LOSE_PACKS, "doctor", "store packs/"),
     "a lost pack, status": Case(LOSE_PACKS, "status", "not here"),
     "a lost pack, no remote": Case(both(NO_REMOTE, LOSE_PACKS), OUT, "assets-missing"),
     "a lost pack, no remote, doctor": Case(both(NO_REMOTE, LOSE_PACKS), "doctor", "store packs/"),
     "a lost pack, here and there": Case(both(LOSE_THERE, LOSE_PACKS), OUT, "assets-missing"),
     "a lost large asset": Case(lambda p: lose(*p.files(p.store / "assets", "*")), "doctor", "store assets/"),
-    "a damaged large asset": Case(
-        lambda p: [flip(one) for one in p.files(p.store / "assets", "*")], "verify --deep", "deep.assets"
-    ),
-    "a damaged index": Case(lambda p: [flip(one, 100) for one in p.files(p.store / "index", "*")], OUT, "damaged-pack"),
+    "a damaged large asset": Case(lambda p: flip(*p.files(p.store / "assets", "*")), "verify --deep", "deep.assets"),
+    "a damaged index": Case(lambda p: flip(*p.files(p.store / "index", "*"), at=100), OUT, "damaged-pack"),
     "a lost index": Case(lambda p: lose(*p.files(p.store / "index", "*")), "doctor", "store packs/"),
     "a damaged shard": Case(lambda p: cut(p.repo / "data/raw/part-00000.parquet"), "ls data/raw", "damaged-manifest"),
     "a damaged shard, status": Case(

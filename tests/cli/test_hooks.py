@@ -29,7 +29,7 @@ class World:
     lab: Path
 
     def push(self, *words: str, code: int = 0, **env: str) -> Ended:
-        return self.clone.run("git", "push", "-q", "origin", *words, code=code, **env)
+        return self.clone.run("git", "push", "-q", "origin", *words, code=code, env=env)
 
     def refs(self) -> dict[str, str]:
         lines = self.hub.git("for-each-ref", "--format=%(refname) %(objectname)").splitlines()
@@ -267,7 +267,7 @@ def test_the_pre_commit_tools_hook_runs_after_ours(world: World) -> None:
 
 def test_under_the_pre_commit_tool_the_refs_come_by_variables(world: World) -> None:
     def call(**env: str) -> None:
-        words = [BIN / "git-datapin", "hook", "pre-push"]
+        words: list[str | Path] = [BIN / "git-datapin", "hook", "pre-push"]
         env = {**ENVIRONMENT, "PRE_COMMIT_REMOTE_NAME": "origin", **env}
         subprocess.run(words, stdin=subprocess.DEVNULL, cwd=world.clone.path, env=env, check=True)
 
@@ -381,7 +381,7 @@ def test_doctor_knows_a_hook_that_git_no_longer_runs(world: World) -> None:
 
 def test_by_hand_the_hook_says_who_calls_it_and_help_does_not_list_it(world: World) -> None:
     terminal, end = os.openpty()
-    words = [BIN / "datapin", "hook", "pre-push"]
+    words: list[str | Path] = [BIN / "datapin", "hook", "pre-push"]
     done = subprocess.run(words, stdin=end, cwd=world.clone.path, env=ENVIRONMENT, capture_output=True, text=True)
     os.close(end)
     os.close(terminal)

@@ -81,7 +81,7 @@ def _run_verb(repo: Clone, verb: str, words: list[str], env: dict[str, str]) -> 
         pointer = (repo.path / "data" / "raw.dvc").read_bytes()
         for name in ("base", "ours", "theirs"):
             (repo.path / f"{name}.dvc").write_bytes(pointer)
-    ended = repo.run(BIN / "datapin", verb, *words, code=None, **env)
+    ended = repo.run(BIN / "datapin", verb, *words, code=None, env=env)
     assert ended.returncode in (0, 1, 10, 20, 40), f"{verb} {words}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
 
 

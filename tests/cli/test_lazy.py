@@ -113,7 +113,7 @@ def test_never_fetch_means_never(clone: Clone) -> None:
             read()
         assert caught.value.hint == "run `datapin fetch`"
     with pytest.raises(Usage, match="fetch"):
-        datapin.open(DATASET, fetch="always", repo=clone.path)  # type: ignore[arg-type]
+        datapin.open(DATASET, fetch="always", repo=clone.path)  # type: ignore[arg-type]  # a mistake of the caller
 
 
 def test_offline_the_error_says_why_nothing_came(offline: Clone) -> None:

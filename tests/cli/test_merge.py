@@ -310,7 +310,7 @@ def test_a_datapin_that_does_not_run_leaves_marks_as_git_would(team: Team, tmp_p
     command.write_text("#!/bin/sh\nexit 1\n")
     command.chmod(0o755)
     broken = {"PATH": f"{command.parent}:/usr/bin:/bin"}
-    team.bob.run("git", "merge", "-q", "origin/main", code=1, **broken)
+    team.bob.run("git", "merge", "-q", "origin/main", code=1, env=broken)
     assert team.bob.git("status", "--porcelain", POINTER).startswith("UU")
     assert "<<<<<<< ours" in (team.bob.path / POINTER).read_text()
     team.bob.datapin("resolve", "data/raw", "--theirs", "-q")

@@ -26,7 +26,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     subprocess.run(["git", "clone", "-q", ROOT, path], check=True)
     clone = Clone(path)
     clone.datapin("fetch")
-    clone.run(BIN / "dvc", "repro", **ANOTHER_PROCESSOR)
+    clone.run(BIN / "dvc", "repro", env=ANOTHER_PROCESSOR)
     return clone
 
 

@@ -88,12 +88,12 @@ def test_another_machine_that_makes_the_same_bytes_leaves_the_tree_clean(trained
     before = (trained.path / "reports/environment.json").read_bytes()
     assert trained.git("ls-files", "reports/environment.json").strip()
     other = {"OPENBLAS_CORETYPE": "Nehalem", "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4", "TZ": "Asia/Tokyo"}
-    seen = trained.run(BIN / "python", "-c", _HERE, **other).stdout
+    seen = trained.run(BIN / "python", "-c", _HERE, env=other).stdout
     assert seen != trained.run(BIN / "python", "-c", _HERE).stdout  # it does look like another machine
-    trained.run(BIN / "dvc", "repro", "--force", **other)
+    trained.run(BIN / "dvc", "repro", "--force", env=other)
     assert trained.git("status", "--porcelain") == ""
     _set_trees(trained, 6)
-    trained.run(BIN / "dvc", "repro", **other)
+    trained.run(BIN / "dvc", "repro", env=other)
     told = json.loads((trained.path / "reports/environment.json").read_bytes())["made"]
     assert [len(one["outputs"]) for one in told] == [1, 1]
     assert told[0] == json.loads(before)["made"][0]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from clones import Clone, Ended, write_images
+from clones import NOTHING_MORE, Clone, Ended, write_images
 from teams import Member
 
 
@@ -18,9 +19,16 @@ class Person(Member):
 
     name: str = ""
 
-    def run(self, *words: str | Path, code: int | None = 0, cwd: Path | None = None, **env: str) -> Ended:
+    def run(
+        self,
+        *words: str | Path,
+        code: int | None = 0,
+        cwd: Path | None = None,
+        env: Mapping[str, str] = NOTHING_MORE,
+        **variables: str,
+    ) -> Ended:
         said = {"GIT_AUTHOR_NAME": self.name, "GIT_AUTHOR_EMAIL": f"{self.name}@example.com".lower()}
-        return super().run(*words, code=code, cwd=cwd, **{**said, **env})
+        return super().run(*words, code=code, cwd=cwd, env={**said, **env, **variables})
 
     def labels(self, selector: str = "data/raw") -> dict[str, str]:
         return {key: str(row["label"]) for key, row in self.rows(selector).items()}

@@ -22,7 +22,7 @@ def install(wheel: Path, place: Path) -> Path:
     """A new environment with the wheel in it; the folder of its commands."""
     venv.create(place, with_pip=False)
     python = place / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
     subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", wheel], check=True, capture_output=True)
     (own,) = place.glob("lib/python*/site-packages")
     # Only a path: what is installed there for editing is not followed, so datapin is the wheel's.

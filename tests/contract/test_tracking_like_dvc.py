@@ -80,12 +80,20 @@ def edited(old: str, new: str) -> Situation:
     return lambda clone: pinned_before(clone, lambda text: text.replace(old, new))
 
 
+def in_turn(*steps: Situation) -> Situation:
+    def make(clone: Clone) -> None:
+        for step in steps:
+            step(clone)
+
+    return make
+
+
 def ignoring(text: str) -> Situation:
-    return lambda clone: (write(clone, "data/.gitignore", text), shards(clone, b"one"))[0]
+    return in_turn(lambda clone: write(clone, "data/.gitignore", text), lambda clone: shards(clone, b"one"))
 
 
 def set_to(*lines: str, then: Situation = lambda clone: shards(clone, b"one")) -> Situation:
-    return lambda clone: (config(clone, "\n".join(lines) + "\n"), then(clone))[0]
+    return in_turn(lambda clone: config(clone, "\n".join(lines) + "\n"), then)
 
 
 def stage(lines: str) -> str:
@@ -121,7 +129,7 @@ PLAIN: dict[str, Situation] = {
     "many shards, empty ones, equal ones": lambda clone: shards(clone, *(b"x" * (n % 5) for n in range(40))),
     "larger than a chunk": lambda clone: shards(clone, os.urandom(3 << 20), b"small"),
     "again with other rows": pinned_before,
-    "again with the same rows": lambda clone: (pinned_before(clone), shards(clone, b"one", b"two"))[0],
+    "again with the same rows": in_turn(pinned_before, lambda clone: shards(clone, b"one", b"two")),
     "notes of the user": lambda clone: pinned_before(clone, noted),
     "another order": lambda clone: pinned_before(clone, of_dvc_2_order),
     "no summary yet": lambda clone: pinned_before(clone, lambda text: text[: text.index("  meta:")]),
@@ -246,10 +254,16 @@ def in_use(clone: Clone) -> None:
 
 
 def beside(name: str, text: str) -> Situation:
-    return lambda clone: (shards(clone, b"one"), write(clone, name, text))[0]
+    return in_turn(lambda clone: shards(clone, b"one"), lambda clone: write(clone, name, text))
 
 
 OUT = "outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  size: 1\n  nfiles: 1\n  hash: md5\n  path: {}\n"
+
+
+def not_utf_8(clone: Clone) -> None:
+    shards(clone, b"1")
+    (clone.path / "data/.gitignore").write_bytes(b"\xff\n")
+
 
 LEFT: dict[str, Situation] = {
     "hard links": set_to("[cache]", "type = hardlink,copy"),
@@ -271,7 +285,7 @@ LEFT: dict[str, Situation] = {
     "a merge conflict": edited("outs:\n", "<<<<<<< ours\nouts:\n"),
     "no mapping": lambda clone: pinned_before(clone, lambda text: "- x\n"),
     "other line ends": edited("\n", "\r\n"),
-    "an executable pointer": lambda clone: (pinned_before(clone), (clone.path / "data/raw.dvc").chmod(0o755))[0],
+    "an executable pointer": in_turn(pinned_before, lambda clone: (clone.path / "data/raw.dvc").chmod(0o755)),
     "a linked pointer": linked_pointer,
     "another file in the folder": beside("data/raw/README.md", "x"),
     "a folder in the folder": beside("data/raw/more/part-00000.parquet", "x"),
@@ -285,7 +299,7 @@ LEFT: dict[str, Situation] = {
     "taken out of what is ignored": beside("data/.gitignore", "/raw\n!/raw\n"),
     "an ignored pointer": beside(".gitignore", "*.dvc\n"),
     "DVC's scratch is not ignored": beside(".dvc/.gitignore", "/config.local\n/cache\n"),
-    "not UTF-8": lambda clone: (shards(clone, b"1"), (clone.path / "data/.gitignore").write_bytes(b"\xff\n"))[0],
+    "not UTF-8": not_utf_8,
     "dvcignored": beside(".dvcignore", "raw\n"),
     "dvcignored shards": beside("data/.dvcignore", "**/part-*\n"),
     "dvcignored above": beside(".dvcignore", "/data/\n"),

@@ -74,8 +74,8 @@ def run(
             os._exit(code)
     os.close(tell)
     with open(told, "rb") as file:
-        error = file.read().decode()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), error
+        said = file.read().decode()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), said
 
 
 @pytest.mark.parametrize(("stream_from", "jobs"), [(1 << 30, 1), (1, 1), (1 << 30, 2)])

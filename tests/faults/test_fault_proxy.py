@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from servers.fault_proxy import Fault, FaultProxy
+from servers.fault_proxy import Fault, FaultProxy, Kind
 
 BODY = bytes(range(256)) * 1000
 
@@ -107,9 +107,9 @@ def test_a_refusal_is_what_an_s3_server_says(proxy: FaultProxy, kept: dict[str, 
 
 @pytest.mark.parametrize(("kind", "arrives"), [("reset_before", False), ("reset_after", True), ("cut_upload", False)])
 def test_a_reset_comes_before_or_after_the_server_has_it(
-    proxy: FaultProxy, kept: dict[str, bytes], kind: str, arrives: bool
+    proxy: FaultProxy, kept: dict[str, bytes], kind: Kind, arrives: bool
 ) -> None:
-    proxy.spoil(Fault(kind))  # type: ignore[arg-type]
+    proxy.spoil(Fault(kind))
     with pytest.raises(ConnectionError):
         ask(proxy, "PUT", "/p", BODY)
     assert bool(kept) == arrives
@@ -123,8 +123,8 @@ def test_a_truncated_body_ends_early(proxy: FaultProxy) -> None:
 
 
 @pytest.mark.parametrize("kind", ["drop", "stall"])
-def test_silence_lasts_until_the_client_gives_up(proxy: FaultProxy, kind: str) -> None:
-    proxy.spoil(Fault(kind))  # type: ignore[arg-type]
+def test_silence_lasts_until_the_client_gives_up(proxy: FaultProxy, kind: Kind) -> None:
+    proxy.spoil(Fault(kind))
     with pytest.raises(TimeoutError):
         ask(proxy, patience_s=0.5)
     while not proxy.requests:  # on a busy machine the client may have gone before it was heard

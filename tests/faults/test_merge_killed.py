@@ -41,7 +41,7 @@ def copied(repo: Path, place: Path) -> Clone:
 def run(clone: Clone, words: Sequence[str], *, armed: str = "", log: str = "") -> int:
     asked = {"DATAPIN_FAILPOINT": armed, "DATAPIN_FAILPOINT_LOG": log}
     given = {name: value for name, value in asked.items() if value}
-    return clone.datapin(*words, code=None, **given).returncode
+    return clone.datapin(*words, code=None, env=given).returncode
 
 
 def points_of(clone: Clone, words: Sequence[str], log: Path, *, code: int = 0) -> list[str]:
@@ -87,7 +87,7 @@ def test_after_a_merge_that_died_git_can_abort_and_merge_again(branches: Path, t
     trial.git("merge", "-q", "--no-edit", "theirs")
     clone = copied(branches, tmp_path / "crash")
     environment = {"DATAPIN_FAILPOINT": "merge.cached:1:exit"}
-    died = clone.run("git", "merge", "-q", "--no-edit", "theirs", code=None, **environment)
+    died = clone.run("git", "merge", "-q", "--no-edit", "theirs", code=None, env=environment)
     assert died.returncode != 0
     clone.git("reset", "-q", "--merge")
     assert clone.git("status", "--porcelain") == ""

@@ -20,7 +20,7 @@ import pytest
 
 from clones import Clone
 from remotes import CANARY_TOKEN, OBJECTS, Ended, Place, Shared, Worker, bucket_place, check_shared
-from servers.fault_proxy import Fault, FaultProxy
+from servers.fault_proxy import Fault, FaultProxy, Kind
 from servers.s3_server import S3Server
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
@@ -162,9 +162,9 @@ def test_a_fault_that_passes_in_every_phase_is_not_even_noticed(scene: Scene, fa
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("kind", ["truncate", "stall", "corrupt"])
-def test_a_body_that_came_damaged_is_read_again(scene: Scene, kind: str) -> None:
+def test_a_body_that_came_damaged_is_read_again(scene: Scene, kind: Kind) -> None:
     scene.push().done()
-    fault = Fault(kind, after_bytes=20)  # type: ignore[arg-type]
+    fault = Fault(kind, after_bytes=20)
     clone = scene.fresh()
     # A bit that flips in a listing is the server's and TCP's to notice: a listing has no hash.
     phases = CONTENT_PHASES if kind == "corrupt" else FETCH_PHASES
@@ -247,10 +247,10 @@ def test_a_fetch_that_is_refused_in_any_phase_leaves_a_clean_store_and_a_rerun_f
     ("name", "kind", "code"),
     [*((name, "corrupt", 21) for name in CONTENT_PHASES), ("pack", "truncate", 30)],
 )
-def test_bytes_that_are_always_wrong_never_get_in(scene: Scene, name: str, kind: str, code: int) -> None:
+def test_bytes_that_are_always_wrong_never_get_in(scene: Scene, name: str, kind: Kind, code: int) -> None:
     scene.push().done()
     clone = scene.fresh()
-    fault = Fault(kind, after_bytes=20)  # type: ignore[arg-type]
+    fault = Fault(kind, after_bytes=20)
     scene.fetch(clone, faults=(at(CONTENT_PHASES[name], fault),)).refused(code)
     assert scene.proxy.used
     clone.check_store()
@@ -329,10 +329,10 @@ def test_no_secret_is_ever_said_or_written(scene: Scene) -> None:
     sender, fresh = Clone(scene.sender.path), Clone(scene.fresh().path)
     loud = {"RUST_LOG": "trace", "PYTHONASYNCIODEBUG": "1"}
     scene.proxy.spoil(replace(REFUSED["expired"][0], to="^PUT"), Fault("truncate", "^GET", after_bytes=10, times=3))
-    said = [sender.datapin("push", "-v", code=30, **loud)]
+    said = [sender.datapin("push", "-v", code=30, env=loud)]
     scene.proxy.spoil(Fault("truncate", "^GET", after_bytes=10, times=3))
-    said += [clone.datapin(verb, "-v", **loud) for verb, clone in (("push", sender), ("fetch", fresh))]
-    said += [sender.datapin("doctor", "-v", code=None, **loud)]
+    said += [clone.datapin(verb, "-v", env=loud) for verb, clone in (("push", sender), ("fetch", fresh))]
+    said += [sender.datapin("doctor", "-v", code=None, env=loud)]
     for ended in said:
         assert not [canary for canary in canaries if canary in ended.stdout + ended.stderr]
     for clone in (sender, fresh):

@@ -17,6 +17,7 @@ import pytest
 
 from datapin.base import failpoints
 from datapin.base.errors import AssetsMissing, Damage, DatapinError
+from datapin.base.ids import asset_id_of
 from datapin.base.settings import StoreSettings
 from datapin.pack.table import read_table_of_file
 from datapin.store.adding import put
@@ -172,7 +173,7 @@ def check_equals_clean_run(root: Path, source: Path) -> None:
     contents = {path.read_bytes() for path in source.iterdir()}
     store = Store.open(root, SETTINGS)
     for data in contents:
-        assert store.read(hashlib.sha256(data).hexdigest()) == data
+        assert store.read(asset_id_of(data)) == data
     store.rebuild_index()
     extra = {b"a second index file"}
     seen = {row.tobytes() for row in store.index.entries.ids}

@@ -145,7 +145,8 @@ def test_a_failed_fsync_condemns_the_file_and_is_not_tried_again(
     from datapin.base.errors import StorageFailed
 
     store = Store.create(tmp_path / "store", SETTINGS)
-    real, failed = os.fsync, []
+    real = os.fsync
+    failed: list[str] = []
 
     def fsync(number: int) -> None:
         path = os.readlink(f"/proc/self/fd/{number}")

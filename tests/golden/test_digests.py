@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -68,7 +69,7 @@ GOLDEN = {
     "every": "a972855232ccf4613dd13b04ba5817b6e0cc6e6c2d1dd5086922e54f0b17c67f",
     "empty": "fe44b6fe941a6142e8c72a702ebdb8a00dba1100ce2e55e22389a756039ecaf1",
 }
-TABLES = {
+TABLES: dict[str, Callable[[], pa.Table]] = {
     "plain": plain_rows,
     "labelled": labelled_rows,
     "every": every_type,

@@ -31,7 +31,7 @@ pack_path = GOLDEN / "packs" / PACK[:2] / f"{PACK}.pack"
 
 
 def asset_id(data: bytes) -> AssetId:
-    return hashlib.sha256(data).hexdigest()
+    return AssetId(hashlib.sha256(data).hexdigest())
 
 
 @pytest.fixture

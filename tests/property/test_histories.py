@@ -142,7 +142,7 @@ TestHistories.settings = settings(max_examples=12, stateful_step_count=6, deadli
 def test_rows_added_in_any_order_and_batches_give_the_same_bytes(
     numbers: list[int], size: int, fresh_folder: Callable[[], Path]
 ) -> None:
-    rows = {_key(number): (number, "ab"[number % 2], None) for number in numbers}
+    rows: dict[str, Row] = {_key(number): (number, "ab"[number % 2], None) for number in numbers}
     keys = list(rows)
     manifest = None
     folder = fresh_folder()
@@ -159,7 +159,7 @@ def test_rows_added_in_any_order_and_batches_give_the_same_bytes(
 def test_a_foreign_directory_of_the_same_rows_has_the_same_digest(
     numbers: set[int], cuts: list[int], fresh_folder: Callable[[], Path]
 ) -> None:
-    rows = {_key(number): (number, "ab"[number % 2], None) for number in numbers}
+    rows: dict[str, Row] = {_key(number): (number, "ab"[number % 2], None) for number in numbers}
     folder = fresh_folder()
     ours = write_manifest(_table(rows), folder / "ours", rules=SMALL)
     theirs = folder / "theirs"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from hypothesis import given, settings
@@ -34,15 +35,15 @@ EDIT = st.one_of(
 EDITS = st.lists(EDIT, max_size=10)
 
 
-def edited(rows: Rows, edits: list[tuple[str, str, object]]) -> Rows:
+def edited(rows: Rows, edits: list[tuple[str, str, Any]]) -> Rows:
     result = {key: dict(row) for key, row in rows.items()}
     for kind, key, value in edits:
         if kind == "put":
-            result[key] = dict(value)  # type: ignore[call-overload]
+            result[key] = dict(value)
         elif kind == "remove":
             result.pop(key, None)
         elif key in result:
-            column, cell = value  # type: ignore[misc]
+            column, cell = value
             result[key][column] = cell
     return result
 
@@ -72,11 +73,12 @@ def test_a_merge_is_what_the_model_says_whichever_side_merges(
     folder = Path(tempfile.mkdtemp())
     try:
         versions = [written(rows, folder / name) for name, rows in (("b", base), ("o", ours), ("t", theirs))]
-        plan, mirrored = plan_merge(*versions), plan_merge(versions[0], versions[2], versions[1])
+        plan = plan_merge(versions[0], versions[1], versions[2])
+        mirrored = plan_merge(versions[0], versions[2], versions[1])
         assert {(one.key, one.column) for one in plan.conflicts} == conflicts
         assert {(one.key, one.column) for one in mirrored.conflicts} == conflicts
         if conflicts:
-            chosen = plan_merge(*versions, choices=dict.fromkeys(conflicts, Side.OURS))
+            chosen = plan_merge(versions[0], versions[1], versions[2], choices=dict.fromkeys(conflicts, Side.OURS))
             turned = plan_merge(versions[0], versions[2], versions[1], choices=dict.fromkeys(conflicts, Side.THEIRS))
             assert not chosen.conflicts
             one, two = write_merge(chosen, versions[1], folder / "1"), write_merge(turned, versions[2], folder / "2")

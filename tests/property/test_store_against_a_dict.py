@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from datapin.base.errors import AssetsMissing
+from datapin.base.ids import asset_id_of
 from datapin.base.settings import StoreSettings
 from datapin.store.store import FileBatch, Store
 
@@ -81,7 +82,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(data=assets)
     def ask(self, data: bytes) -> None:
-        asset_id = hashlib.sha256(data).hexdigest()
+        asset_id = asset_id_of(data)
         if asset_id in self.held:
             assert self.store.read(asset_id) == data
         else:

@@ -81,11 +81,11 @@ class _Files(asyncssh.SFTPServer):
 
     def read(self, file_obj: object, offset: int, size: int) -> bytes:
         self._obey("before-read")
-        return super().read(file_obj, offset, size)  # type: ignore[return-value]
+        return super().read(file_obj, offset, size)  # type: ignore[return-value]  # its stub also allows to wait for it
 
     def write(self, file_obj: object, offset: int, data: bytes) -> int:
         self._obey("before-write")
-        return super().write(file_obj, offset, data)  # type: ignore[return-value]
+        return super().write(file_obj, offset, data)  # type: ignore[return-value]  # its stub also allows to wait for it
 
     def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
         self._obey("before-rename")

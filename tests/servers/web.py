@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import io
 import os
 import re
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -37,8 +39,8 @@ def web_server(folder: Path, *, lists: bool = True, gives_ranges: bool = False) 
     class Handler(_Handler):
         server_state = state
 
-        def __init__(self, *arguments: object) -> None:
-            super().__init__(*arguments, directory=os.fspath(folder))  # type: ignore[arg-type]
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=os.fspath(folder))
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         state.port = server.server_address[1]
@@ -83,7 +85,7 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         if not self._is_refused():
             super().do_HEAD()
 
-    def list_directory(self, path: str) -> object:  # type: ignore[override]
+    def list_directory(self, path: str | os.PathLike[str]) -> io.BytesIO | None:
         if self.server_state.lists:
             return super().list_directory(path)
         self.send_error(403)

@@ -128,6 +128,7 @@ def test_our_own_modules_are_imported_at_the_top(module: tuple[Path, ast.Module]
         (node.lineno, name)
         for function in functions(tree)
         for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
         for name in imported(node)
         if name.split(".")[0] == "datapin" and (name_of(path), name) not in LATE and name_of(path) not in DOORS
     ]

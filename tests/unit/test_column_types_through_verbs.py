@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +16,7 @@ from datapin.manifest.columns.values import python_rows, python_values
 from datapin.repo import Repo
 
 DATASET = "data/raw"
-SHOWN = {
+SHOWN: dict[str, list[Any]] = {
     "float16": [1.5, None, 2.25],
     "date32": ["1970-01-02", None, "12921-08-18"],
     "time64_ns": ["00:00:00.000000001", None, "01:00:00.000000007"],

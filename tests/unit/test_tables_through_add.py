@@ -36,7 +36,9 @@ def test_a_table_in_the_folder_is_no_row_now_or_later(repo: Clone) -> None:
     assert found.add([str(folder)], to=DATASET, label="parent").added == 0
     assert found.add([str(folder)], to=DATASET, label="parent", mirror=True).removed == 0
     photos(repo, "2/c.png")
-    assert found.status([DATASET]).datasets[0].tree.added == 1  # type: ignore[union-attr]
+    status = found.status([DATASET]).datasets[0]
+    assert status.tree is not None
+    assert status.tree.added == 1
     assert found.add([str(folder)], to=DATASET, label="parent").added == 1
     assert found.add([str(table)], to=DATASET).added == 1  # named itself, it is data
     (photos(repo, "../alone/x.csv") / "../alone/x.csv").write_text("file_name,w\na,1\n")
@@ -90,7 +92,7 @@ def test_options_of_a_table_need_a_table_and_its_notes_are_told(repo: Clone) -> 
     found = Repo.find(repo.path)
     for options in ({"csv_delimiter": ";"}, {"csv_encoding": "cp1252"}, {"key_column": "x"}, {"types": {"w": "int"}}):
         with pytest.raises(Usage, match="none is named"):
-            found.add([str(folder)], to=DATASET, **options)  # type: ignore[arg-type]
+            found.add([str(folder)], to=DATASET, **options)
     (repo.path / "m.csv").write_bytes(";Name;Group;w\n0;a.png;Zoë;1\n".encode("cp1252"))
     report = found.add(
         [str(folder)], to=DATASET, metadata=str(repo.path / "m.csv"), csv_delimiter=";", csv_encoding="cp1252",

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -82,11 +82,12 @@ class TestSsh:
     def test_reads_go_on_after_a_lost_connection(self, ssh: SshServer, over_ssh: Backend) -> None:
         data = os.urandom(9 << 20)
         over_ssh.put_if_absent("key", data)
-        for read in (
+        reads: tuple[Callable[[], bytes], ...] = (
             lambda: over_ssh.get("key"),
             lambda: b"".join(over_ssh.iter_chunks("key")),
             lambda: b"".join(over_ssh.get_ranges("key", [(0, 5 << 20), (5 << 20, 4 << 20)])),
-        ):
+        )
+        for read in reads:
             order = ssh.drop("before-read")
             assert read() == data
             assert not order.exists()
@@ -309,11 +310,12 @@ class TestWeb:
     def test_a_body_cut_short_is_read_again(self, shelf: LocalBackend, tmp_path: Path) -> None:
         with web_server(tmp_path / "shelf") as server:
             backend = backend_at(tmp_path / "repo", url=server.url("remote"))
-            for read in (
+            reads: tuple[Callable[[], bytes], ...] = (
                 lambda: backend.get("packs/cd/two.pack"),
                 lambda: b"".join(backend.iter_chunks("packs/cd/two.pack")),
                 lambda: b"".join(backend.get_ranges("packs/cd/two.pack", [(0, 9 << 20)])),
-            ):
+            )
+            for read in reads:
                 server.cut_next = 1
                 assert read() == shelf.get("packs/cd/two.pack")
                 assert server.cut_next == 0

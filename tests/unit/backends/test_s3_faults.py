@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ PASSING = {
     "reset before": Fault("reset_before", times=1),
     "reset after": Fault("reset_after", times=1),
 }
-CALLS = {
+CALLS: dict[str, Callable[[Spoiled], object]] = {
     "put": lambda backend: backend.put_if_absent("new", DATA),
     "put of a file": lambda backend: backend.put_if_absent("file", backend.source),
     "get": lambda backend: backend.get("key") == DATA,
@@ -35,7 +37,10 @@ CALLS = {
     "get_ranges": lambda backend: backend.get_ranges("key", [(5, 10), (0, 3)]) == [DATA[5:15], DATA[:3]],
     "iter_objects": lambda backend: [found.key for found in backend.iter_objects("")] == ["key"],
     "head": lambda backend: backend.head("key") is not None,
-    "delete": lambda backend: backend.delete("key") is None and backend.head("key") is None,
+    "delete": lambda backend: (
+        backend.delete("key") is None  # type: ignore[func-returns-value]  # it is asked whether it does
+        and backend.head("key") is None
+    ),
     "replace": lambda backend: backend.replace("key", b"new", backend.tag),
     "abilities": lambda backend: backend.abilities("key", DATA).replace,
 }
@@ -43,6 +48,9 @@ CALLS = {
 
 class Spoiled(S3Backend):
     """A backend before which the proxy stands; the object "key" is there, and the server's ways are known."""
+
+    tag: str
+    source: Path
 
 
 @pytest.fixture(autouse=True)
@@ -53,13 +61,15 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def s3_server(request: pytest.FixtureRequest, way: str) -> S3Server:
     """The server of this way, for the proxy before it too."""
-    return request.getfixturevalue(f"{way.rpartition(' ')[2]}_server")
+    server: S3Server = request.getfixturevalue(f"{way.rpartition(' ')[2]}_server")
+    return server
 
 
 @pytest.fixture(params=["obstore to moto", "obstore to radosgw", "botocore to moto"])
 def way(request: pytest.FixtureRequest) -> str:
     """Both libraries, and both servers: what a library makes of a broken connection is the same at each."""
-    return request.param
+    way: str = request.param
+    return way
 
 
 @pytest.fixture
@@ -90,7 +100,7 @@ def backend_at(server: S3Server, bucket: str, endpoint: str, **more: int) -> S3B
 
 @pytest.mark.parametrize("way", ["obstore to moto", "botocore to moto"])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_call_gets_over_every_fault_that_passes(backend: Spoiled, fault_proxy: FaultProxy, call) -> None:
+def test_a_call_gets_over_every_fault_that_passes(backend: Spoiled, fault_proxy: FaultProxy, call: str) -> None:
     for name, fault in PASSING.items():
         fault_proxy.spoil()
         for key in ("key", "new", "file"):
@@ -404,7 +414,11 @@ def test_no_keys_anywhere_is_one_error(moto_server: S3Server, tmp_path: Path, mo
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for folder in ("team", "with blank"):
         backend = S3Backend(s3_settings(f"s3://bucket/{folder}", {"endpointurl": moto_server.endpoint}))
-        for call in (lambda b=backend: b.get("a"), lambda b=backend: b.put_if_absent("a", b"x" * (5 << 20))):
+        calls: tuple[Callable[[], object], ...] = (
+            partial(backend.get, "a"),
+            partial(backend.put_if_absent, "a", b"x" * (5 << 20)),
+        )
+        for call in calls:
             with pytest.raises(RemoteUnreachable, match="no valid credentials were found") as caught:
                 call()
             assert "access_key_id" in caught.value.hint

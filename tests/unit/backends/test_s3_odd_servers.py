@@ -7,9 +7,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -20,6 +22,7 @@ from servers.odd_s3 import never_conditional, odd_server, only_in
 from servers.s3_server import S3Server
 
 PART_BYTES = 5 << 20
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 @pytest.fixture(autouse=True)
@@ -38,11 +41,12 @@ def backend_at(
     bucket: str | None = None,
     folder: str = "team",
     most_bytes_in_one_put: int = 5 << 30,
+    more: Mapping[str, str] = NO_MORE,
     **settings: str,
 ) -> S3Backend:
     keys = {"access_key_id": server.access_key, "secret_access_key": server.secret_key}
     url = f"s3://{bucket or server.new_bucket()}/{folder}"
-    given = {"endpointurl": server.endpoint, **keys, **settings}
+    given = {"endpointurl": server.endpoint, **keys, **more, **settings}
     return S3Backend(
         s3_settings(url, {name: value for name, value in given.items() if value}),
         most_bytes_in_one_put=most_bytes_in_one_put,
@@ -201,7 +205,7 @@ def test_every_put_carries_the_access_and_encryption_of_the_settings(
 ) -> None:
     bucket = moto_server.new_bucket()
     settings = {"acl": "public-read", "sse": "aws:kms", "sse_kms_key_id": "lab-key"}
-    backend = backend_at(moto_server, bucket, most_bytes_in_one_put=PART_BYTES, **settings)
+    backend = backend_at(moto_server, bucket, most_bytes_in_one_put=PART_BYTES, more=settings)
     (tmp_path / "file").write_bytes(b"x" * size)
     backend.put_if_absent("bytes", b"x" * size)
     backend.put_if_absent("file", tmp_path / "file")
@@ -256,7 +260,7 @@ def test_keys_in_awss_own_places_are_used(
     else:
         (home / "elsewhere").write_text(f"[lab]\n{lines}")
         settings = {"credentialpath": str(home / "elsewhere"), "profile": "lab"}
-    backend = backend_at(radosgw_server, access_key_id="", secret_access_key="", **settings)
+    backend = backend_at(radosgw_server, access_key_id="", secret_access_key="", more=settings)
     assert backend.put_if_absent("small", b"x") is True
     assert backend.put_if_absent("large", b"x" * (5 << 20)) is True
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / ".aws"
 
 
-def of_dvc(url: str, settings: dict[str, str]) -> tuple[dict[str, Any], str]:
+def of_dvc(url: str, settings: Mapping[str, str | bool]) -> tuple[dict[str, Any], str]:
     """What DVC would hand to s3fs, and the bucket and folder."""
     kind, config, path = get_cloud_fs({}, url=url, **settings)
     return kind(**config).fs_args, path

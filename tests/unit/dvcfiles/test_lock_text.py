@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -56,9 +57,11 @@ def dumped(document: dict[str, Any]) -> bytes:
     return into.getvalue()
 
 
-def answer(read: Any, text: bytes) -> list[PinnedOut] | type[DatapinError]:
+def answer(
+    read: Callable[[bytes, str, dict[str, str]], list[PinnedOut]], text: bytes
+) -> list[PinnedOut] | type[DatapinError]:
     try:
-        return read(text, "sub/dvc.lock", {"train": "elsewhere"})  # type: ignore[no-any-return]
+        return read(text, "sub/dvc.lock", {"train": "elsewhere"})
     except DatapinError as error:
         return type(error)
 
@@ -107,6 +110,7 @@ def test_the_usual_text_needs_no_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(outs, "_lock_by_yaml")
     found = answer(read_lock, PLAIN.encode())
     assert found == expected
+    assert isinstance(found, list)
     assert [(p.dataset, p.stage, p.size, p.files) for p in found if isinstance(p, PinnedOut)] == [
         ("sub/data/prepared", "prepare", 71422, 1),
         ("sub/reports/x.json", "prepare", 3, None),

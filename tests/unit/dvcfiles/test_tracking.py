@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zc.lockfile
@@ -24,7 +25,8 @@ from datapin.pins.read import Pins
 from pinning import Pin, summary_of, write_shards
 
 
-def out_of(path: Path) -> dict[str, object]:
+def out_of(path: Path) -> dict[str, Any]:
+    out: dict[str, Any]
     (out,) = YAML(typ="safe").load(path.read_text())["outs"]
     return out
 

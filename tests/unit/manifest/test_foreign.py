@@ -73,8 +73,9 @@ def test_our_directory_is_read_by_pandas_and_duckdb_without_us(ours: Manifest, t
     frame = pd.read_parquet(ours.directory)
     assert frame["key"].tolist() == KEYS
     assert frame["label"].isna().sum() == 10
-    seen = duckdb.sql(f"SELECT count(*), sum(size) FROM '{ours.directory}/*.parquet'").fetchall()
-    assert seen == [(30, sum(map(len, KEYS)))]
+    seen = duckdb.sql(f"SELECT count(*), sum(size) FROM '{ours.directory}/*.parquet'")
+    assert seen is not None
+    assert seen.fetchall() == [(30, sum(map(len, KEYS)))]
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())])

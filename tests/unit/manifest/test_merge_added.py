@@ -39,7 +39,7 @@ def merged(tmp_path: Path, theirs: Row, choices: dict[tuple[str, str], Side], ou
         manifest(tmp_path / "ours", {**old, "n": ours}),
         manifest(tmp_path / "theirs", {**old, "n": theirs}),
     ]
-    plan = plan_merge(*versions, choices=choices)
+    plan = plan_merge(versions[0], versions[1], versions[2], choices=choices)
     assert not plan.conflicts, plan.conflicts
     table = write_merge(plan, versions[1], tmp_path / "merged").to_table()
     (row,) = (row for row in table.to_pylist() if row["key"] == "n")

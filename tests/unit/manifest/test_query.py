@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,9 +71,9 @@ def test_a_condition_on_a_manifest_reads_only_the_columns_it_names(table: pa.Tab
     class Watched(Manifest):
         __slots__ = ()
 
-        def to_table(self, columns: object = None) -> pa.Table:
+        def to_table(self, columns: Sequence[str] | None = None) -> pa.Table:
             asked.append(columns)
-            return super().to_table(columns)  # type: ignore[arg-type]
+            return super().to_table(columns)
 
     watched = Watched.open(manifest.directory, rules=manifest.rules)
     assert select_rows(watched, "label = 'dog' AND score IS NULL").to_pylist() == [1]
@@ -377,7 +378,7 @@ def test_a_select_from_anything_but_rows_is_refused_wherever_it_hides(
         f"SELECT * FROM {source}",
         f"WITH x AS (SELECT 1) SELECT 1 FROM t JOIN x ON EXISTS (FROM {source}) ORDER BY 1",
     ):
-        _refused(lambda sql=sql: run_query(outside(sql), resolve), tmp_path)  # type: ignore[misc]
+        _refused(partial(run_query, outside(sql), resolve), tmp_path)
 
 
 @pytest.mark.parametrize("expression", _EXPRESSIONS, ids=ascii)
@@ -385,7 +386,7 @@ def test_functions_that_look_outside_are_refused(
     expression: str, outside: Callable[[str], str], resolve: Callable[[str], pa.Table], tmp_path: Path
 ) -> None:
     for sql in (f"SELECT {expression}", f"SELECT 1 FROM t WHERE {expression} IS NULL", f"SELECT [{expression}] FROM t"):
-        _refused(lambda sql=sql: run_query(outside(sql), resolve), tmp_path)  # type: ignore[misc]
+        _refused(partial(run_query, outside(sql), resolve), tmp_path)
 
 
 @pytest.mark.parametrize("where", _CONDITIONS, ids=ascii)

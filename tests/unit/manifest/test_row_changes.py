@@ -140,7 +140,7 @@ def test_any_two_versions_differ_as_two_dicts_do(
     before, after = written(was, "1"), written(now, "2")
     found = compare_rows(before, after)
     names = ("label", "note")
-    wanted = []
+    wanted: list[tuple[str, str, dict[str, object] | None, dict[str, object] | None]] = []
     for key in sorted(was.keys() | now.keys()):
         old, new = was.get(key), now.get(key)
         if old is None or new is None:
@@ -152,7 +152,7 @@ def test_any_two_versions_differ_as_two_dicts_do(
     got = [(r.key, r.change, *((r.before, r.after) if r.change == "changed" else (None, None))) for r in rows]
     assert got == wanted[:limit]
     assert len(found.added) + len(found.removed) + len(found.changed) == len(wanted)
-    counts = np.sum([[n in (cells or {}) for n in names] for *_, cells in wanted] or [[0, 0]], axis=0)
+    counts = np.sum([[n in (cells or {}) for n in names] for *_, cells in wanted] or [[False, False]], axis=0)
     assert dict(found.columns) == {n: c for n, c in zip(names, counts.tolist(), strict=True) if c}
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from datapin.manifest.columns.columns import Mask
 from datapin.manifest.comparing import pair_counts as module
 from datapin.manifest.comparing.pair_counts import shared_keys
 
@@ -57,7 +58,7 @@ def test_the_walk_and_the_join_agree_and_both_are_used(monkeypatch: pytest.Monke
     joined = []
     real = module._join
 
-    def join(old: pa.StringArray, new: pa.StringArray) -> tuple[module.Mask, module.Mask]:
+    def join(old: pa.StringArray, new: pa.StringArray) -> tuple[Mask, Mask]:
         joined.append(len(old))
         return real(old, new)
 

@@ -35,7 +35,7 @@ def cache_list(root: Path, number: int, *names: str) -> str:
 
 
 def test_every_version_of_every_commit_is_found_newest_first(clone: Clone, pin: Pin) -> None:
-    wanted = []
+    wanted: list[tuple[str, str]] = []
     for number in range(3):
         wanted.insert(0, ("data/raw", pin(b"%d" % number)))
         clone.commit(f"v{number}")

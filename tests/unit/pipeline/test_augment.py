@@ -195,7 +195,7 @@ def test_online_stores_the_recipe_and_changes_no_row(workspace: Workspace) -> No
 
 
 def test_online_and_offline_make_the_same_images(workspace: Workspace) -> None:
-    operators = {"rotate": {}, "noise": {}, "cutout": {}}
+    operators: dict[str, dict[str, Any]] = {"rotate": {}, "noise": {}, "cutout": {}}
     assets = fill(workspace, 6, split=["train"] * 6)
     run(workspace, mode="online", operators=operators, seed=4, output="data/online")
     recipe = Manifest.open(workspace.root / "data/online").properties[RECIPE]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,7 @@ def test_only_a_bounded_number_of_items_is_taken_ahead() -> None:
     running = LocalEngine(2, alone_s=None).run(Square(), items())
     next(running)
     assert len(taken) < 20
+    assert isinstance(running, Generator)
     running.close()
 
 
@@ -94,6 +95,7 @@ def test_workers_end_with_the_run_that_started_them(tmp_path: Path) -> None:
     items = enumerate(["pid", "pid", *["sleep"] * 6])
     running = LocalEngine(2, alone_s=None).run(Square(str(tmp_path)), items)
     pids = {next(running)[1], next(running)[1]}
+    assert isinstance(running, Generator)
     running.close()
     assert not (tmp_path / "woke").exists()
     for pid in pids:

@@ -14,7 +14,7 @@ from datapin.pipeline.operators.images.hog import hog
 from datapin.pipeline.operators.user_code import UserFunction
 from workspaces import picture, png
 
-EXTRACTORS = [
+EXTRACTORS: list[Pixels | ColorHist | Hog] = [
     Pixels(),
     Pixels(size=(6, 6), mode="L"),
     ColorHist(mode="RGB"),
@@ -30,6 +30,12 @@ def vectors(extractor: Features, assets: list[bytes]) -> list[bytes | None]:
         (value is None) != (problem is None) for value, problem in zip(found.values, found.problems, strict=True)
     )
     return list(found.values)
+
+
+def floats(vector: bytes | None) -> list[float]:
+    assert vector is not None
+    found: list[float] = np.frombuffer(vector, "<f4").tolist()
+    return found
 
 
 @pytest.mark.parametrize("extractor", EXTRACTORS, ids=lambda one: f"{one.NAME}-{one.mode}")
@@ -49,16 +55,16 @@ def test_a_vector_is_the_same_alone_in_sevens_together_and_in_any_order(extracto
 def test_pixels_are_the_samples_between_zero_and_one() -> None:
     values = np.array([[0, 51], [102, 255]])
     (vector,) = vectors(Features((Pixels(),)), [png(values)])
-    assert np.frombuffer(vector, "<f4").tolist() == pytest.approx([0, 0.2, 0.4, 1.0])
+    assert floats(vector) == pytest.approx([0, 0.2, 0.4, 1.0])
     (vector,) = vectors(Features((Pixels(scale="none"),)), [png(values)])
-    assert np.frombuffer(vector, "<f4").tolist() == [0, 51, 102, 255]
+    assert floats(vector) == [0, 51, 102, 255]
 
 
 def test_a_colour_histogram_counts_shares() -> None:
     image = np.zeros((2, 2, 3))
     image[0, 0] = (255, 255, 255)
     (vector,) = vectors(Features((ColorHist(mode="RGB", bins=2),)), [png(image)])
-    assert np.frombuffer(vector, "<f4").tolist() == [0.75, 0, 0, 0, 0, 0, 0, 0.25]
+    assert floats(vector) == [0.75, 0, 0, 0, 0, 0, 0, 0.25]
 
 
 def reference_hog(image: np.ndarray, cell: int, bins: int) -> np.ndarray:
@@ -132,7 +138,7 @@ def function(root: Path, code: str, name: str, *, in_batches: bool = False) -> U
 def test_a_user_function_gets_bytes_and_gives_vectors(tmp_path: Path) -> None:
     code = "def run(assets):\n    return [[len(a), a[0]] for a in assets]\n"
     found = function(tmp_path, code, "user_lengths").extract([b"ab", b"c"])
-    assert [np.frombuffer(value, "<f4").tolist() for value in found.values] == [[2, 97], [1, 99]]
+    assert [floats(value) for value in found.values] == [[2, 97], [1, 99]]
 
 
 def test_a_user_function_that_raises_is_a_problem_of_that_asset_alone(tmp_path: Path) -> None:

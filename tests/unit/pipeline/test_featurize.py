@@ -35,7 +35,8 @@ def run(workspace: Workspace, *extract: Any, jobs: int = 1, **params: Any) -> St
 
 def matrix(workspace: Workspace) -> np.ndarray:
     column = Manifest.open(workspace.root / "data/features").to_table()["features"].combine_chunks()
-    return column.flatten().to_numpy().reshape(len(column), -1)
+    found: np.ndarray = column.flatten().to_numpy().reshape(len(column), -1)
+    return found
 
 
 def module(workspace: Workspace, name: str, code: str) -> str:

@@ -87,9 +87,9 @@ def test_changes_of_value_leave_alpha_alone(name: str, mode: str) -> None:
 @pytest.mark.parametrize("name", sorted(EVERYTHING))
 def test_probability_zero_leaves_every_copy_alone(name: str) -> None:
     image = gradient()
-    params = {**EVERYTHING[name], "probability": 0.0}
+    params: dict[str, Any] = {name: {**EVERYTHING[name], "probability": 0.0}}
     for copy in range(3):
-        assert (changed(image, copy, **{name: params}) == samples(image)).all()
+        assert (changed(image, copy, **params) == samples(image)).all()
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_rows_of_two_splits_that_are_related_are_refused(
 
 
 def test_a_split_edited_between_prepare_and_augment_is_refused(workspace: Workspace) -> None:
-    moved = []
+    moved: list[str] = []
 
     def edit(rows: Rows) -> None:
         group = rows[in_split(rows, "val")[0]]["group"]

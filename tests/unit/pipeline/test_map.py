@@ -14,6 +14,7 @@ from datapin.base.id_columns import ids_from_hex
 from datapin.pipeline.mapping.derived import DerivedAssets, derive_assets
 from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import Rows, distinct
+from datapin.pipeline.operators.operator import Derived
 from datapin.pipeline.operators.prepare import NormaliseImage
 from workspaces import Workspace, picture, sha256
 
@@ -68,7 +69,7 @@ def test_rows_that_share_an_asset_are_computed_once(workspace: Workspace, monkey
     calls: list[str] = []
     original = NormaliseImage.derive
 
-    def counted(self: NormaliseImage, data: bytes, asset_id: str, copy: int):  # type: ignore[no-untyped-def]
+    def counted(self: NormaliseImage, data: bytes, asset_id: str, copy: int) -> Derived:
         calls.append(asset_id)
         return original(self, data, asset_id, copy)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from sklearn import metrics as reference
 
@@ -73,7 +74,7 @@ def test_r2_of_a_constant_label_is_null_and_not_infinite() -> None:
 def test_the_roc_curve_has_the_area_scikit_learn_computes_with_tied_scores_too() -> None:
     rng = np.random.default_rng(2)
     is_positive = rng.random(500) < 0.3
-    scores = np.round(rng.random(500) * 0.5 + is_positive * 0.3, 1)
+    scores: npt.NDArray[np.float64] = np.round(rng.random(500) * 0.5 + is_positive.astype(np.float64) * 0.3, 1)
     curve = roc_curve(is_positive, scores)
     assert np.trapezoid(curve.y, curve.x) == pytest.approx(reference.roc_auc_score(is_positive, scores))
     assert (curve.x[0], curve.y[0], curve.x[-1], curve.y[-1]) == (0.0, 0.0, 1.0, 1.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,9 @@ from datapin.pipeline.params.params import MAX_BYTES, ParamsSection, read_params
 from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, HogParams, PrepareParams
 
 
-def read(tmp_path: Path, text: str | bytes, section: str = "prepare", model: type[ParamsSection] = PrepareParams):  # type: ignore[no-untyped-def]
+def read(
+    tmp_path: Path, text: str | bytes, section: str = "prepare", model: type[ParamsSection] = PrepareParams
+) -> Any:
     path = tmp_path / "params.yaml"
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return read_params(path, section, model)

@@ -46,7 +46,12 @@ def test_every_stage_accepts_its_params(folder: Path) -> None:
 @FOLDERS
 def test_dvc_knows_what_each_stage_reads_and_writes(folder: Path) -> None:
     stages, params = _stages(folder), folder / "params.yaml"
-    for name, model in (("prepare", PrepareParams), ("augment", AugmentParams), ("featurize", FeaturizeParams)):
+    models: dict[str, type[PrepareParams | AugmentParams | FeaturizeParams]] = {
+        "prepare": PrepareParams,
+        "augment": AugmentParams,
+        "featurize": FeaturizeParams,
+    }
+    for name, model in models.items():
         section = read_params(params, name, model)
         assert stages[name]["cmd"] == f"datapin run {name}"
         assert stages[name]["deps"] == [section.input]

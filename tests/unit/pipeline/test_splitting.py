@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pytest
 
@@ -37,8 +38,8 @@ def test_another_seed_is_another_split() -> None:
 
 
 def test_a_group_stays_together() -> None:
-    groups = [f"patient {number % 20}" for number in range(400)]
-    found = np.array(splits(groups, ids(*range(400))))
+    groups: list[str | None] = [f"patient {number % 20}" for number in range(400)]
+    found: npt.NDArray[np.str_] = np.array(splits(groups, ids(*range(400))))
     for group in set(groups):
         assert len(set(found[np.array(groups) == group])) == 1
 

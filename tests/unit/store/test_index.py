@@ -245,9 +245,10 @@ def test_many_small_index_files_become_one_and_readers_follow(store: Store) -> N
 def test_a_reader_that_loses_a_file_to_a_merge_lists_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asset_id = store.put(b"bytes")
     reader = Store.open(store.root, SMALL)
-    real, calls = index_files.list_index_files, []
+    real = index_files.list_index_files
+    calls: list[list[str]] = []
 
-    def list_then_rebuild(root: Path) -> list[str]:
+    def list_then_rebuild(root: str) -> list[str]:
         names = real(root)
         if not calls:
             calls.append(names)

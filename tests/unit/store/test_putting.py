@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Buffer, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -176,7 +176,6 @@ def test_a_folder_in_place_of_a_file_is_refused(store: Store, tmp_path: Path) ->
 def test_a_file_that_never_stops_changing_is_refused_by_name(
     store: Store, tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from datapin.store.adding import sources
 
     path = tmp_path / "busy.bin"
     path.write_bytes(bytes(size))
@@ -186,12 +185,12 @@ def test_a_file_that_never_stops_changing_is_refused_by_name(
         os.utime(path, ns=(0, next(times)))
         return real(number, length)
 
-    def read_into_then_touch(number: int, buffers: Sequence[Buffer]) -> int:
+    def read_into_then_touch(number: int, buffers: Sequence[bytearray | memoryview]) -> int:
         os.utime(path, ns=(0, next(times)))
         return real_into(number, buffers)
 
-    monkeypatch.setattr(sources.os, "read", read_then_touch)
-    monkeypatch.setattr(sources.os, "readv", read_into_then_touch)
+    monkeypatch.setattr(os, "read", read_then_touch)
+    monkeypatch.setattr(os, "readv", read_into_then_touch)
     with pytest.raises(SourcesRefused, match="busy: changed while it was read, 3 times"):
         store.put_files(FileBatch([str(path)], ["busy"], np.array([size])), jobs=1)
     assert 3 <= next(times) <= 20
@@ -199,11 +198,11 @@ def test_a_file_that_never_stops_changing_is_refused_by_name(
 
 
 def test_a_file_that_changes_once_is_read_again(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from datapin.store.adding import sources
 
     path = tmp_path / "file.bin"
     path.write_bytes(b"before")
-    real, calls = os.read, []
+    real = os.read
+    calls: list[int] = []
 
     def read_then_change(number: int, length: int) -> bytes:
         data = real(number, length)
@@ -212,7 +211,7 @@ def test_a_file_that_changes_once_is_read_again(store: Store, tmp_path: Path, mo
         calls.append(length)
         return data
 
-    monkeypatch.setattr(sources.os, "read", read_then_change)
+    monkeypatch.setattr(os, "read", read_then_change)
     result = store.put_files(FileBatch([str(path)], ["file"], np.array([6])), jobs=1)
     monkeypatch.undo()
     assert store.reader(result.ids).read(0) == b"after, and longer"

@@ -8,7 +8,7 @@ import pickle
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +35,9 @@ def reads_of(store: Store, remote: RemoteStore | None, contents: Sequence[bytes]
     sizes = np.array([len(data) for data in contents], dtype=np.int64)
     opened = []
 
-    def opener() -> RemoteStore | None:
+    def opener() -> RemoteStore:
         opened.append(1)
+        assert remote is not None
         return remote
 
     return LazyReader(store, ids_of(contents), lambda: sizes, Lazy(store, opener, jobs=2)), opened
@@ -185,6 +186,7 @@ def test_chunks_of_a_slow_remote_stay_small(pushed: Path, yours: Store, monkeypa
     reads, _ = reads_of(yours, remote_at(pushed), MANY)
     order = np.random.default_rng(5).permutation(len(MANY))
     ahead = reads.ahead(order)
+    assert ahead is not None
     for start in range(0, 1000, 100):
         reads.read_many(order[start : start + 100], ahead=ahead, end=start + 100)
     ahead.close()
@@ -202,6 +204,7 @@ def test_batches_are_read_ahead_in_growing_chunks(
     remote = remote_at(pushed)
     reads, opened = reads_of(yours, remote, MANY)
     ahead = reads.ahead(order)
+    assert ahead is not None
     assert not opened, "nothing happens before somebody reads"
     for start in range(0, len(order), 100):
         numbers = order[start : start + 100]
@@ -220,6 +223,7 @@ def test_rows_that_are_here_already_are_not_counted(pushed: Path, yours: Store) 
     fill(yours, MANY[:1500])
     reads, _ = reads_of(yours, remote_at(pushed), MANY)
     ahead = reads.ahead(np.arange(len(MANY)))
+    assert ahead is not None
     assert reads.read_many(np.arange(10), ahead=ahead, end=10) == MANY[:10]
     assert not yours.missing(ids_of(MANY[:1700])).any()
     ahead.close()
@@ -230,6 +234,7 @@ def test_the_first_batch_does_not_wait_for_the_others(gate: Gate, yours: Store) 
     reads, _ = reads_of(yours, remote, MANY)
     fill(yours, MANY[:256])
     ahead = reads.ahead(np.arange(len(MANY)))
+    assert ahead is not None
     gate.open.set()
     reads.read_many(np.arange(256, 300), ahead=ahead, end=300)
     gate.open.clear()  # whatever is fetched from now on hangs
@@ -245,6 +250,7 @@ def test_an_error_ahead_is_raised_to_the_reader_and_a_second_try_can_succeed(
     gate.open.set()
     reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
     ahead = reads.ahead(np.arange(len(MANY)))
+    assert ahead is not None
     assert reads.read_many(np.arange(100), ahead=ahead, end=100) == MANY[:100]
     gate.broken = True
 
@@ -263,10 +269,10 @@ def test_an_error_ahead_is_raised_to_the_reader_and_a_second_try_can_succeed(
 
 
 def test_no_remote_is_missing_assets_with_the_reason(yours: Store) -> None:
-    def nowhere() -> None:
+    def nowhere() -> RemoteStore:
         raise BadSettings(path=".dvc/config", where="", problem="no default remote", advice="add one")
 
-    reads = LazyReader(yours, ids_of(CONTENTS), lambda: np.ones(len(CONTENTS)), Lazy(yours, nowhere, jobs=1))
+    reads = LazyReader(yours, ids_of(CONTENTS), lambda: np.ones(len(CONTENTS), np.int64), Lazy(yours, nowhere, jobs=1))
     with pytest.raises(AssetsMissing, match="no default remote") as caught:
         reads.read(0)
     assert caught.value.hint == "run `datapin fetch`"
@@ -276,7 +282,7 @@ def test_no_remote_is_missing_assets_with_the_reason(yours: Store) -> None:
 def test_without_lazy_a_missing_asset_is_an_error_at_once(mine: Store, yours: Store, remote: RemoteStore) -> None:
     push(mine, remote, CONTENTS)
     fill(yours, CONTENTS[1:])
-    reads = LazyReader(yours, ids_of(CONTENTS), lambda: np.ones(len(CONTENTS)), None)
+    reads = LazyReader(yours, ids_of(CONTENTS), lambda: np.ones(len(CONTENTS), np.int64), None)
     assert reads.ahead(np.arange(3)) is None
     with pytest.raises(AssetsMissing):
         reads.read_many(np.arange(3))
@@ -296,9 +302,10 @@ def test_a_reader_that_goes_away_ends_the_thread(
     gate.open.set()
     reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
 
-    def batches() -> Iterator[list[bytes]]:
+    def batches() -> Generator[list[bytes]]:
         order = np.arange(len(MANY))
         ahead = reads.ahead(order)
+        assert ahead is not None
         try:
             for start in range(0, len(order), 50):
                 yield reads.read_many(order[start : start + 50], ahead=ahead, end=start + 50)
@@ -325,6 +332,7 @@ def test_a_close_does_not_wait_for_a_remote_that_hangs(
     monkeypatch.setattr(lazy_module, "_LEAVE_S", 0.1)
     reads, _ = reads_of(yours, RemoteStore(CountingBackend(gate)), MANY)
     ahead = reads.ahead(np.arange(len(MANY)))
+    assert ahead is not None
 
     def leave() -> None:
         gate.reached.wait(PATIENCE_S)
@@ -360,13 +368,14 @@ def test_a_forked_process_fetches_on_its_own_while_the_parent_fetches_too(
 ) -> None:
     opened = []
 
-    def opener() -> RemoteStore | None:
+    def opener() -> RemoteStore:
         opened.append(os.getpid())
         return remote_at(pushed) if opened[0] != os.getpid() else RemoteStore(CountingBackend(gate))
 
     sizes = np.full(len(MANY), 100)
     reads = LazyReader(yours, ids_of(MANY), lambda: sizes, Lazy(yours, opener, jobs=2))
     ahead = reads.ahead(np.arange(len(MANY)))
+    assert ahead is not None
     waiting = threading.Thread(target=lambda: reads.read_many(np.arange(100), ahead=ahead, end=100))
     waiting.start()
     # Not at any moment: in the midst of an import, or of a call of Arrow's, no child of threads could go on.

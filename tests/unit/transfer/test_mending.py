@@ -164,7 +164,7 @@ def test_a_dry_run_changes_nothing(mine: Store, place: Path, before: dict[str, b
 
 @pytest.mark.parametrize("said", [b"[", b"{}", b"[1]", json.dumps(["../../outside"]).encode()])
 def test_a_note_that_is_damaged_is_no_note(
-    mine: Store, place: Path, before: dict[str, bytes], tmp_path: Path, said
+    mine: Store, place: Path, before: dict[str, bytes], tmp_path: Path, said: bytes
 ) -> None:
     (tmp_path / "cache").mkdir()
     (tmp_path / "cache" / "damaged.json").write_bytes(said)

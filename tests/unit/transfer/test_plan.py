@@ -24,7 +24,9 @@ def ids_of(names: Iterable[str]) -> IdMatrix:
 
 def index_of(packs: dict[str, str], loose: str = "", length: int = 10) -> Index:
     """Packs by name, each asset one letter and `length` bytes long."""
-    rows = [(letter, pack, place) for pack, letters in packs.items() for place, letter in enumerate(letters)]
+    rows: list[tuple[str, str | None, int]] = [
+        (letter, pack, place) for pack, letters in packs.items() for place, letter in enumerate(letters)
+    ]
     rows += [(letter, None, 0) for letter in loose]
     if not rows:
         return Index(NO_ENTRIES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -244,7 +245,7 @@ def test_a_push_cut_off_before_the_index_stays_invisible_and_a_rerun_sends_the_r
     check_holds(yours, CONTENTS)
 
 
-def cut_off(armed: str, action: Callable[[], None]) -> None:
+def cut_off(armed: str, action: Callable[[], object]) -> None:
     child = os.fork()
     if child == 0:
         failpoints._armed = armed
@@ -281,7 +282,7 @@ def test_transfers_cut_off_at_any_failpoint_finish_when_run_again(mine: Store, t
     }
     for point in sorted(points):
         folder = tmp_path / point
-        cut_off(f"{point}:1:exit", lambda folder=folder: transfer(folder))
+        cut_off(f"{point}:1:exit", partial(transfer, folder))
         transfer(folder)
         check_holds(Store.open(folder / "yours", SETTINGS), wanted)
         states = [record.state for _, record in read_roots(remote_at(folder / "remote"))]

@@ -14,7 +14,8 @@ import pytest
 from datapin.backends.backend import Abilities
 from datapin.backends.counting import CountingBackend
 from datapin.backends.local import LocalBackend
-from datapin.base.errors import AssetsMissing, DamagedPack, PushOvertaken
+from datapin.base.errors import AssetsMissing, DamagedPack, DatapinError, PushOvertaken
+from datapin.base.id_columns import IdMatrix
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
@@ -57,7 +58,7 @@ def test_a_final_record_names_the_packs_and_loose_assets_of_its_version(
 
 
 def test_manifests_go_after_the_index_and_before_the_roots(mine: Store, remote: RemoteStore, place: Path) -> None:
-    def look(md5s: Sequence[str]) -> dict[str, bytes]:
+    def look(md5s: Sequence[str]) -> dict[str, DatapinError]:
         assert list((place / "index").iterdir())
         assert not (place / "roots").exists()
         seen.extend(md5s)
@@ -77,7 +78,12 @@ def test_a_push_with_nothing_new_takes_five_requests_for_any_number_of_versions(
     versions = [version_of(CONTENTS[number:]) for number in range(60)]
     push_versions(mine, remote_at(place, tmp_path / "cache"), versions, NO_MANIFESTS, jobs=2)
     asked = []
-    same = [PushVersion(one.dataset, one.digest, one.manifest, lambda: asked.append(1)) for one in versions]
+
+    def ask() -> IdMatrix:
+        asked.append(1)
+        return ids_of(CONTENTS)
+
+    same = [PushVersion(one.dataset, one.digest, one.manifest, ask) for one in versions]
     remote = remote_at(place, tmp_path / "cache")
     report = push_versions(mine, remote, same, NO_MANIFESTS, jobs=2)
     assert remote.backend.requests <= 5
@@ -226,7 +232,7 @@ def test_a_pack_that_vanishes_after_the_announcement_is_sent_again(mine: Store, 
             taken.append(next((place / "packs").rglob("*.pack")))
             taken[0].unlink()
 
-    taken: list = []
+    taken: list[Path] = []
     push(mine, tapped_at(place, before=take_one_away)[1], CONTENTS)
     assert taken
     assert len(finals(place)) == 1

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -34,7 +35,6 @@ from datapin.trees.checkout.checkout import CheckoutReport, checkout_files
 from datapin.trees.checkout.plan import PlannedPaths, plan_checkout
 from datapin.trees.checkout.survey import Present
 from datapin.trees.safe_tree import SafeTree
-from datapin.trees.stat_records import StatMatrix
 
 Contents = Mapping[str, bytes]
 Out = Callable[..., CheckoutReport]
@@ -60,7 +60,7 @@ def rows_of(store: Store, contents: Contents) -> pa.Table:
 def out(store: Store, tmp_path: Path) -> Out:
     """Check contents out into `tmp_path/out`."""
 
-    def run(contents: Contents, **options: bool) -> CheckoutReport:
+    def run(contents: Contents, **options: Any) -> CheckoutReport:
         table = rows_of(store, contents)
         return checkout_files(table, tmp_path / "out", store=store, state=tmp_path / "state", **options)
 
@@ -302,10 +302,10 @@ class HeldUp(checkout_write._Writing):
 
     patience_s = 600.0
 
-    def write(self, tree: SafeTree, first: int, last: int) -> StatMatrix:
+    def stage(self, tree: SafeTree, first: int, last: int) -> None:
         if first > 10 and not self._stop.wait(HeldUp.patience_s):
             HeldUp.patience_s = 0.0
-        return super().write(tree, first, last)
+        super().stage(tree, first, last)
 
 
 def test_an_error_in_one_thread_ends_the_others(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +324,7 @@ def test_an_error_in_one_thread_ends_the_others(store: Store, tmp_path: Path, mo
             table, tmp_path / "out", store=Store.open(store.root, StoreSettings()), state=tmp_path / "state", jobs=2
         )
     assert set(threading.enumerate()) <= others
+    assert HeldUp.patience_s, "the other thread went on to the end"
     written = files_below(tmp_path / "out")
     assert len(written) < 390, "the other thread went on to the end"
     assert all(contents[key] == data for key, data in written.items())
@@ -356,11 +357,11 @@ def test_a_full_disk_is_one_error_and_the_next_run_finishes(
     out(V1)
     real, calls = os.replace, []
 
-    def failing(*arguments: object, **options: object) -> None:
+    def failing(*arguments: Any, **options: Any) -> None:
         calls.append(arguments)
         if "dst_dir_fd" in options:
             raise OSError(28, "No space left on device")
-        real(*arguments, **options)  # type: ignore[arg-type]
+        real(*arguments, **options)
 
     monkeypatch.setattr(os, "replace", failing)
     with pytest.raises(StorageFailed, match="No space left"):

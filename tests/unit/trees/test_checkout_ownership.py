@@ -39,23 +39,28 @@ class Told:
         self.notes.append(message)
 
 
+Out = Callable[..., CheckoutReport]
+
+
 @pytest.fixture
 def told() -> Told:
     return Told()
 
 
 @pytest.fixture
-def out(tmp_path: Path, told: Told) -> Callable[..., CheckoutReport]:
+def out(tmp_path: Path, told: Told) -> Out:
     """Check contents out into `tmp_path/out`, which is there."""
     store = Store.create(tmp_path / "store", StoreSettings())
     (tmp_path / "out").mkdir()
 
-    def run(contents: Contents, **options: bool) -> CheckoutReport:
+    def run(contents: Contents, *, force: bool = False, adopt: bool = False) -> CheckoutReport:
         with store.filling() as filling:
             ids = [filling.put(data) for data in contents.values()]
         table = pa.table({"key": list(contents), "asset_id": ids, "size": [len(data) for data in contents.values()]})
         top, told.notes = tmp_path / "out", []
-        return checkout_files(table, top, store=store, state=tmp_path / "state", progress=told, **options)
+        return checkout_files(
+            table, top, store=store, state=tmp_path / "state", progress=told, force=force, adopt=adopt
+        )
 
     return run
 
@@ -70,7 +75,7 @@ def files_below(top: Path) -> dict[str, bytes]:
     return {path.relative_to(top).as_posix(): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
 
 
-def test_equal_files_of_the_users_stay_theirs(out, told: Told, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_equal_files_of_the_users_stay_theirs(out: Out, told: Told, tmp_path: Path) -> None:
     top = tmp_path / "out"
     put(top, {"a/1": b"one", "a/2": b"two"})
     report = out(V1)
@@ -87,7 +92,7 @@ def test_equal_files_of_the_users_stay_theirs(out, told: Told, tmp_path: Path) -
     assert files_below(top) == {"a/1": b"one", "a/2": b"two", "b/4": b"four"}
 
 
-def test_a_file_of_theirs_is_never_replaced_but_by_force(out, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_file_of_theirs_is_never_replaced_but_by_force(out: Out, tmp_path: Path) -> None:
     top = tmp_path / "out"
     put(top, {"b/3": b"three"})
     out(V1)
@@ -102,7 +107,7 @@ def test_a_file_of_theirs_is_never_replaced_but_by_force(out, tmp_path: Path) ->
     assert files_below(top) == V1
 
 
-def test_adopted_files_are_ours(out, told: Told, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_adopted_files_are_ours(out: Out, told: Told, tmp_path: Path) -> None:
     top = tmp_path / "out"
     put(top, {**V1, "mine": b"mine"})
     assert out(V1, adopt=True).yours == 0
@@ -111,9 +116,7 @@ def test_adopted_files_are_ours(out, told: Told, tmp_path: Path) -> None:  # typ
     assert files_below(top) == {**V2, "mine": b"mine"}
 
 
-def test_an_edit_that_was_saved_as_a_row_is_ours_again_and_a_deleted_place_is_free(  # type: ignore[no-untyped-def]
-    out, tmp_path: Path
-) -> None:
+def test_an_edit_that_was_saved_as_a_row_is_ours_again_and_a_deleted_place_is_free(out: Out, tmp_path: Path) -> None:
     top = tmp_path / "out"
     out(V1)
     put(top, {"a/1": b"edited"})
@@ -127,7 +130,7 @@ def test_an_edit_that_was_saved_as_a_row_is_ours_again_and_a_deleted_place_is_fr
     assert files_below(top) == {"a/1": b"one"}
 
 
-def test_records_of_before_name_nobody_and_own_nothing(out, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_records_of_before_name_nobody_and_own_nothing(out: Out, tmp_path: Path) -> None:
     top, path = tmp_path / "out", records_path(tmp_path / "state", tmp_path / "out")
     out(V1)
     old = read_stat_records(path)
@@ -143,8 +146,8 @@ def test_records_of_before_name_nobody_and_own_nothing(out, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("few", [0, 16])
-def test_bytes_are_durable_before_their_names_and_names_before_the_record(  # type: ignore[no-untyped-def]
-    few: int, out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_bytes_are_durable_before_their_names_and_names_before_the_record(
+    few: int, out: Out, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the trace, as a kill does not show a sync that is missing: the kernel writes its pages anyway."""
     trace: list[tuple[str, str]] = []
@@ -155,19 +158,19 @@ def test_bytes_are_durable_before_their_names_and_names_before_the_record(  # ty
     def path_of(name: str, folder: int | None) -> str:
         return name if folder is None else os.path.join(os.readlink(f"/proc/self/fd/{folder}"), name)
 
-    def replace(source, target, *, src_dir_fd=None, dst_dir_fd=None):  # type: ignore[no-untyped-def]
+    def replace(source: str, target: str, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
         trace.append(("name", f"{path_of(source, src_dir_fd)} {path_of(target, dst_dir_fd)}"))
         real["replace"](source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    def unlink(path, *, dir_fd=None):  # type: ignore[no-untyped-def]
+    def unlink(path: str, *, dir_fd: int | None = None) -> None:
         trace.append(("gone", path_of(path, dir_fd)))
         real["unlink"](path, dir_fd=dir_fd)
 
-    def fsync(number):  # type: ignore[no-untyped-def]
+    def fsync(number: int) -> None:
         real["fsync"](number)
         trace.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
 
-    def sync_all(number):  # type: ignore[no-untyped-def]
+    def sync_all(number: int) -> None:
         trace.append(("all", os.readlink(f"/proc/self/fd/{number}")))
 
     monkeypatch.setattr(os, "replace", replace)
@@ -182,9 +185,9 @@ def test_bytes_are_durable_before_their_names_and_names_before_the_record(  # ty
     def is_synced(path: str, first: int, last: int) -> bool:
         return ("fsync", path) in trace[first:last] or (few == 0 and ("all", top) in trace[first:last])
 
-    names = [(n, *pair.split(" ")) for n, (what, pair) in enumerate(trace) if what == "name" and f" {top}/" in pair]
-    assert [os.path.relpath(target, top) for _, _, target in names] == ["a/1", "new/deep/2"]
-    for number, temporary, target in names:
+    named = [(n, pair.split(" ")) for n, (what, pair) in enumerate(trace) if what == "name" and f" {top}/" in pair]
+    assert [os.path.relpath(target, top) for _, (_, target) in named] == ["a/1", "new/deep/2"]
+    for number, (temporary, target) in named:
         assert is_synced(temporary, 0, number), f"{target} got its name before its bytes were durable"
         assert is_synced(os.path.dirname(target), number, published), f"the name of {target} is not durable"
     for folder in (top, f"{top}/new"):

@@ -115,8 +115,9 @@ def test_numbers_in_two_spellings_stay_text_and_a_note_says_how_to_read_them(tmp
 @pytest.mark.parametrize("nested", [False, True])
 def test_json_keeps_text_and_every_digit(tmp_path: Path, nested: bool) -> None:
     values: list[Any] = ["2020-01-01", "2020-01-01T10:00:00+02:00", "007", "16:09"]
-    numbers = [[BIG, 1], [-1, BIG], [2**70, 1], [2**53 + 1, 5], [1.5, 2]]
-    for case in [*([value, value] for value in values), *numbers]:
+    numbers: list[list[Any]] = [[BIG, 1], [-1, BIG], [2**70, 1], [2**53 + 1, 5], [1.5, 2]]
+    cases: list[list[Any]] = [*([value, value] for value in values), *numbers]
+    for case in cases:
         rows = [{"key": str(n), "v": {"a": [v]} if nested else v} for n, v in enumerate(case)]
         found = read(tmp_path, "\n".join(map(json.dumps, rows)), "m.jsonl").table["v"].to_pylist()
         assert [one["a"][0] if nested else one for one in found] == case, case
@@ -195,7 +196,8 @@ def test_a_delimiter_is_seen_in_the_header(tmp_path: Path, delimiter: str) -> No
 
 
 def test_a_delimiter_may_be_named_by_an_option_or_by_excel(tmp_path: Path) -> None:
-    for text, rules in (("file_name:w\na:1\n", {"delimiter": ":"}), ("sep=;\r\nfile_name;w\r\na;1\r\n", {})):
+    cases: dict[str, dict[str, Any]] = {"file_name:w\na:1\n": {"delimiter": ":"}, "sep=;\r\nfile_name;w\r\na;1\r\n": {}}
+    for text, rules in cases.items():
         assert read(tmp_path, text, **rules).table.to_pydict() == {"key": ["a"], "w": [1]}
     assert read(tmp_path, "file_name\tw\na\t1\n", delimiter="\\t").table["w"].to_pylist() == [1]
     assert read(tmp_path, "file_name;w\na;1,5\n").table["w"].to_pylist() == ["1,5"]

@@ -26,7 +26,8 @@ def write(root: Path, *names: str) -> Path:
 
 
 def keys_of(found: FoundFiles) -> list[str]:
-    return found.keys.to_pylist()
+    keys: list[str] = found.keys.to_pylist()
+    return keys
 
 
 def test_keys_are_paths_below_the_source_sorted_by_their_bytes(tmp_path: Path) -> None:
