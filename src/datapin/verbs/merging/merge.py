@@ -42,7 +42,7 @@ from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.merge import WHOLE_ROW, Conflict, MergePlan, Side, plan_merge, write_merge
 from datapin.manifest.select import rows_of
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.verbs.merging.conflicts import Cell, Decisions, save_report
 from datapin.verbs.workspace.bring import bring
 from datapin.verbs.workspace.workspace import Workspace
@@ -196,12 +196,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 
 def _manifests(workspace: Workspace, pointers: Sequence[PinnedOut]) -> list[Manifest]:
     bring(workspace, pointers)
-    make_directory(workspace.cache)
-    into = workspace.cache / "versions"
-    return [
-        Manifest.open(link_manifest(workspace.root, pointer, into), name=f"{pointer.dataset} ({pointer.md5[:8]})")
-        for pointer in pointers
-    ]
+    return [open_linked(workspace.root, pointer) for pointer in pointers]
 
 
 def _rows_to_set(manifest: Manifest, values: Mapping[Cell, str]) -> pa.Table:

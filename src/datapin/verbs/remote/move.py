@@ -22,7 +22,6 @@ from datapin.base.errors import (
     StorageFailed,
     UnknownDataset,
 )
-from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.settings import WITHOUT_HOOKS
 from datapin.dvcfiles.cache import DvcCache
@@ -35,7 +34,7 @@ from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.pins.history import pinned_versions
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.pins.read import Pins
 from datapin.store.index import Index
 from datapin.transfer.fetch import fetch_assets
@@ -302,10 +301,10 @@ def _opened(
     for pointer in pointers:
         with failures.gather():
             try:
-                manifest = _manifest_of(workspace, pointer)
+                manifest = open_linked(workspace.root, pointer)
             except (ManifestMissing, DamagedManifest):
                 if not bring_manifests(workspace.root, place.root, [pointer.md5]):
-                    manifest = _manifest_of(workspace, pointer)
+                    manifest = open_linked(workspace.root, pointer)
                 elif pointer.stage is None:
                     raise nowhere(pointer) from None
                 else:
@@ -348,15 +347,9 @@ def _manifest(
         workspace.progress.note(f"{dataset} is not on the remote; `dvc repro` makes it again")
         return None
     if not one.in_work_tree:
-        return _manifest_of(workspace, pointer)
+        return open_linked(workspace.root, pointer)
     lay_out(workspace.root, [pointer])
     return work_tree_manifest(workspace, dataset)
-
-
-def _manifest_of(workspace: Workspace, pointer: PinnedOut) -> Manifest:
-    make_directory(workspace.cache)
-    directory = link_manifest(workspace.root, pointer, workspace.cache / "versions")
-    return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
 
 
 def _ids(manifest: Manifest, rows: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None) -> IdMatrix:

@@ -31,9 +31,9 @@ from datapin.manifest.comparing.diff import Changes
 from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.files.digest import shard_digest
 from datapin.manifest.manifest import Manifest
+from datapin.pins.manifests import open_linked
 from datapin.pins.outputs import check_cached, differs
 from datapin.verbs.rollback.goals import DatasetGoal
-from datapin.verbs.rollback.unsaved import pinned_manifest
 from datapin.verbs.workspace.presence import ensure_here
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -73,7 +73,7 @@ def ready(workspace: Workspace, goal: DatasetGoal) -> ReadyDataset:
     """
     cache = DvcCache(workspace.root)
     cache.give_back(goal.wanted.md5)
-    after = pinned_manifest(workspace, goal.wanted)
+    after = open_linked(workspace.root, goal.wanted)
     entries = dict(cache.entries(goal.wanted.md5) or ())
     files = cache.shards(goal.wanted)
     directory = workspace.dataset_path(goal.dataset)
@@ -174,7 +174,7 @@ def _before(workspace: Workspace, goal: DatasetGoal, *, is_pinned: bool) -> tupl
             if not from_pointer:
                 before = Manifest.open(workspace.dataset_path(goal.dataset), name=goal.dataset)
             elif goal.current is not None:
-                before = pinned_manifest(workspace, goal.current)
+                before = open_linked(workspace.root, goal.current)
             else:
                 continue
             _ = before.digest  # of shards that others wrote it takes all rows, and they may be bad

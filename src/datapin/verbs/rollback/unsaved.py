@@ -19,7 +19,7 @@ from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
 from datapin.pins.held import HeldManifests, is_saved
 from datapin.pins.history import is_committed
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.pins.outputs import differs
 from datapin.pins.read import Pins
 from datapin.verbs.workspace.workspace import Workspace
@@ -106,13 +106,6 @@ def unsaved_text(root: Path, path: str, wanted: bytes) -> Unsaved | None:
     return Unsaved(path, "no commit has it as it is", root / path)
 
 
-def pinned_manifest(workspace: Workspace, pointer: PinnedOut) -> Manifest:
-    """The manifest that a pointer pins, from DVC's cache. Raises ManifestMissing, DamagedManifest."""
-    make_directory(workspace.cache)
-    directory = link_manifest(workspace.root, pointer, workspace.cache / "versions")
-    return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
-
-
 def _is_kept(workspace: Workspace, cache: DvcCache, dataset: str) -> bool:
     """Whether what lies there is a version that a commit pins and DVC's cache holds: Git changed the pointer alone."""
     here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
@@ -128,7 +121,7 @@ def _edits(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
     """By which rows the work tree differs from what its pointer pins; by which files, if the rows cannot be told."""
     try:
         here = Manifest.open(workspace.dataset_path(dataset), name=dataset)
-        found = _difference(pinned_manifest(workspace, pointer), here)
+        found = _difference(open_linked(workspace.root, pointer), here)
     except UNREADABLE_ROWS as error:
         return error.message
     names = differs(workspace.root, DvcCache(workspace.root), PinnedOut(dataset, pointer.md5, pointer.file))
@@ -142,9 +135,8 @@ def _since_head(workspace: Workspace, pointer: PinnedOut) -> str:
     if at_head is None:
         return ""
     try:
-        return (
-            f" (against HEAD: {_difference(pinned_manifest(workspace, at_head), pinned_manifest(workspace, pointer))})"
-        )
+        before, after = (open_linked(workspace.root, one) for one in (at_head, pointer))
+        return f" (against HEAD: {_difference(before, after)})"
     except (ManifestMissing, *UNREADABLE_ROWS):
         return ""
 

@@ -21,9 +21,9 @@ from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.git.ask import has_commit, resolve
 from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
+from datapin.pins.counts import VersionCounts
 from datapin.pins.versions import VersionHistory
 from datapin.trees.stat_records import StatRecords, read_stat_records, write_stat_records
-from datapin.verbs.workspace.selector import counts_of
 from datapin.verbs.workspace.workspace import Workspace
 
 _MOST_VERSIONS = 200
@@ -85,7 +85,7 @@ def _in_history(
     pointers = [pointer for _, pointer in history.versions()][:_MOST_VERSIONS]
     if fetch:
         bring_versions(workspace, pointers)
-    counts = counts_of(workspace, dataset)
+    counts = VersionCounts(workspace.root, dataset)
     ordered = sorted(keys.to_pylist())
     seen = {shard.digest for shard in now.shards}
     for pointer in pointers:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from datapin.backends.backend import Backend
 from datapin.base.errors import Damage, DatapinError, ManifestMissing, OutputMissing
-from datapin.base.files import make_directory
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.checks.check import READABLE
@@ -23,12 +22,12 @@ from datapin.manifest.manifest import Manifest
 from datapin.pins.commits import CommitPins, is_same_version
 from datapin.pins.files import POINTER
 from datapin.pins.held import HeldManifests
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.pins.read import Pins
 from datapin.pins.versions import VersionHistory
 from datapin.pipeline.params.params import parse_yaml, validate_params
 from datapin.pipeline.params.verify import SECTION, VerifyParams
-from datapin.verbs.workspace.bring import bring
+from datapin.verbs.workspace.bring import bring, open_pinned
 from datapin.verbs.workspace.place import RemotePlace, remote_name, remote_place
 from datapin.verbs.workspace.presence import ensure_here
 from datapin.verbs.workspace.workspace import Workspace
@@ -204,17 +203,13 @@ class _Source:
         return HeldManifests(self.workspace.root, self.workspace.cache / "verify" / "held.json")
 
     def _open(self, pointer: PinnedOut) -> Manifest:
-        make_directory(self.workspace.cache)
-        link = partial(link_manifest, self.workspace.root, pointer, self.workspace.cache / "versions")
         try:
-            directory = link()
+            return open_linked(self.workspace.root, pointer)
         except ManifestMissing:
             if self.held(pointer.dataset) == pointer.md5:
                 # DVC's cache lost it, and the work tree still has it.
                 return Manifest.open(self.workspace.dataset_path(pointer.dataset), name=pointer.dataset)
-            bring(self.workspace, [pointer])
-            directory = link()
-        return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
+            return open_pinned(self.workspace, pointer)
 
     def _remembered(self, key: tuple[str, str], opening: Callable[[], Manifest]) -> Manifest:
         """What was opened once, or failed to open, is not asked for again."""
