@@ -18,6 +18,7 @@ from pathlib import Path
 from datapin.base.documents import read_sealed, sealed
 from datapin.base.errors import DamagedManifest
 from datapin.base.files import make_directory, publish_bytes
+from datapin.base.state import cache_of
 from datapin.dvcfiles.cache import DvcCache, list_bytes
 
 NO_MANIFEST = ""  # a folder that holds something else
@@ -79,6 +80,11 @@ class HeldManifests:
         with suppress(OSError):
             make_directory(self._note.parent)
             publish_bytes(self._note, sealed({"held": known, "matched": self._matched}))
+
+
+def held_manifests(root: Path) -> HeldManifests:
+    """The folders of the work tree at `root`, as verbs and hooks have noted them."""
+    return HeldManifests(root, cache_of(root) / "follow" / "held.json")
 
 
 def _files(folder: Path) -> Mapping[str, os.stat_result] | None:

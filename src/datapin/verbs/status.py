@@ -33,7 +33,7 @@ from datapin.githooks.install import lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.manifest import Manifest
-from datapin.pins.held import HeldManifests, is_saved
+from datapin.pins.held import held_manifests, is_saved
 from datapin.pins.read import Pins
 from datapin.trees.intake.hashing import hash_files
 from datapin.trees.intake.statcache import StatCache
@@ -159,7 +159,7 @@ def _head(
 
 def _about_other_rows(workspace: Workspace, dataset: str, file: str) -> str:
     """What to do about a manifest that is not the one its pointer pins: a saved one has been left behind by Git."""
-    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    here = held_manifests(workspace.root).find(dataset)
     if is_saved(DvcCache(workspace.root), here):
         way = f"`datapin restore {shlex.quote(dataset)}` brings that one"
         return f"{dataset} holds another version than {file} pins, so what is compared here is not what it pins; {way}"

@@ -21,7 +21,7 @@ from datapin.manifest.columns.columns import one_array
 from datapin.manifest.merge import ASSET_COLUMNS, WHOLE_ROW, Conflict, Side
 from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of
-from datapin.pins.held import HeldManifests, is_saved
+from datapin.pins.held import held_manifests, is_saved
 from datapin.verbs.following.follow import follow
 from datapin.verbs.merging.conflicts import Cell, Decisions, forget_report, load_decisions, save_report
 from datapin.verbs.merging.merge import MergedPointer, PlannedMerge, plan_pointer_merge, typed_values, write_rows
@@ -197,7 +197,7 @@ def _write(workspace: Workspace, planned: PlannedMerge, decisions: Decisions) ->
     root, sides = workspace.root, planned.sides
     cache = DvcCache(root)
     merged = write_rows(workspace, planned, decisions.values)
-    here = HeldManifests(root, workspace.cache / "follow" / "held.json").find(sides.dataset)
+    here = held_manifests(root).find(sides.dataset)
     if here != merged.pointer.md5 and not is_saved(cache, here):
         raise Refused(
             f"{sides.dataset} has rows in the work tree that nobody saved",

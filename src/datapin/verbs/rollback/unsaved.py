@@ -17,7 +17,7 @@ from datapin.dvcfiles.tracking.objects import cache_files
 from datapin.git.ask import ask_git, blob_at, has_commit
 from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
-from datapin.pins.held import HeldManifests, is_saved
+from datapin.pins.held import held_manifests, is_saved
 from datapin.pins.history import is_committed
 from datapin.pins.manifests import open_linked
 from datapin.pins.outputs import differs
@@ -108,7 +108,7 @@ def unsaved_text(root: Path, path: str, wanted: bytes) -> Unsaved | None:
 
 def _is_kept(workspace: Workspace, cache: DvcCache, dataset: str) -> bool:
     """Whether what lies there is a version that a commit pins and DVC's cache holds: Git changed the pointer alone."""
-    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    here = held_manifests(workspace.root).find(dataset)
     return here is not None and is_saved(cache, here) and is_committed(workspace.root, dataset, here)
 
 
