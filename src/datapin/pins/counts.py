@@ -12,9 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.documents import read_sealed, sealed
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import DatapinError
-from datapin.base.files import make_directory, publish_bytes
 from datapin.base.state import cache_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
@@ -123,9 +122,7 @@ class VersionCounts:
             return
         facts = {md5: [one.digest, one.rows, one.bytes] for md5, one in self._facts.items()}
         changes = {pair: [one.added, one.changed, one.removed] for pair, one in self._changes.items()}
-        with suppress(OSError):
-            make_directory(self._path.parent)
-            publish_bytes(self._path, sealed({"facts": facts, "changes": changes}))
+        keep_sealed(self._path, {"facts": facts, "changes": changes})
         self._is_saved = True
 
 

@@ -15,9 +15,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from datapin.base.documents import read_sealed, sealed
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import DamagedManifest
-from datapin.base.files import make_directory, publish_bytes
 from datapin.base.state import cache_of
 from datapin.dvcfiles.cache import DvcCache, list_bytes
 
@@ -77,9 +76,7 @@ class HeldManifests:
         if not self._is_new:
             return
         known = {name: {"md5": md5, "stats": stats} for name, (md5, stats) in self._known.items()}
-        with suppress(OSError):
-            make_directory(self._note.parent)
-            publish_bytes(self._note, sealed({"held": known, "matched": self._matched}))
+        keep_sealed(self._note, {"held": known, "matched": self._matched})
 
 
 def held_manifests(root: Path) -> HeldManifests:

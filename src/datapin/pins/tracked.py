@@ -13,9 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.documents import read_sealed, sealed
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import DatapinError, Refused, UnknownVersion
-from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import FOLDER
 from datapin.dvcfiles.cure import with_cure
 from datapin.dvcfiles.outs import PinnedOut
@@ -69,9 +68,7 @@ def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None =
             if _is_below(root, str(path))
         ]
     if seen != kept:
-        with suppress(OSError):
-            make_directory(note.parent)
-            publish_bytes(note, sealed(seen))
+        keep_sealed(note, seen)
     return pins
 
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from datapin.base.documents import read_sealed, sealed
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import (
     BadKeys,
     BadRows,
@@ -23,7 +23,6 @@ from datapin.base.errors import (
     StoreFormat,
     listed,
 )
-from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.settings import WITHOUT_HOOKS
 from datapin.dvcfiles.cache import DvcCache
@@ -119,10 +118,7 @@ def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tupl
     columns = manifest.to_table(columns=asset_columns(manifest.schema)).columns
     ids = np.concatenate([ids_from_hex(column.drop_null()) for column in columns])
     missing_local, unsent = _distinct(ids[workspace.store.missing(ids)]), not_pushed(workspace, ids)
-    with suppress(OSError):
-        make_directory(note.parent)
-        found = {"state": state, "missing_local": missing_local, "not_pushed": unsent}
-        publish_bytes(note, sealed(found))
+    keep_sealed(note, {"state": state, "missing_local": missing_local, "not_pushed": unsent})
     return missing_local, unsent
 
 

@@ -12,8 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.base.documents import read_sealed, sealed
-from datapin.base.files import make_directory, publish_bytes
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.id_columns import IdMatrix, ids_to_hex
 from datapin.git.ask import has_commit, resolve
 from datapin.manifest.columns.columns import arrow_flags, flags
@@ -65,8 +64,5 @@ def _left_out(
             bits = np.frombuffer(base64.b64decode(kept["mask"]), np.uint8)
             return np.unpackbits(bits, count=len(keys)).astype(np.bool_)
     mask = were_removed(workspace, dataset, manifest, keys, assets, fetch=False)
-    with suppress(OSError):
-        make_directory(note.parent)
-        said = {"state": state, "mask": base64.b64encode(np.packbits(mask).tobytes()).decode()}
-        publish_bytes(note, sealed(said))
+    keep_sealed(note, {"state": state, "mask": base64.b64encode(np.packbits(mask).tobytes()).decode()})
     return mask
