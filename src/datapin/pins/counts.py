@@ -5,7 +5,6 @@ Everything is named by its content, so what is kept is never stale; a lost or da
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import DatapinError
-from datapin.base.state import cache_of
+from datapin.base.state import cache_of, slug_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.comparing.diff import Changes, count_changes
@@ -42,7 +41,7 @@ class VersionCounts:
     def __init__(self, root: Path, dataset: str) -> None:
         self._root = root
         self._cache = DvcCache(root)
-        self._path = cache_of(root) / "log" / f"{hashlib.sha256(dataset.encode()).hexdigest()[:16]}.json"
+        self._path = cache_of(root) / "log" / f"{slug_of(dataset)}.json"
         self._facts: dict[str, Facts] = {}
         self._changes: dict[str, Changes] = {}
         self._counter = PairCounter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from datapin.base.errors import (
 )
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.settings import WITHOUT_HOOKS
+from datapin.base.state import slug_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import has_commit
@@ -110,7 +110,7 @@ def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tupl
     to find at 100,000 rows.
     """
     state = [manifest.digest, workspace.store.index_state, known_state(workspace)]
-    note = workspace.cache / "whereabouts" / hashlib.sha256(dataset.encode()).hexdigest()[:16]
+    note = workspace.cache / "whereabouts" / slug_of(dataset)
     with suppress(OSError, ValueError, KeyError, TypeError):
         noted = read_sealed(note)
         if noted["state"] == state:

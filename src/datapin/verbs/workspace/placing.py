@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from datapin.base import failpoints
 from datapin.base.files import lock, make_directory, sweep_temporaries, temporary_name
 from datapin.base.journals import Anchors, finish_swap, swap_directory
-from datapin.base.state import folder_to_stage, state_of
+from datapin.base.state import folder_to_stage, slug_of, state_of
 from datapin.dvcfiles.laying_out import stage_shards, tell_dvc
 
 
@@ -23,7 +22,7 @@ def scratch_of(root: Path) -> Path:
 @contextmanager
 def edit_lock(root: Path, dataset: str, *, timeout_s: float = 600.0) -> Iterator[None]:
     """Nobody else edits `dataset` meanwhile; a swap that a crash cut off is finished first. Raises Locked."""
-    with lock(scratch_of(root) / "locks" / _slug(dataset), what=f"dataset {dataset}", timeout_s=timeout_s):
+    with lock(scratch_of(root) / "locks" / slug_of(dataset), what=f"dataset {dataset}", timeout_s=timeout_s):
         finish_swap(_journal(root, dataset), Anchors(root, scratch_of(root)))
         yield
 
@@ -61,8 +60,4 @@ def is_placing(root: Path, dataset: str) -> bool:
 
 
 def _journal(root: Path, dataset: str) -> Path:
-    return scratch_of(root) / "journal" / f"{_slug(dataset)}.json"
-
-
-def _slug(dataset: str) -> str:
-    return hashlib.sha256(dataset.encode()).hexdigest()[:16]
+    return scratch_of(root) / "journal" / f"{slug_of(dataset)}.json"
