@@ -9,10 +9,10 @@ from pathlib import Path
 from datapin.backends.backend import Backend
 from datapin.base.errors import DamagedManifest, ObjectMissing
 from datapin.dvcfiles.cache import DvcCache, check_list_hash, parse_list
+from datapin.dvcfiles.hashes import OBJECTS, key_of
 
 _THREADS = 16
 _MOST_HEADS = 64
-_OBJECTS = "files/md5"
 
 
 def manifests_on(root: Path, remote: Backend, md5s: Sequence[str]) -> set[str]:
@@ -26,10 +26,10 @@ def manifests_on(root: Path, remote: Backend, md5s: Sequence[str]) -> set[str]:
         lists = dict(zip(md5s, threads.map(lambda md5: _files_of(cache, remote, md5), md5s), strict=True))
         objects = sorted({*(file for named in lists.values() for file in named or ()), *lists})
         if len(objects) > _MOST_HEADS:
-            listed = {found.key for found in remote.iter_objects(f"{_OBJECTS}/")}
-            is_there = {name: _key(name) in listed for name in objects}
+            listed = {found.key for found in remote.iter_objects(f"{OBJECTS}/")}
+            is_there = {name: key_of(name) in listed for name in objects}
         else:
-            looked = threads.map(lambda name: remote.head(_key(name)) is not None, objects)
+            looked = threads.map(lambda name: remote.head(key_of(name)) is not None, objects)
             is_there = dict(zip(objects, looked, strict=True))
     return {md5 for md5, named in lists.items() if named is not None and all(map(is_there.get, (md5, *named)))}
 
@@ -40,10 +40,6 @@ def _files_of(cache: DvcCache, remote: Backend, md5: str) -> list[str] | None:
     if entries is not None:
         return [file for _, file in entries]
     try:
-        return [file for _, file in parse_list(remote.get(_key(md5)), f"{remote.url}/{_key(md5)}")]
+        return [file for _, file in parse_list(remote.get(key_of(md5)), f"{remote.url}/{key_of(md5)}")]
     except (ObjectMissing, DamagedManifest):
         return None
-
-
-def _key(md5: str) -> str:
-    return f"{_OBJECTS}/{md5[:2]}/{md5[2:]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,9 @@ from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ObjectMissing, OutputMissing
 from datapin.base.files import make_directory, temporary_name
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.hashes import key_of, md5_of, md5_of_file, new_md5
 
 _MD5 = re.compile(r"[0-9a-f]{32}\Z")
-_CHUNK_BYTES = 1 << 20
 
 
 def find_file(root: Path, path: str, md5: str, remote: Callable[[], Backend], scratch: Path) -> Path:
@@ -29,10 +28,10 @@ def find_file(root: Path, path: str, md5: str, remote: Callable[[], Backend], sc
         if place is not None and place.is_file() and md5_of_file(place) == md5:
             return place
     backend = remote()
-    key = f"files/md5/{md5[:2]}/{md5[2:]}"
+    key = key_of(md5)
     make_directory(scratch)
     copy = scratch / temporary_name()
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = new_md5()
     try:
         with open(copy, "xb") as file:
             for chunk in backend.iter_chunks(key):
@@ -59,18 +58,9 @@ def listed_files(root: Path, path: str, md5: str) -> dict[str, str]:
         raise OutputMissing(path, "a folder whose list of files is not in DVC's cache")
     data = place.read_bytes()
     try:
-        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+        if md5_of(data) != md5.removesuffix(".dir"):
             raise DamagedManifest(str(place), "does not hash to its name; DVC's cache is damaged")
         entries = {str(entry["relpath"]): str(entry["md5"]) for entry in read_json(data, str(place))}
     except (ValueError, TypeError, KeyError):
         raise DamagedManifest(str(place), "DVC's list of its files does not parse") from None
     return entries
-
-
-def md5_of_file(path: Path) -> str:
-    """The MD5 of a file's bytes."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TypeAlias
 
 from datapin.base.errors import DamagedManifest
 from datapin.dvcfiles.cache import DvcCache, parse_list
+from datapin.dvcfiles.hashes import md5_of
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import ask_git, iter_blobs
 from datapin.git.log import blob_ids
@@ -90,7 +90,7 @@ class CommitPins:
             return bool(parse_list(data, str(path)))
         except DamagedManifest:
             # An undamaged list of other files: a folder that DVC tracks. A damaged one is an error where it is read.
-            return hashlib.md5(data, usedforsecurity=False).hexdigest() != pointer.md5.removesuffix(".dir")
+            return md5_of(data) != pointer.md5.removesuffix(".dir")
 
     def _read(self, dataset: str, commits: Sequence[str]) -> None:
         file = f"{dataset}.dvc"

@@ -27,6 +27,7 @@ from datapin.base.files import (
     sweep_leftovers,
     temporary_name,
 )
+from datapin.dvcfiles.hashes import OBJECTS, SHARD
 from datapin.dvcfiles.locks import is_in_use, repository_lock
 from datapin.dvcfiles.settings import cache_directory, dvc_settings
 from datapin.dvcfiles.tracking.objects import cache_files
@@ -35,7 +36,6 @@ from datapin.dvcfiles.tracking.pointer import PointerText
 from datapin.dvcfiles.tracking_links import register_folder
 from datapin.git.index import ignoring_patterns, is_tracked, stage
 
-_SHARD = re.compile(r"part-\d{5,}\.parquet\Z")
 # A name that needs no escape in `.gitignore`, is no pattern there, and no URL to DVC.
 _NAME = re.compile(r"[^\\\[\]!*?#:~\x00-\x1f\x7f\ud800-\udfff]+(?<! )\Z")
 # All of DVC's sections; in these two, what has no say in what is written.
@@ -141,7 +141,7 @@ def _settings(root: Path) -> _Settings:
     autostage = str(core.get("autostage", False)).lower()
     if autostage not in ("true", "false") or "://" in str(cache.get("dir", "")):
         raise LeftToDvc("DVC has settings that may change what it writes")
-    return _Settings(cache_directory(root) / "files" / "md5", core.get("site_cache_dir"), autostage == "true")
+    return _Settings(cache_directory(root) / OBJECTS, core.get("site_cache_dir"), autostage == "true")
 
 
 def _switched_on(section: Mapping[str, Any]) -> set[str]:
@@ -156,7 +156,7 @@ def _shards(root: Path, dataset: str) -> list[Path]:
         with os.scandir(root / dataset) as entries:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
-                if not _SHARD.match(entry.name) or not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                if not SHARD.match(entry.name) or not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                     raise LeftToDvc(f"{dataset} holds {entry.name}")
                 shards.append(Path(entry.path))
     except (FileNotFoundError, NotADirectoryError):

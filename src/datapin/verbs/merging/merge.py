@@ -34,7 +34,6 @@ from datapin.dvcfiles.merging.locks import merge_locks
 from datapin.dvcfiles.merging.merge_tools import merge_otherwise
 from datapin.dvcfiles.merging.pointers import Notes, PointerSides, conflict_text, may_be_ours, merge_notes, read_sides
 from datapin.dvcfiles.outs import PinnedOut, read_pointer
-from datapin.dvcfiles.settings import cache_directory
 from datapin.dvcfiles.tracking.objects import CachedDirectory, cache_files
 from datapin.git.ask import find_root
 from datapin.manifest.columns.columns import one_array
@@ -163,7 +162,7 @@ def write_rows(workspace: Workspace, planned: PlannedMerge, values: Mapping[Cell
         if values:
             manifest = edit_manifest(manifest, staged[1], upserts=_rows_to_set(manifest, values)).manifest
         failpoints.hit("merge.written")
-        objects = cache_directory(workspace.root) / "files" / "md5"
+        objects = DvcCache(workspace.root).objects
         make_directory(objects)
         directory = cache_files(objects, sorted(manifest.directory.iterdir()))
         failpoints.hit("merge.cached")

@@ -113,8 +113,7 @@ def _is_kept(workspace: Workspace, cache: DvcCache, dataset: str) -> bool:
 
 
 def _cached(cache: DvcCache, directory: Path) -> str:
-    objects = cache.path_of("0" * 32).parent.parent
-    return cache_files(objects, sorted(path for path in directory.iterdir() if path.is_file())).md5
+    return cache_files(cache.objects, sorted(path for path in directory.iterdir() if path.is_file())).md5
 
 
 def _edits(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
