@@ -30,7 +30,6 @@ from datapin.base.errors import (
 from datapin.base.files import fsync_directory, lock, make_directory, publish_bytes, sweep_temporaries
 from datapin.base.journals import Anchors, ForeignPlace, read_journal, set_aside
 from datapin.dvcfiles.locks import is_in_use, repository_lock
-from datapin.dvcfiles.settings import dvc_settings
 from datapin.dvcfiles.tracking_links import register_folder
 from datapin.git.index import stage
 from datapin.trees.places import registered_trees
@@ -294,10 +293,9 @@ def _end(root: Path, scratch: Path, plan: RollbackPlan, write_tree: WriteTree) -
 
 
 def _register(root: Path, plan: RollbackPlan) -> None:
-    site_cache = dvc_settings(root).get("core", {}).get("site_cache_dir")
     for folder in plan.folders:
         if (root / folder).is_dir():
-            register_folder(root, folder, site_cache=site_cache)
+            register_folder(root, folder)
 
 
 def _sweep(plan: RollbackPlan) -> None:

@@ -11,7 +11,8 @@ from datapin.base import failpoints
 from datapin.base.files import lock, make_directory, sweep_temporaries, temporary_name
 from datapin.base.journals import Anchors, finish_swap, swap_directory
 from datapin.base.state import folder_to_stage, slug_of, state_of
-from datapin.dvcfiles.laying_out import stage_shards, tell_dvc
+from datapin.dvcfiles.laying_out import stage_shards
+from datapin.dvcfiles.tracking_links import register_folder
 
 
 def scratch_of(root: Path) -> Path:
@@ -51,7 +52,7 @@ def replace_manifest(root: Path, dataset: str, shards: Sequence[tuple[str, Path]
     finally:
         if not is_placing(root, dataset):  # a swap that has begun needs it, and will be finished
             shutil.rmtree(staged, ignore_errors=True)
-    tell_dvc(root, dataset)
+    register_folder(root, dataset)
 
 
 def is_placing(root: Path, dataset: str) -> bool:
