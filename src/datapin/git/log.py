@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.git.ask import ask_git
+from datapin.git.ask import ask_git, git_path
 
 _LOG = (
     "log", "--date-order", "--parents", "-z", "--no-show-signature", "--encoding=UTF-8",
@@ -139,21 +139,15 @@ def departures(root: Path, before: str, after: str, names: Sequence[str]) -> lis
 
 def shallow_commits(root: Path) -> frozenset[str]:
     """The commits at which a shallow clone's history ends."""
-    file = root / os.fsdecode(ask_git(root, "rev-parse", "--git-path", "shallow").removesuffix(b"\n"))
     try:
-        return frozenset(file.read_text(encoding="ascii").split())
+        return frozenset(git_path(root, "shallow").read_text(encoding="ascii").split())
     except FileNotFoundError:
         return frozenset()
 
 
 def commits_with_prefix(root: Path, prefix: str) -> list[str]:
     """The ids of all commits that begin with these hex digits (four at least)."""
-    ids = ask_git(root, "rev-parse", f"--disambiguate={prefix}").decode().split()
-    return _commits(root, ids)
-
-
-def _commits(root: Path, ids: Iterable[str]) -> list[str]:
-    said = "".join(f"{name}\n" for name in ids).encode()
+    said = ask_git(root, "rev-parse", f"--disambiguate={prefix}")
     lines = ask_git(root, "cat-file", "--batch-check=%(objectname) %(objecttype)", said=said).decode().splitlines()
     return [line.split(" ")[0] for line in lines if line.endswith(" commit")]
 

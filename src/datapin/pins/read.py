@@ -22,7 +22,7 @@ from datapin.dvcfiles.cure import folder_in_place, with_cure
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.stages import LockedStage, LockEntry, read_lock_entries, read_stages
 from datapin.dvcfiles.texts import has_summary, load_yaml, stage_outputs
-from datapin.git.ask import ask_git, blob_at, iter_blobs, resolve
+from datapin.git.ask import ask_names, blob_at, iter_blobs, resolve
 from datapin.pins.files import (
     LOCK,
     PIPELINE,
@@ -68,10 +68,11 @@ class Pins:
         """The pointers, locks and pipelines of this project; and folders that are named like pointers."""
         if self.commit is None:
             asked = [f":(glob)**/{name}" for name in _NAMES]
-            said = ask_git(self.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *asked)
+            names = {
+                *ask_names(self.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *asked)
+            }
         else:
-            said = ask_git(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit)
-        names = {os.fsdecode(name) for name in said.split(b"\0") if name}
+            names = {*ask_names(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit)}
         inner = inner_projects(sorted(names))
         ours = {name for name in names if not name.startswith(inner)}
         folders = {match.group() for name in ours if ".dvc/" in name and (match := _POINTER_FOLDER.match(name))}
@@ -295,9 +296,8 @@ class Pins:
 
     def in_conflict(self) -> dict[str, DatapinError]:
         """Files that a merge left unresolved, as Git's index has it; DVC's own merge driver leaves no mark in them."""
-        said = ask_git(self.root, "ls-files", "--unmerged", "-z", "--", *_GLOBS)
-        names = {os.fsdecode(entry).partition("\t")[2] for entry in said.split(b"\0") if entry}
-        return {name: _unresolved(name) for name in sorted(names)}
+        entries = ask_names(self.root, "ls-files", "--unmerged", "-z", "--", *_GLOBS)
+        return {name: _unresolved(name) for name in sorted({entry.partition("\t")[2] for entry in entries})}
 
     def _load(self) -> None:
         """Every text of a commit in one question."""

@@ -19,7 +19,7 @@ from datapin.base.settings import FOLDER
 from datapin.dvcfiles.cure import with_cure
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.texts import has_summary
-from datapin.git.ask import ask_git, iter_blobs, resolve
+from datapin.git.ask import ask_names, iter_blobs, resolve
 from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, bytes_here, inner_projects, is_lock, outs_in
 
 _NOT_FOR_DATASETS = (".git", ".dvc", FOLDER)
@@ -78,11 +78,11 @@ def departed_datasets(root: Path, since: str) -> list[str]:
         before = resolve(root, since)
     except UnknownVersion:
         return []  # the first checkout of a worktree, or a merge before any other
-    said = ask_git(
+    said = ask_names(
         root, "diff", "--name-only", "-z", "--diff-filter=D", "--no-renames", "--relative", before, "HEAD", "--",
         _POINTERS, _PROJECTS,
     )  # fmt: skip
-    files = [file for file in _outside(_names(said)) if not (root / file).exists() and "\n" not in file]
+    files = [file for file in _outside(said) if not (root / file).exists() and "\n" not in file]
     found, folders = [], WorkingFolders(root)
     for file, text in zip(files, iter_blobs(root, [f"{before}:./{file}" for file in files]), strict=True):
         if text is not None and has_summary(text):
@@ -93,12 +93,8 @@ def departed_datasets(root: Path, since: str) -> list[str]:
 
 def _listed(root: Path) -> list[str]:
     # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
-    said = ask_git(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{LOCK}", _PROJECTS)
-    return sorted(set(_outside(_names(said))))
-
-
-def _names(said: bytes) -> list[str]:
-    return [name.decode("utf-8", "surrogateescape") for name in said.split(b"\0") if name]
+    said = ask_names(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{LOCK}", _PROJECTS)
+    return sorted(set(_outside(said)))
 
 
 def _outside(files: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from datapin.base.files import publish_bytes, sweep_leftovers
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.locks import repository_lock
 from datapin.dvcfiles.merging.pointers import PointerSides, read_sides
-from datapin.git.unmerged import find_unmerged, unmerged_pointers
+from datapin.git.unmerged import find_unmerged
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.merge import ASSET_COLUMNS, WHOLE_ROW, Conflict, Side
 from datapin.manifest.query import select_rows
@@ -109,7 +109,7 @@ def _sides(workspace: Workspace, name: str) -> PointerSides:
                 f"take one side with {either_side(file)}, then run `dvc checkout {name}`",
             )
         return sides
-    conflicts = [file.removesuffix(".dvc") for file in unmerged_pointers(workspace.root)]
+    conflicts = [file.removesuffix(".dvc") for file in workspace.pins().in_conflict() if file.endswith(".dvc")]
     if any((workspace.root / f"{dataset}.dvc").is_file() for dataset in datasets):
         known = f"; in conflict: {', '.join(conflicts)}" if conflicts else ""
         raise Refused(f"{datasets[0]} is not in conflict{known}", "run `git status` to see what is")
