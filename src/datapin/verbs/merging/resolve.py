@@ -16,7 +16,7 @@ from datapin.base.files import publish_bytes, sweep_leftovers
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.locks import repository_lock
 from datapin.dvcfiles.merging.pointers import PointerSides, read_sides
-from datapin.git.unmerged import find_unmerged
+from datapin.git.index import find_unmerged
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.merge import ASSET_COLUMNS, WHOLE_ROW, Conflict, Side
 from datapin.manifest.query import select_rows
