@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -304,7 +304,7 @@ def _output(root: Path, *arguments: str) -> bytes | None:
 def _failure(arguments: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> ToolFailed:
     # Git names the cure itself, lines below: whose repository this is, only the user can know.
     cure = re.search(rb"git config --global --add safe\.directory .+", done.stderr)
-    problem = _first_line(done.stderr)
+    problem = first_line(done.stderr)
     if cure is not None:
         advice = f"run `{cure.group().decode('utf-8', 'replace').strip()}` if you trust whoever owns it"
         return ToolFailed("git", problem, advice)
@@ -315,20 +315,22 @@ def _call(root: Path, *arguments: str, said: bytes = b"") -> subprocess.Complete
     # Messages are matched above, and a question must not wait for the lock that refreshing the index takes.
     environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    # The user's log.diffMerges would give `log -m` another meaning than one diff per parent.
+    words = git_words(root, *arguments, settings=("log.diffMerges=separate",), with_hooks="hooks" in arguments)
+    return run_git(words, arguments[0], environment, said)
+
+
+def run_git(
+    words: Sequence[str], name: str, environment: Mapping[str, str], said: bytes
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the Git command `name`, whatever it answers. Raises ToolFailed if it does not in time."""
     try:
-        return subprocess.run(
-            # The user's log.diffMerges would give `log -m` another meaning than one diff per parent.
-            git_words(root, *arguments, settings=("log.diffMerges=separate",), with_hooks="hooks" in arguments),
-            input=said,
-            capture_output=True,
-            check=False,
-            env=environment,
-            timeout=_TIMEOUT_S,
-        )
+        return subprocess.run(words, input=said, capture_output=True, check=False, env=environment, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise ToolFailed("git", f"`git {arguments[0]}` did not answer within {_TIMEOUT_S:.0f} s") from None
+        raise ToolFailed("git", f"`git {name}` did not answer within {_TIMEOUT_S:.0f} s") from None
 
 
-def _first_line(text: bytes) -> str:
+def first_line(text: bytes) -> str:
+    """What a program has said on stderr, as far as an error names it."""
     lines = text.decode("utf-8", "replace").strip().splitlines()
     return lines[0] if lines else "no message"
