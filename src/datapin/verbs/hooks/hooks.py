@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.errors import DatapinError, Refused, UnknownVersion, listed
-from datapin.base.settings import CONFIG, FOLDER, read_settings
+from datapin.base.settings import CONFIG, FOLDER
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import known_objects, remote_tips, tracked_files
@@ -130,11 +130,6 @@ def commit_before(hook: str, words: Sequence[str], environment: Mapping[str, str
         return before if before and before != (after or environment.get("PRE_COMMIT_TO_REF", "")) else None
     is_moved = hook == "post-merge" or (hook == "post-rewrite" and tuple(words[:1]) == ("rebase",))
     return "ORIG_HEAD" if is_moved else None
-
-
-def follows_tree(root: Path) -> bool:
-    """Whether the files of a dataset that were checked out follow its manifest."""
-    return read_settings(root).checkout.follow
 
 
 def refusal(error: DatapinError) -> Refused:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from datapin.base.errors import DatapinError, ManifestMissing, Usage, listed
 from datapin.base.progress import Progress
+from datapin.base.settings import read_settings
 from datapin.rollback.journal import is_rollback_cut_off
 from datapin.verbs.following.follow import FollowReport, follow, lines_about, tell_once
 from datapin.verbs.hooks.hooks import (
     commit_before,
     find_top,
-    follows_tree,
     projects_of,
     pushed_versions,
     read_refs,
@@ -22,6 +22,7 @@ from datapin.verbs.hooks.hooks import (
     refusal,
 )
 from datapin.verbs.workspace.placing import scratch_of
+from datapin.verbs.workspace.workspace import Workspace
 
 # A remote that does not answer must not hold a checkout up for a minute.
 _PATIENCE = {"DATAPIN_REMOTE_TIMEOUT_S": "10"}
@@ -58,9 +59,9 @@ def _before_push(words: Sequence[str], progress: Progress) -> None:
                 names = listed(sorted({pointer.dataset for pointer in project.unknown}), 3)
                 progress.note(f"datapin: {names}: not here, so nobody looked whether it is a dataset and on the remote")
             if project.versions:
-                from datapin.verbs.hooks.with_rows import send_pinned
+                from datapin.verbs.hooks.with_rows import push_pinned
 
-                report = send_pinned(project.root, project.versions, progress)
+                report = push_pinned(Workspace.find(project.root, progress=progress), project.versions)
                 _tell(progress, report.assets, report.packs)
     except DatapinError as error:
         raise refusal(error) from error
@@ -77,9 +78,7 @@ def _counted(count: int, noun: str) -> str:
 
 def _follow(root: Path, hook: str, since: str | None, progress: Progress) -> None:
     if is_rollback_cut_off(scratch_of(root)):
-        from datapin.verbs.hooks.with_rows import end_rollback
-
-        end_rollback(root, progress)
+        Workspace.find(root, progress=progress)  # which finishes it
     report = follow(root, since=since)
     changed = list(report.changed)
     reason = ""
@@ -87,23 +86,23 @@ def _follow(root: Path, hook: str, since: str | None, progress: Progress) -> Non
     if report.missing and is_news:
         report, reason = _bring(root, report, progress)
         changed += report.changed
-    if changed and follows_tree(root):
-        from datapin.verbs.hooks.with_rows import let_trees_follow
+    if changed and read_settings(root).checkout.follow:
+        from datapin.verbs.hooks.with_rows import follow_trees
 
-        let_trees_follow(root, changed, progress)
+        follow_trees(Workspace.find(root, progress=progress), changed)
     for line in lines_about(report, reason) if is_news else ():
         progress.note(line)
 
 
 def _bring(root: Path, report: FollowReport, progress: Progress) -> tuple[FollowReport, str]:
     """Bring what is missing and go on; what is missing then, and why."""
-    from datapin.verbs.hooks.with_rows import bring_pinned
+    from datapin.verbs.hooks.with_rows import bring
 
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     reason = ""
     try:
-        bring_pinned(root, report.missing, progress)
+        bring(Workspace.find(root, progress=progress), report.missing)
     except ManifestMissing as error:
         reason = error.reason
     return follow(root), reason
