@@ -69,9 +69,6 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS and cmd_name not in HIDDEN:
             return None
-        if ctx.resilient_parsing:
-            light: click.Command = importlib.import_module("datapin.cli.shell.light_commands").light_command(cmd_name)
-            return light
         # Collecting garbage among what is being loaded, here and when `Repo` loads the verb, finds none: 5 % of a short
         # verb's time.
         gc.disable()
@@ -80,12 +77,14 @@ class Verbs(click.Group):
         gc.set_threshold(_YOUNG_OBJECTS)
         gc.enable()
         command: click.Command = module.command
+        if ctx.resilient_parsing:
+            importlib.import_module("datapin.cli.shell.candidates").complete_all(command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if ctx.resilient_parsing:  # completion: options are read from the verb's source
+        if ctx.resilient_parsing:  # completion
             return super().resolve_command(ctx, args)
         if args and args[0] not in (*VERBS, *HIDDEN) and not args[0].startswith("-"):
             raise importlib.import_module("datapin.cli.shell.suggestions").unknown_verb(args[0], list(VERBS))
