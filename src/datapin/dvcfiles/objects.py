@@ -20,12 +20,14 @@ from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, DatapinError, ManifestMissing, ObjectMissing, ToolFailed
 from datapin.base.files import make_directory, publish_bytes, publish_file, temporary_name
 from datapin.dvcfiles.cache import DvcCache, check_list_hash, holds_shards, parse_list, parse_output_list
-from datapin.dvcfiles.hashes import key_of, list_bytes, md5_of, md5_of_file, new_md5
+from datapin.dvcfiles.hashes import OBJECTS, key_of, list_bytes, md5_of, md5_of_file, new_md5
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.tracking.plain import LeftToDvc, lay_out_plain
 from datapin.dvcfiles.tracking.track import silent
 
 _THREADS = 8
+_HEADS_AT_ONCE = 16
+_MOST_HEADS = 64
 _READINGS = 3  # a body may come damaged through a bad line; what is damaged thrice is damaged there
 _AGAIN = "run `datapin push --all-versions --again`, which replaces it"
 
@@ -115,7 +117,7 @@ def keep_manifest(root: Path, folder: Path, md5: str) -> None:
             _keep(cache, name, data)
 
 
-def is_manifest_there(root: Path, remote: Backend, md5: str) -> bool:
+def is_manifest_there(remote: Backend, md5: str) -> bool:
     """Whether the output `md5` is a manifest, as DVC's list of it on the remote tells; False if that is not there.
 
     Raises RemoteUnreachable.
@@ -185,17 +187,17 @@ def _cached(cache: DvcCache, md5: str, what: str) -> Path:
     return path
 
 
-def _send(remote: Backend, md5: str, path: Path, again: bool) -> bool:
+def _send(remote: Backend, md5: str, path: Path, again: bool) -> None:
     seen, size = remote.head(key_of(md5)), path.stat().st_size
     if seen is not None and seen.size_bytes == size and not (again and _is_damaged(remote, md5)):
-        return False
+        return
     if seen is not None and not again:
         raise DamagedManifest(f"{remote.url}/{key_of(md5)}", f"holds {seen.size_bytes} bytes, expected {size}", _AGAIN)
     if md5_of_file(path) != md5.removesuffix(".dir"):
         raise DamagedManifest(str(path), "does not hash to its name; DVC's cache is damaged")
     if seen is not None:
         remote.delete(key_of(md5))
-    return remote.put_if_absent(key_of(md5), path)
+    remote.put_if_absent(key_of(md5), path)
 
 
 def _is_damaged(remote: Backend, md5: str) -> bool:
@@ -281,3 +283,33 @@ def _keep(cache: DvcCache, md5: str, data: bytes) -> None:
     make_directory(path.parent)
     publish_bytes(path, data)
     path.chmod(0o444)  # as DVC protects what its cache holds
+
+
+def manifests_on(root: Path, remote: Backend, md5s: Sequence[str]) -> set[str]:
+    """Those of the manifests with these `.dir` hashes that `remote` holds: their lists, and every file named there.
+
+    Up to 64 objects are asked for one by one, all at once: a HEAD costs a twelfth of a LIST and takes as long. More are
+    listed. Raises DamagedManifest for a hash that names no folder, RemoteUnreachable.
+    """
+    cache = DvcCache(root)
+    with ThreadPoolExecutor(_HEADS_AT_ONCE) as threads:
+        lists = dict(zip(md5s, threads.map(lambda md5: _files_of(cache, remote, md5), md5s), strict=True))
+        objects = sorted({*(file for named in lists.values() for file in named or ()), *lists})
+        if len(objects) > _MOST_HEADS:
+            listed = {found.key for found in remote.iter_objects(f"{OBJECTS}/")}
+            is_there = {name: key_of(name) in listed for name in objects}
+        else:
+            looked = threads.map(lambda name: remote.head(key_of(name)) is not None, objects)
+            is_there = dict(zip(objects, looked, strict=True))
+    return {md5 for md5, named in lists.items() if named is not None and all(map(is_there.get, (md5, *named)))}
+
+
+def _files_of(cache: DvcCache, remote: Backend, md5: str) -> list[str] | None:
+    """The hashes of the manifest's files, None if neither the cache nor the remote has a list of them."""
+    entries = cache.entries(check_list_hash(md5))
+    if entries is not None:
+        return [file for _, file in entries]
+    try:
+        return [file for _, file in parse_list(remote.get(key_of(md5)), f"{remote.url}/{key_of(md5)}")]
+    except (ObjectMissing, DamagedManifest):
+        return None

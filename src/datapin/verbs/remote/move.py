@@ -25,9 +25,8 @@ from datapin.base.errors import (
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.settings import WITHOUT_HOOKS
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
+from datapin.dvcfiles.objects import bring_manifests, is_manifest_there, lay_out, manifests_on, send_manifests
 from datapin.dvcfiles.outs import PinnedOut
-from datapin.dvcfiles.remote_manifests import manifests_on
 from datapin.git.ask import author
 from datapin.githooks.install import lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
@@ -174,11 +173,7 @@ def _wanted(
         found = workspace.pins()
         failures.errors += found.unreadable.values()
         # In a fresh clone only the remote can tell which outputs of stages are datasets.
-        told = (
-            one
-            for one in found.unknown
-            if one.stage is not None and is_manifest_there(workspace.root, place.root, one.md5)
-        )
+        told = (one for one in found.unknown if one.stage is not None and is_manifest_there(place.root, one.md5))
         wanted = [_Wanted(pointer, True, False) for pointer in (*found.datasets, *told)]
     if all_versions:
         seen = {(one.pointer.dataset, one.pointer.md5) for one in wanted}
