@@ -18,13 +18,11 @@ from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ManifestMissing
 from datapin.base.files import fsync_path, temporary_name
 from datapin.base.state import state_of
-from datapin.dvcfiles.hashes import OBJECTS, SHARD, md5_of_file, place_of
+from datapin.dvcfiles.hashes import FILE_MD5, FOLDER_MD5, OBJECTS, SHARD, md5_of_file, place_of
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.settings import cache_directory
 
 _SAFE_NAME = re.compile(r"[^/\x00-\x1f]+\.parquet\Z")
-_MD5 = re.compile(r"[0-9a-f]{32}\Z")
-_LIST = re.compile(r"[0-9a-f]{32}\.dir\Z")
 
 
 class DvcCache:
@@ -152,7 +150,7 @@ def holds_shards(names: Sequence[str]) -> bool:
 
 def check_list_hash(md5: str) -> str:
     """`md5` itself. Raises DamagedManifest unless it is the hash of a directory as DVC writes it."""
-    if not _LIST.match(md5):
+    if not FOLDER_MD5.match(md5):
         raise DamagedManifest(md5[:80], "is not the hash of a directory, expected 32 hex digits and .dir")
     return md5
 
@@ -177,6 +175,6 @@ def parse_output_list(data: bytes, where: str) -> list[tuple[str, str]]:
         is_path = isinstance(name, str) and name == posixpath.normpath(name) and "\0" not in name
         if not is_path or name.startswith(("/", "../")) or name in ("..", "."):
             raise DamagedManifest(where, f"holds the path {name!r}")
-        if not isinstance(md5, str) or not _MD5.match(md5):
+        if not isinstance(md5, str) or not FILE_MD5.match(md5):
             raise DamagedManifest(where, f"holds hash {md5!r} for {name}, expected 32 hex digits")
     return entries

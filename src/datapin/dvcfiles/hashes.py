@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 OBJECTS = "files/md5"  # of a cache or a remote
+FILE_MD5 = re.compile(r"[0-9a-f]{32}\Z")
+FOLDER_MD5 = re.compile(r"[0-9a-f]{32}\.dir\Z")
 SHARD = re.compile(r"part-\d{5,}\.parquet\Z")
 new_md5 = partial(hashlib.md5, usedforsecurity=False)
 

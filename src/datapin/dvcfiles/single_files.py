@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +10,7 @@ from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ObjectMissing, OutputMissing
 from datapin.base.files import make_directory, temporary_name
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.hashes import key_of, md5_of, md5_of_file, new_md5
-
-_MD5 = re.compile(r"[0-9a-f]{32}\Z")
+from datapin.dvcfiles.hashes import FILE_MD5, key_of, md5_of, md5_of_file, new_md5
 
 
 def find_file(root: Path, path: str, md5: str, remote: Callable[[], Backend], scratch: Path) -> Path:
@@ -22,7 +19,7 @@ def find_file(root: Path, path: str, md5: str, remote: Callable[[], Backend], sc
     The copy lies in `scratch`, under its hash. Raises OutputMissing if it is nowhere, DamagedManifest for bytes that
     are not what their name says, RemoteUnreachable.
     """
-    if not _MD5.match(md5):
+    if not FILE_MD5.match(md5):
         raise DamagedManifest(path, f"is pinned as {md5[:80]!r}, expected 32 hex digits")
     for place in (root / path, DvcCache(root).find(md5), scratch / md5):
         if place is not None and place.is_file() and md5_of_file(place) == md5:
