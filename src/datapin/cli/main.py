@@ -19,6 +19,7 @@ import click
 from datapin import __version__
 from datapin.base import errors, log
 from datapin.base.processes import forget_current_folder, forget_places
+from datapin.cli.render import printable
 from datapin.cli.shell.asked import Asked, global_options
 from datapin.cli.shell.colour import severity
 
@@ -57,7 +58,6 @@ VERBS: dict[str, str] = {
 # Called by other programs, or by other verbs.
 HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock")
 _YOUNG_OBJECTS = 50_000  # before the garbage collector looks at them; Python's own number is 700
-# Verbs of which a part starts before the rest is loaded: the module whose `begin` starts it.
 
 
 class Verbs(click.Group):
@@ -239,7 +239,7 @@ def _tell(
         else:
             for word, text in (("error: ", message), ("hint:  ", hint)):
                 if text:
-                    click.echo(f"{severity(word)}{_printable(text)}", err=True, color=asked.colour)
+                    click.echo(f"{severity(word)}{printable(text)}", err=True, color=asked.colour)
     except OSError:
         _give_up_output()  # the code says it
     return code
@@ -258,11 +258,6 @@ def _give_up_output() -> None:
                 stream.flush()
         except OSError:  # what is left of it would fail again at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _printable(text: str) -> str:
-    # Names come from files: control characters must not reach a terminal and change what it shows.
-    return "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in text)
 
 
 if __name__ == "__main__":

@@ -198,13 +198,11 @@ def fingerprint(path: Path, *, by_content: bool) -> str:
     files = [path]
     if path.is_dir():
         files = sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-    stats = [(os.path.relpath(one, path), seen.st_size, seen.st_mtime_ns, seen.st_ino) for one, seen in _stats(files)]
+    stats = [
+        (os.path.relpath(one, path), seen.st_size, seen.st_mtime_ns, seen.st_ino)
+        for one, seen in ((one, one.lstat()) for one in files)
+    ]
     return hashlib.sha256(repr(stats).encode()).hexdigest()
-
-
-def _stats(files: Sequence[Path]) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in files:
-        yield path, path.lstat()
 
 
 def _changed_since(plan: RollbackPlan) -> list[str]:

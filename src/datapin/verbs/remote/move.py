@@ -112,7 +112,8 @@ def fetch(
     an error if it was named: `dvc repro` makes it again. What cannot be had keeps none of the rest away. Raises
     ManifestMissing, AssetsMissing, Damage, SomeLost for several; BadQuery, RemoteUnreachable.
     """
-    _tell_of_hooks(workspace)
+    if lacks_hooks(workspace.root):
+        workspace.progress.note(WITHOUT_HOOKS)
     place = remote_place(workspace, remote)
     failures = Failures("fetch")
     wanted = _wanted(workspace, place, selectors, failures, all_versions=all_versions)
@@ -194,11 +195,6 @@ def _made_here(workspace: Workspace, dataset: str, ids: IdMatrix, there: Index) 
         again = f"`dvc repro --force {shlex.quote(dataset)}` makes them again"
         workspace.progress.note(f"{dataset}: {lost} asset(s) are neither here nor on the remote; {again}")
     return ids[is_there]
-
-
-def _tell_of_hooks(workspace: Workspace) -> None:
-    if lacks_hooks(workspace.root):
-        workspace.progress.note(WITHOUT_HOOKS)
 
 
 def _push(

@@ -47,7 +47,7 @@ def refuse_or_keep(workspace: Workspace, unsaved: Sequence[Unsaved], *, force: b
     kept = []
     for one in unsaved:
         target = place / (
-            os.path.relpath(one.top, workspace.root) if _is_below(one.top, workspace.root) else one.top.name
+            os.path.relpath(one.top, workspace.root) if one.top.is_relative_to(workspace.root) else one.top.name
         )
         for name in one.paths or ("",):
             _copy(one.top / name if name else one.top, target / name if name else target)
@@ -165,12 +165,8 @@ def _new_folder(folder: Path) -> Path:
         return place
 
 
-def _is_below(path: Path, root: Path) -> bool:
-    return path.is_relative_to(root)
-
-
 def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if _is_below(path, root) else str(path)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -99,7 +99,7 @@ class _Source:
         """What the pipelines declare."""
         pinned = [out.path for out in self.pins.outs if out.stage is None]
         pinned += [file.removesuffix(POINTER) for file in self.unreadable if file.endswith(POINTER)]
-        return self._pipelines(sorted(self.pins.pipelines), pinned)
+        return read_pipelines(self.workspace.root, self.at, sorted(self.pins.pipelines), pinned)
 
     def datasets(self) -> tuple[dict[str, PinnedOut], list[Finding]]:
         """Every dataset's pointer, and findings on what cannot be read; an unknown folder counts as a dataset."""
@@ -228,9 +228,6 @@ class _Source:
             return self.pins.keeping(out).is_cached
         except DatapinError:
             return True
-
-    def _pipelines(self, files: Sequence[str], pinned: Sequence[str]) -> Pipelines:
-        return read_pipelines(self.workspace.root, self.at, files, pinned)
 
     def _unreadable(self, where: str, error: DatapinError, hint: str = "") -> Finding:
         return Finding("error", READABLE, where, f"could not be read: {error.message_of(where)}", hint or error.hint)
