@@ -210,18 +210,11 @@ class Pins:
 
         Raises Refused or BadSettings if what may pin it cannot be read.
         """
-        file = f"{name}{POINTER}"
         if self.is_of_inner_project(name):
             return None
-        if self.text(file) is not None:
-            found = self._read(file)
-            if isinstance(found, DatapinError):
-                raise found
-            for out in found:
-                if out.path == name and out.is_folder:
-                    return out
-        elif self.commit is None and (self.root / file).is_dir() and _is_beside_manifest(self.root, file):
-            raise folder_in_place(self.root, file)
+        for out in self._own_outs(name):
+            if out.path == name and out.is_folder:
+                return out
         unreadable: DatapinError | None = None
         for lock in (file for file in self.files if is_lock(file)):
             # The last part of the path stands in the text as it is; most lock files are thus passed over unparsed.
@@ -243,18 +236,10 @@ class Pins:
 
         False may mean that a stage or a plain `dvc add` pins it: `datasets` knows. Raises Refused or BadSettings.
         """
-        file = f"{name}{POINTER}"
         if self.is_of_inner_project(name):
             return False
-        text = self.text(file)
-        if text is None:
-            if self.commit is None and (self.root / file).is_dir() and _is_beside_manifest(self.root, file):
-                raise folder_in_place(self.root, file)
-            return False
-        found = self._read(file)  # in any case: a text that was cut off does not say what it pinned
-        if isinstance(found, DatapinError):
-            raise found
-        return any(out.path == name for out in found) and has_summary(text)
+        found = self._own_outs(name)  # in any case: a text that was cut off does not say what it pinned
+        return any(out.path == name for out in found) and has_summary(self.text(f"{name}{POINTER}") or b"")
 
     def is_stage_output(self, path: str) -> bool:
         """Whether a stage of the pipelines writes `path`, run or not run yet."""
@@ -315,6 +300,16 @@ class Pins:
             except DatapinError as error:
                 self._found[file] = with_cure(self.root, file, error)
         return self._found[file]
+
+    def _own_outs(self, name: str) -> list[PinnedOut]:
+        """What `<name>.dvc` pins, nothing if it is not there. Raises Refused or BadSettings if it cannot be read."""
+        file = f"{name}{POINTER}"
+        if self.commit is None and (self.root / file).is_dir() and _is_beside_manifest(self.root, file):
+            raise folder_in_place(self.root, file)
+        found = self._read(file)
+        if isinstance(found, DatapinError):
+            raise found
+        return found
 
     def _of_readable(self, file: str) -> list[PinnedOut]:
         found = self._read(file)
