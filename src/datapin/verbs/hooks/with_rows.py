@@ -1,4 +1,4 @@
-"""What Git's hooks do when rows or assets must move: it needs Arrow, so hooks load it only then (see `hooks`).
+"""What Git's hooks do when rows or assets must move: it needs Arrow, so hooks load it only then (see `run_hook`).
 
 It imports no more than that: hooks run at every commit.
 """
