@@ -90,9 +90,9 @@ def push(
     return _push(workspace, place, pinned, failures, dry_run=dry_run, again=again)
 
 
-def push_pinned(workspace: Workspace, pointers: Sequence[PinnedOut], *, remote: str | None = None) -> MoveReport:
+def push_pinned(workspace: Workspace, pointers: Sequence[PinnedOut]) -> MoveReport:
     """Send these dataset versions, whichever commit pins them. Raises as `push`."""
-    place = remote_place(workspace, remote)
+    place = remote_place(workspace)
     failures = Failures("push")
     return _push(workspace, place, _opened(workspace, place, pointers, failures), failures, dry_run=False)
 
