@@ -28,9 +28,15 @@ from datapin.trees.checkout.state import arrangement_of
 from datapin.trees.places import FollowingTree, trees_of
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.remote.mend import keep_work_trees
-from datapin.verbs.rollback.bring import bring_goals
 from datapin.verbs.rollback.goals import Goals, OutGoal, goals_of_all, named_goals, restored_goals
-from datapin.verbs.rollback.rows import ReadyDataset, absent_assets, counted_beside, make_sure_of_assets, ready
+from datapin.verbs.rollback.rows import (
+    ReadyDataset,
+    absent_assets,
+    bring_goals,
+    counted_beside,
+    make_sure_of_assets,
+    ready,
+)
 from datapin.verbs.rollback.unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
 from datapin.verbs.workspace.git_exclude import leave_out_of_git
 from datapin.verbs.workspace.presence import ensure_here
