@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from datapin.backends.backend import Backend
-from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ObjectMissing, OutputMissing
 from datapin.base.files import make_directory, temporary_name
-from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.cache import DvcCache, parse_output_list
 from datapin.dvcfiles.hashes import FILE_MD5, key_of, md5_of, md5_of_file, new_md5
 
 
@@ -54,10 +53,6 @@ def listed_files(root: Path, path: str, md5: str) -> dict[str, str]:
     if place is None:
         raise OutputMissing(path, "a folder whose list of files is not in DVC's cache")
     data = place.read_bytes()
-    try:
-        if md5_of(data) != md5.removesuffix(".dir"):
-            raise DamagedManifest(str(place), "does not hash to its name; DVC's cache is damaged")
-        entries = {str(entry["relpath"]): str(entry["md5"]) for entry in read_json(data, str(place))}
-    except (ValueError, TypeError, KeyError):
-        raise DamagedManifest(str(place), "DVC's list of its files does not parse") from None
-    return entries
+    if md5_of(data) != md5.removesuffix(".dir"):
+        raise DamagedManifest(str(place), "does not hash to its name; DVC's cache is damaged")
+    return dict(parse_output_list(data, str(place)))

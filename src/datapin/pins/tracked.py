@@ -45,7 +45,9 @@ def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None =
     kept, folders = _load(note), WorkingFolders(root)
     seen: _Kept = {}
     pins = []
-    for file in _listed(root):
+    # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
+    listed = ask_names(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{LOCK}", _PROJECTS)
+    for file in sorted(set(_outside(listed))):
         text = bytes_here(root / file)
         if text is None or posixpath.basename(file) == ".dvc" or (is_lock(file) and b".dir" not in text):
             continue
@@ -89,12 +91,6 @@ def departed_datasets(root: Path, since: str) -> list[str]:
             with suppress(DatapinError):
                 found += [one.path for one in _parsed(file, text, b"", folders) if _is_below(root, one.path)]
     return found
-
-
-def _listed(root: Path) -> list[str]:
-    # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
-    said = ask_names(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{LOCK}", _PROJECTS)
-    return sorted(set(_outside(said)))
 
 
 def _outside(files: Sequence[str]) -> list[str]:
