@@ -16,6 +16,7 @@ from pathlib import Path
 from datapin.base.errors import DatapinError, ManifestMissing, Refused, UnknownVersion, Usage, listed
 from datapin.base.progress import Progress
 from datapin.base.settings import CONFIG, FOLDER, read_settings
+from datapin.base.state import state_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import known_objects, remote_tips, tracked_files
@@ -24,7 +25,6 @@ from datapin.pins.projects import Owners
 from datapin.pins.read import Pins
 from datapin.rollback.journal import is_rollback_cut_off
 from datapin.verbs.following.follow import FollowReport, follow, lines_about, tell_once
-from datapin.verbs.workspace.placing import scratch_of
 from datapin.verbs.workspace.workspace import Workspace
 
 # A remote that does not answer must not hold a checkout up for a minute.
@@ -78,7 +78,7 @@ def _counted(count: int, noun: str) -> str:
 
 
 def _follow(root: Path, hook: str, since: str | None, progress: Progress) -> None:
-    if is_rollback_cut_off(scratch_of(root)):
+    if is_rollback_cut_off(state_of(root).scratch):
         Workspace.find(root, progress=progress)  # which finishes it
     report = follow(root, since=since)
     changed = list(report.changed)

@@ -44,6 +44,7 @@ from datapin.manifest.select import rows_of
 from datapin.pins.manifests import open_linked
 from datapin.verbs.merging.conflicts import Cell, Decisions, save_report
 from datapin.verbs.workspace.bring import bring
+from datapin.verbs.workspace.placing import staging
 from datapin.verbs.workspace.workspace import Workspace
 
 
@@ -156,7 +157,7 @@ def write_rows(workspace: Workspace, planned: PlannedMerge, values: Mapping[Cell
     if planned.rows is None or planned.ours is None:
         assert taken is not None
         return _pinned(planned, taken.directory, _summary(workspace, taken.pointer))
-    staged = [workspace.staging(planned.sides.dataset) for _ in range(2)]
+    staged = [staging(workspace.root, planned.sides.dataset) for _ in range(2)]
     try:
         manifest = write_merge(planned.rows, planned.ours, staged[0])
         if values:

@@ -15,22 +15,17 @@ from datapin.dvcfiles.laying_out import stage_shards
 from datapin.dvcfiles.tracking_links import register_folder
 
 
-def scratch_of(root: Path) -> Path:
-    """The work tree's own place for staged directories, locks and journals."""
-    return state_of(root).scratch
-
-
 @contextmanager
 def edit_lock(root: Path, dataset: str, *, timeout_s: float = 600.0) -> Iterator[None]:
     """Nobody else edits `dataset` meanwhile; a swap that a crash cut off is finished first. Raises Locked."""
-    with lock(scratch_of(root) / "locks" / slug_of(dataset), what=f"dataset {dataset}", timeout_s=timeout_s):
-        finish_swap(_journal(root, dataset), Anchors(root, scratch_of(root)))
+    with lock(state_of(root).scratch / "locks" / slug_of(dataset), what=f"dataset {dataset}", timeout_s=timeout_s):
+        finish_swap(_journal(root, dataset), Anchors(root, state_of(root).scratch))
         yield
 
 
 def staging(root: Path, dataset: str) -> Path:
     """A name for a new manifest directory beside which `place` can rename it: on the same file system."""
-    scratch = scratch_of(root)
+    scratch = state_of(root).scratch
     make_directory(scratch)
     sweep_temporaries(scratch)
     return folder_to_stage(scratch, root / dataset) / temporary_name()
@@ -38,7 +33,7 @@ def staging(root: Path, dataset: str) -> Path:
 
 def place(root: Path, staged: Path, dataset: str) -> None:
     """Swap the staged manifest into the place of the dataset, whatever crashes."""
-    swap_directory(staged, root / dataset, _journal(root, dataset), Anchors(root, scratch_of(root)))
+    swap_directory(staged, root / dataset, _journal(root, dataset), Anchors(root, state_of(root).scratch))
 
 
 def replace_manifest(root: Path, dataset: str, shards: Sequence[tuple[str, Path]]) -> None:
@@ -61,4 +56,4 @@ def is_placing(root: Path, dataset: str) -> bool:
 
 
 def _journal(root: Path, dataset: str) -> Path:
-    return scratch_of(root) / "journal" / f"{slug_of(dataset)}.json"
+    return state_of(root).scratch / "journal" / f"{slug_of(dataset)}.json"
