@@ -229,7 +229,7 @@ def bring_goals(workspace: Workspace, goals: Goals, outs: Sequence[PinnedOut], v
     Raises ManifestMissing or OutputMissing, which name all that is nowhere, and DamagedManifest.
     """
     cache = DvcCache(workspace.root)
-    manifests = [PinnedOut(one.dataset, one.wanted.md5, one.wanted.file, one.wanted.stage) for one in goals.datasets]
+    manifests = [_output(one.dataset, one.wanted) for one in goals.datasets]
     lacking = [out for out in (*manifests, *outs) if files_of(cache, out) is None]
     absence = bring_what_is_somewhere(workspace, list(dict.fromkeys(out.md5 for out in lacking)))
     if absence.md5s:

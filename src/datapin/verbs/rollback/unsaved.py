@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, UnsavedRows, listed
+from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, listed
 from datapin.base.files import fsync_directory, fsync_path, make_directory
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
@@ -35,12 +35,10 @@ class Unsaved:
     paths: tuple[str, ...] = ()
 
 
-def refuse_or_keep(workspace: Workspace, unsaved: Sequence[Unsaved], *, force: bool) -> list[str]:
-    """Copies of all that is unsaved, durable; where they are. Raises UnsavedRows unless `force`."""
+def keep_copies(workspace: Workspace, unsaved: Sequence[Unsaved]) -> list[str]:
+    """Copies of all that is unsaved, durable; where they are."""
     if not unsaved:
         return []
-    if not force:
-        raise UnsavedRows(tuple(f"{one.where}: {one.problem}" for one in unsaved))
     folder = workspace.state.kept
     make_directory(folder)
     place = _new_folder(folder)
