@@ -170,7 +170,6 @@ def _places_back(workspace: Workspace, history: VersionHistory) -> dict[int, int
 
 def _tags(history: VersionHistory) -> dict[int, list[str]]:
     """The tags whose commits pin each entry's version; of a version that came back, those of the time in between."""
-    assert history.pins is not None
     found: dict[int, list[str]] = {}
     tags = tags_of(history.root)
     pins: dict[str, Pin] = {}
