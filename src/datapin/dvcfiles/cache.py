@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from datapin.base.documents import read_json
@@ -30,12 +31,11 @@ class DvcCache:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._places: tuple[Path, ...] | None = None
         self._ours = state_of(root).objects / OBJECTS
 
     def find(self, md5: str) -> Path | None:
         """The object of this hash; DVC 2 kept its objects one level higher, and `dvc` 3 still reads them."""
-        for place in (*self._folders(), self._ours):
+        for place in (*self._folders, self._ours):
             path = place / place_of(md5)
             if path.is_file():
                 return path
@@ -50,7 +50,7 @@ class DvcCache:
         if (self._ours / place_of(md5)).is_file():
             return
         with suppress(OSError, DamagedManifest):
-            self._link(md5, self._folders(), self._ours, is_checked=is_checked)
+            self._link(md5, self._folders, self._ours, is_checked=is_checked)
 
     def give_back(self, md5: str) -> None:
         """Link what DVC's cache has lost of the manifest `md5` back into it from our copy, if that is whole."""
@@ -80,7 +80,7 @@ class DvcCache:
     @property
     def objects(self) -> Path:
         """Where DVC puts its objects."""
-        return self._folders()[0]
+        return self._folders[0]
 
     def path_of(self, md5: str) -> Path:
         """Where an object of this hash is to be put."""
@@ -120,11 +120,10 @@ class DvcCache:
         entries = self.entries(md5)
         return entries is not None and all(self.find(name) is not None for _, name in entries)
 
+    @cached_property
     def _folders(self) -> tuple[Path, ...]:
-        if self._places is None:
-            cache = cache_directory(self._root)
-            self._places = (cache / OBJECTS, cache)
-        return self._places
+        cache = cache_directory(self._root)
+        return cache / OBJECTS, cache
 
     def _names(self, pointer: PinnedOut) -> list[str] | None:
         try:
