@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import pty
@@ -11,13 +10,10 @@ import subprocess
 import time
 from pathlib import Path
 
-import click
 import pytest
 
 from clones import BIN, ENVIRONMENT, Clone
-from datapin.cli.main import VERBS
 from datapin.cli.shell.completion import script
-from datapin.cli.shell.light_commands import light_command
 
 ASKS = """
 import io, json, os, sys
@@ -102,24 +98,6 @@ def test_outside_a_repository_nothing_is_said(tmp_path: Path) -> None:
         env = {"_DATAPIN_COMPLETE": word, "COMP_LINE": "datapin ls ", "COMP_WORDS": "datapin ls ", "COMP_CWORD": "2"}
         ended = Clone(tmp_path).datapin("x", env=env)
         assert (ended.stdout, ended.stderr) == ("", "")
-
-
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_options_read_from_a_verbs_source_are_its_options(verb: str) -> None:
-    real = importlib.import_module(f"datapin.cli.commands.{verb.replace('-', '_')}").command
-    light = light_command(verb)
-
-    def described(command: click.Command) -> list[tuple[object, ...]]:
-        return [
-            (
-                type(one), one.name, one.opts, one.secondary_opts, one.nargs, getattr(one, "is_flag", False),
-                getattr(one, "count", False), getattr(one, "multiple", False),
-                list(one.type.choices) if isinstance(one.type, click.Choice) else None,
-            )
-            for one in command.params
-        ]  # fmt: skip
-
-    assert described(light) == described(real)
 
 
 def in_bash(clone: Clone, line: str, *words: str) -> list[str]:

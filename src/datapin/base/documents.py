@@ -14,11 +14,13 @@ import stat
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from datapin.base.errors import BadDocument
+from datapin.base.files import make_directory, publish_bytes
 
 JSON_BYTES = 256 << 20  # DVC's list of a million files has 100 MB
 YAML_BYTES = 16 << 20  # a dvc.lock of thousands of stages
@@ -72,8 +74,15 @@ def sealed(value: Any) -> bytes:
     return hashlib.sha256(text).hexdigest().encode() + b"\n" + text
 
 
+def keep_sealed(path: Path, value: Any) -> None:
+    """Keep a note of ours for `read_sealed`; one that cannot be kept only costs time."""
+    with suppress(OSError):
+        make_directory(path.parent)
+        publish_bytes(path, sealed(value))
+
+
 def read_sealed(path: Path, *, most_bytes: int = JSON_BYTES) -> Any:
-    """What `sealed` put into the file `path`. Raises BadDocument also if it is not what was written; OSError."""
+    """What was kept in the file `path`. Raises BadDocument also if it is not what was written; OSError."""
     checksum, _, text = read_bounded(path, most_bytes).partition(b"\n")
     if hashlib.sha256(text).hexdigest().encode() != checksum:
         raise BadDocument(os.fspath(path), "does not have the checksum that it was written with")

@@ -151,7 +151,7 @@ def _lives(pid: int) -> bool:
 
 
 @contextmanager
-def lock(path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = False, keep: bool = True) -> Iterator[None]:
+def lock(path: Path, *, what: str, timeout_s: float = 600.0, keep: bool = True) -> Iterator[None]:
     """Hold the lock file `path`; the kernel frees it when the holder dies, so it is never stale.
 
     `what` names the locked thing in the error. Without `keep` the file is removed in the end: for folders in which
@@ -163,7 +163,7 @@ def lock(path: Path, *, what: str, timeout_s: float = 600.0, shared: bool = Fals
     is_waiting = False
     number = _open_lock(path)
     try:
-        while not _take(number, shared=shared) or not (keep or _is_named(number, path)):
+        while not _take(number) or not (keep or _is_named(number, path)):
             if not is_waiting:
                 is_waiting = True
                 log.step("lock", "waiting for the lock of %s, %s", what, path)
@@ -193,10 +193,10 @@ def _open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
 
 
-def _take(number: int, *, shared: bool) -> bool:
+def _take(number: int) -> bool:
     """Whether the open file could be locked now."""
     try:
-        fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in (errno.EAGAIN, errno.EACCES):
             raise

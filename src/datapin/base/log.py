@@ -62,8 +62,8 @@ def redacted(text: str) -> str:
     return text
 
 
-def start(level: int = 0, *, write: Callable[[str], None] | None = None) -> str | None:
-    """Listen: `level` 1 tells steps and 2 details by `write` (None: to stderr); the file DATAPIN_LOG gets all.
+def start(level: int = 0) -> str | None:
+    """Listen: `level` 1 tells steps on stderr, and 2 details; the file DATAPIN_LOG gets all.
 
     Returns why the file cannot be written, if it cannot. Safe to repeat: the last call counts.
     """
@@ -81,7 +81,7 @@ def start(level: int = 0, *, write: Callable[[str], None] | None = None) -> str 
     handlers: list[Any] = []
     problem = None
     if level:
-        handlers.append(_handler(logging, write or _to_stderr, _DETAIL if level > 1 else _STEP, _short))
+        handlers.append(_handler(logging, _to_stderr, _DETAIL if level > 1 else _STEP, _short))
     if place:
         try:
             handlers.append(_handler(logging, _appending(place), _DETAIL, _long))

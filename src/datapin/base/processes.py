@@ -41,15 +41,16 @@ def forget_places() -> None:
         os.environ.pop(name, None)
 
 
-def program(name: str) -> str:
-    """The program `name` on PATH, as an absolute path; relative and empty entries, which mean this folder, are left
-    out. Raises ToolFailed.
+def _git() -> str:
+    """Git on PATH, as an absolute path; relative and empty entries, which mean this folder, are left out.
+
+    Raises ToolFailed.
     """
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        path = os.path.join(folder, name)
+        path = os.path.join(folder, "git")
         if os.path.isabs(folder) and os.access(path, os.X_OK) and not os.path.isdir(path):
             return path
-    raise ToolFailed(name, "the command is not installed")
+    raise ToolFailed("git", "the command is not installed")
 
 
 def git_words(root: Path | str, *arguments: str, settings: Sequence[str] = (), with_hooks: bool = False) -> list[str]:
@@ -59,13 +60,13 @@ def git_words(root: Path | str, *arguments: str, settings: Sequence[str] = (), w
     """
     off = [f"{name}={value}" for name, value in _GIT_SETTINGS if not (with_hooks and name == _HOOKS_PATH)]
     options = [word for setting in (*off, *settings) for word in ("-c", setting)]
-    return [program("git"), "--no-pager", "-C", os.fspath(root), *options, *arguments]
+    return [_git(), "--no-pager", "-C", os.fspath(root), *options, *arguments]
 
 
 @contextmanager
 def guarded_git(settings: Iterable[tuple[str, str]] = ()) -> Iterator[None]:
     """Git commands that libraries start in this process run no program of the repository either."""
-    variables = git_variables([*_GIT_SETTINGS, *settings]) | {"GIT_PYTHON_GIT_EXECUTABLE": program("git")}
+    variables = git_variables([*_GIT_SETTINGS, *settings]) | {"GIT_PYTHON_GIT_EXECUTABLE": _git()}
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from types import TracebackType
+from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 
@@ -28,21 +27,13 @@ class Progress(Protocol):
 
 
 class _SilentBar:
-    def __enter__(self) -> _SilentBar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
     def advance(self, amount: int = 1) -> None:
         return None
 
 
 class _Silent:
     def bar(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Bar]:
-        return _SilentBar()
+        return nullcontext(_SilentBar())
 
     def note(self, message: str) -> None:
         return None

@@ -112,6 +112,11 @@ def _one_name(folder: str) -> str:
     return name if len(name) <= _LONGEST_NAME else hashlib.sha256(folder.encode()).hexdigest()
 
 
+def slug_of(name: str) -> str:
+    """A file's name that stands for `name`, whatever signs that has."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
 def can_write(place: Path) -> bool:
     """Whether files can be made at `place`, or the folders that lead there."""
     return os.access(next(one for one in (place, *place.parents) if one.exists()), os.W_OK)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AbstractContextManager
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 class _TerminalBar:
     def __init__(self, bar: tqdm[NoReturn]) -> None:
         self._bar = bar
-
-    def __enter__(self) -> _TerminalBar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.close()
 
     def advance(self, amount: int = 1) -> None:
         self._bar.update(amount)
@@ -43,16 +35,16 @@ class _Notes:
 
 
 class _Terminal(_Notes):
-    def bar(self, title: str, total: int | None, unit: str) -> AbstractContextManager[Bar]:
+    @contextmanager
+    def bar(self, title: str, total: int | None, unit: str) -> Iterator[Bar]:
         from tqdm import tqdm  # 50 ms to import, wasted where nobody sees a bar
 
         is_bytes = unit == "B"
-        return _TerminalBar(
-            tqdm(
-                desc=title, total=total, unit=unit, unit_scale=is_bytes, unit_divisor=1024 if is_bytes else 1000,
-                leave=False, dynamic_ncols=True, file=sys.stderr, delay=0.5,
-            )
-        )  # fmt: skip
+        with tqdm(
+            desc=title, total=total, unit=unit, unit_scale=is_bytes, unit_divisor=1024 if is_bytes else 1000,
+            leave=False, dynamic_ncols=True, file=sys.stderr, delay=0.5,
+        ) as bar:  # fmt: skip
+            yield _TerminalBar(bar)
 
 
 def terminal_progress(*, quiet: bool, bars: bool = True) -> Progress:
@@ -60,9 +52,7 @@ def terminal_progress(*, quiet: bool, bars: bool = True) -> Progress:
 
     DVC_IGNORE_ISATTY asks for bars anyway, as in DVC.
     """
-    if quiet:
-        return SILENT
-    if not sys.stderr:  # closed by the caller
+    if quiet or not sys.stderr:  # closed by the caller
         return SILENT
     is_shown = sys.stderr.isatty() or os.environ.get("DVC_IGNORE_ISATTY")
     return _Terminal() if bars and is_shown else _Notes()

@@ -19,6 +19,7 @@ import click
 from datapin import __version__
 from datapin.base import errors, log
 from datapin.base.processes import forget_current_folder, forget_places
+from datapin.cli.render import printable
 from datapin.cli.shell.asked import Asked, global_options
 from datapin.cli.shell.colour import severity
 
@@ -57,7 +58,6 @@ VERBS: dict[str, str] = {
 # Called by other programs, or by other verbs.
 HIDDEN = ("hook", "textconv", "merge-driver", "merge-lock")
 _YOUNG_OBJECTS = 50_000  # before the garbage collector looks at them; Python's own number is 700
-# Verbs of which a part starts before the rest is loaded: the module whose `begin` starts it.
 
 
 class Verbs(click.Group):
@@ -69,9 +69,6 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS and cmd_name not in HIDDEN:
             return None
-        if ctx.resilient_parsing:
-            light: click.Command = importlib.import_module("datapin.cli.shell.light_commands").light_command(cmd_name)
-            return light
         # Collecting garbage among what is being loaded, here and when `Repo` loads the verb, finds none: 5 % of a short
         # verb's time.
         gc.disable()
@@ -80,12 +77,14 @@ class Verbs(click.Group):
         gc.set_threshold(_YOUNG_OBJECTS)
         gc.enable()
         command: click.Command = module.command
+        if ctx.resilient_parsing:
+            importlib.import_module("datapin.cli.shell.candidates").complete_all(command)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if ctx.resilient_parsing:  # completion: options are read from the verb's source
+        if ctx.resilient_parsing:  # completion
             return super().resolve_command(ctx, args)
         if args and args[0] not in (*VERBS, *HIDDEN) and not args[0].startswith("-"):
             raise importlib.import_module("datapin.cli.shell.suggestions").unknown_verb(args[0], list(VERBS))
@@ -240,7 +239,7 @@ def _tell(
         else:
             for word, text in (("error: ", message), ("hint:  ", hint)):
                 if text:
-                    click.echo(f"{severity(word)}{_printable(text)}", err=True, color=asked.colour)
+                    click.echo(f"{severity(word)}{printable(text)}", err=True, color=asked.colour)
     except OSError:
         _give_up_output()  # the code says it
     return code
@@ -259,11 +258,6 @@ def _give_up_output() -> None:
                 stream.flush()
         except OSError:  # what is left of it would fail again at the end
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _printable(text: str) -> str:
-    # Names come from files: control characters must not reach a terminal and change what it shows.
-    return "".join(ch if ch.isprintable() else repr(ch)[1:-1] for ch in text)
 
 
 if __name__ == "__main__":

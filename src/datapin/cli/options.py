@@ -6,8 +6,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-
 from datapin.base.errors import Usage
 from datapin.cli.bars import terminal_progress
 from datapin.cli.shell.asked import asked_here, common_options, jobs_option
@@ -51,6 +49,8 @@ def _keep_pandas_out() -> None:
     The first `pa.array` of a process tries the import to see whether its argument is a pandas one.
     """
     if "pandas" not in sys.modules:
+        import pyarrow as pa  # here: completion loads this module too, and must not wait for it
+
         refusal = _NoPandas()
         sys.meta_path.insert(0, refusal)
         try:

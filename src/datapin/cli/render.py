@@ -21,11 +21,6 @@ def emit_json(document: Any) -> None:
     click.echo(json.dumps(document, default=_plain, ensure_ascii=False, indent=2, allow_nan=True))
 
 
-def emit_rows(names: Sequence[str], columns: Iterable[Sequence[Any]]) -> None:
-    """Print a table as a JSON list of objects, one for each row."""
-    emit_json([dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)])
-
-
 def emit_lines(lines: Iterable[str]) -> None:
     """Print lines, many at a time: click writes and flushes at every call."""
     remaining = iter(lines)

@@ -6,28 +6,24 @@ the same way, and found there when the cache has lost it.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import posixpath
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property
 from pathlib import Path
 
 from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ManifestMissing
 from datapin.base.files import fsync_path, temporary_name
 from datapin.base.state import state_of
+from datapin.dvcfiles.hashes import FILE_MD5, FOLDER_MD5, OBJECTS, SHARD, md5_of_file, place_of
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.settings import cache_directory
 
-_SHARD = re.compile(r"part-\d{5,}\.parquet\Z")
 _SAFE_NAME = re.compile(r"[^/\x00-\x1f]+\.parquet\Z")
-_MD5 = re.compile(r"[0-9a-f]{32}\Z")
-_LIST = re.compile(r"[0-9a-f]{32}\.dir\Z")
 
 
 class DvcCache:
@@ -35,13 +31,12 @@ class DvcCache:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._places: tuple[Path, ...] | None = None
-        self._ours = state_of(root).objects / "files" / "md5"
+        self._ours = state_of(root).objects / OBJECTS
 
     def find(self, md5: str) -> Path | None:
         """The object of this hash; DVC 2 kept its objects one level higher, and `dvc` 3 still reads them."""
-        for place in (*self._folders(), self._ours):
-            path = place / md5[:2] / md5[2:]
+        for place in (*self._folders, self._ours):
+            path = place / place_of(md5)
             if path.is_file():
                 return path
         return None
@@ -52,15 +47,15 @@ class DvcCache:
         Its bytes must hash to their names, unless the caller `is_checked` them: nothing wrong becomes ours. What
         cannot be written is left: it is in the cache, and the next command tries again.
         """
-        if (self._ours / md5[:2] / md5[2:]).is_file():
+        if (self._ours / place_of(md5)).is_file():
             return
         with suppress(OSError, DamagedManifest):
-            self._link(md5, self._folders(), self._ours, is_checked=is_checked)
+            self._link(md5, self._folders, self._ours, is_checked=is_checked)
 
     def give_back(self, md5: str) -> None:
         """Link what DVC's cache has lost of the manifest `md5` back into it from our copy, if that is whole."""
         with suppress(OSError, DamagedManifest):
-            self._link(md5, (self._ours,), self._folders()[0], is_checked=False)
+            self._link(md5, (self._ours,), self.objects, is_checked=False)
 
     def _link(self, md5: str, sources: Sequence[Path], target: Path, *, is_checked: bool) -> None:
         entries = self.entries(md5)
@@ -68,11 +63,11 @@ class DvcCache:
             return
         # The list comes last: it is never there before all that it names.
         for name in (*sorted({shard for _, shard in entries}), md5):
-            place = target / name[:2] / name[2:]
+            place = target / place_of(name)
             if place.is_file():
                 continue
-            path = next((one for folder in sources if (one := folder / name[:2] / name[2:]).is_file()), None)
-            if path is None or not (is_checked or _hashes_to(path, name)):
+            path = next((one for folder in sources if (one := folder / place_of(name)).is_file()), None)
+            if path is None or not (is_checked or md5_of_file(path) == name.removesuffix(".dir")):
                 return
             place.parent.mkdir(parents=True, exist_ok=True)
             staged = place.parent / temporary_name()
@@ -82,9 +77,14 @@ class DvcCache:
             finally:
                 staged.unlink(missing_ok=True)
 
+    @property
+    def objects(self) -> Path:
+        """Where DVC puts its objects."""
+        return self._folders[0]
+
     def path_of(self, md5: str) -> Path:
         """Where an object of this hash is to be put."""
-        return self._folders()[0] / md5[:2] / md5[2:]
+        return self.objects / place_of(md5)
 
     def holds_manifest(self, pointer: PinnedOut, *, in_work_tree: bool) -> bool:
         """Whether the output that `pointer` pins is a manifest, as far as this machine can tell."""
@@ -120,11 +120,10 @@ class DvcCache:
         entries = self.entries(md5)
         return entries is not None and all(self.find(name) is not None for _, name in entries)
 
+    @cached_property
     def _folders(self) -> tuple[Path, ...]:
-        if self._places is None:
-            cache = cache_directory(self._root)
-            self._places = (cache / "files" / "md5", cache)
-        return self._places
+        cache = cache_directory(self._root)
+        return cache / OBJECTS, cache
 
     def _names(self, pointer: PinnedOut) -> list[str] | None:
         try:
@@ -132,12 +131,6 @@ class DvcCache:
         except DamagedManifest:
             return None
         return None if entries is None else [name for name, _ in entries]
-
-
-def _hashes_to(path: Path, md5: str) -> bool:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
-    return digest.hexdigest() == md5.removesuffix(".dir")
 
 
 def _link_or_copy(path: Path, staged: Path) -> None:
@@ -151,12 +144,12 @@ def _link_or_copy(path: Path, staged: Path) -> None:
 
 def holds_shards(names: Sequence[str]) -> bool:
     """Whether a folder with these files, and no others, is a manifest by their names."""
-    return bool(names) and all(_SHARD.match(name) for name in names)
+    return bool(names) and all(SHARD.match(name) for name in names)
 
 
 def check_list_hash(md5: str) -> str:
     """`md5` itself. Raises DamagedManifest unless it is the hash of a directory as DVC writes it."""
-    if not _LIST.match(md5):
+    if not FOLDER_MD5.match(md5):
         raise DamagedManifest(md5[:80], "is not the hash of a directory, expected 32 hex digits and .dir")
     return md5
 
@@ -181,11 +174,6 @@ def parse_output_list(data: bytes, where: str) -> list[tuple[str, str]]:
         is_path = isinstance(name, str) and name == posixpath.normpath(name) and "\0" not in name
         if not is_path or name.startswith(("/", "../")) or name in ("..", "."):
             raise DamagedManifest(where, f"holds the path {name!r}")
-        if not isinstance(md5, str) or not _MD5.match(md5):
+        if not isinstance(md5, str) or not FILE_MD5.match(md5):
             raise DamagedManifest(where, f"holds hash {md5!r} for {name}, expected 32 hex digits")
     return entries
-
-
-def list_bytes(files: Mapping[str, str]) -> bytes:
-    """DVC's list of a folder with these files (name and hash), as its Tree.as_bytes writes it."""
-    return json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())], sort_keys=True).encode()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from datapin.base.files import fsync_directory, fsync_path
 from datapin.dvcfiles.settings import dvc_settings
-from datapin.dvcfiles.tracking_links import register_folder
 
 COPIES = ("reflink", "copy")
 _CLONE = 0x40049409  # FICLONE of linux/fs.h
@@ -44,11 +43,6 @@ def stage_shards(root: Path, shards: Sequence[tuple[str, Path]], staged: Path) -
     for name, cached in shards:
         lay_out_file(cached, staged / name, kinds)
     fsync_directory(staged)
-
-
-def tell_dvc(root: Path, dataset: str) -> None:
-    """Let DVC know that the folder `dataset` came from its cache, so that `dvc checkout` may take it away again."""
-    register_folder(root, dataset, site_cache=dvc_settings(root).get("core", {}).get("site_cache_dir"))
 
 
 def _cloned(cached: Path, path: Path) -> bool:

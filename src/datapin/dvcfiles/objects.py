@@ -7,9 +7,8 @@ The remote is the work tree's, whatever an old revision's settings say. Objects 
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -20,14 +19,16 @@ from datapin.backends.backend import Backend
 from datapin.base import failpoints
 from datapin.base.errors import DamagedManifest, DatapinError, ManifestMissing, ObjectMissing, ToolFailed
 from datapin.base.files import make_directory, publish_bytes, publish_file, temporary_name
-from datapin.dvcfiles.cache import DvcCache, check_list_hash, holds_shards, list_bytes, parse_list, parse_output_list
+from datapin.dvcfiles.cache import DvcCache, check_list_hash, holds_shards, parse_list, parse_output_list
+from datapin.dvcfiles.hashes import OBJECTS, key_of, list_bytes, md5_of, md5_of_file, new_md5
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.tracking.plain import LeftToDvc, lay_out_plain
 from datapin.dvcfiles.tracking.track import silent
 
 _THREADS = 8
+_HEADS_AT_ONCE = 16
+_MOST_HEADS = 64
 _READINGS = 3  # a body may come damaged through a bad line; what is damaged thrice is damaged there
-_CHUNK_BYTES = 1 << 20
 _AGAIN = "run `datapin push --all-versions --again`, which replaces it"
 
 ParseList: TypeAlias = Callable[[bytes, str], list[tuple[str, str]]]
@@ -94,7 +95,7 @@ def bring_manifests(root: Path, remote: Backend, md5s: Sequence[str]) -> list[st
 def is_good(cache: DvcCache, md5: str) -> bool:
     """Whether the cache has the object of this hash, and it hashes to its name."""
     path = cache.find(md5)
-    return path is not None and _md5(_chunks(path)) == md5.removesuffix(".dir")
+    return path is not None and md5_of_file(path) == md5.removesuffix(".dir")
 
 
 def is_intact(cache: DvcCache, md5: str, known: Callable[[str], bool] | None = None) -> bool:
@@ -107,16 +108,16 @@ def keep_manifest(root: Path, folder: Path, md5: str) -> None:
     """Put the manifest in `folder`, which hashes to `md5`, into the cache, where that lacks some of it."""
     cache = DvcCache(root)
     files = {path.name: path.read_bytes() for path in folder.iterdir()}
-    objects = {_md5([data]): data for data in files.values()}
-    listing = list_bytes({name: _md5([data]) for name, data in files.items()})
-    if _md5([listing]) != md5.removesuffix(".dir"):
+    objects = {md5_of(data): data for data in files.values()}
+    listing = list_bytes({name: md5_of(data) for name, data in files.items()})
+    if md5_of(listing) != md5.removesuffix(".dir"):
         return  # it has changed meanwhile
     for name, data in (*objects.items(), (md5, listing)):
         if not is_good(cache, name):
             _keep(cache, name, data)
 
 
-def is_manifest_there(root: Path, remote: Backend, md5: str) -> bool:
+def is_manifest_there(remote: Backend, md5: str) -> bool:
     """Whether the output `md5` is a manifest, as DVC's list of it on the remote tells; False if that is not there.
 
     Raises RemoteUnreachable.
@@ -172,10 +173,6 @@ def _lay_out_by_dvc(root: Path, targets: Sequence[str]) -> None:
         raise ToolFailed("dvc", " ".join(str(error).split()) or type(error).__name__) from error
 
 
-def _key(md5: str) -> str:
-    return f"files/md5/{md5[:2]}/{md5[2:]}"
-
-
 def _entries(cache: DvcCache, md5: str) -> list[tuple[str, str]]:
     entries = cache.entries(md5)
     if entries is None:
@@ -190,17 +187,17 @@ def _cached(cache: DvcCache, md5: str, what: str) -> Path:
     return path
 
 
-def _send(remote: Backend, md5: str, path: Path, again: bool) -> bool:
-    seen, size = remote.head(_key(md5)), path.stat().st_size
+def _send(remote: Backend, md5: str, path: Path, again: bool) -> None:
+    seen, size = remote.head(key_of(md5)), path.stat().st_size
     if seen is not None and seen.size_bytes == size and not (again and _is_damaged(remote, md5)):
-        return False
+        return
     if seen is not None and not again:
-        raise DamagedManifest(f"{remote.url}/{_key(md5)}", f"holds {seen.size_bytes} bytes, expected {size}", _AGAIN)
-    if _md5(_chunks(path)) != md5.removesuffix(".dir"):
+        raise DamagedManifest(f"{remote.url}/{key_of(md5)}", f"holds {seen.size_bytes} bytes, expected {size}", _AGAIN)
+    if md5_of_file(path) != md5.removesuffix(".dir"):
         raise DamagedManifest(str(path), "does not hash to its name; DVC's cache is damaged")
     if seen is not None:
-        remote.delete(_key(md5))
-    return remote.put_if_absent(_key(md5), path)
+        remote.delete(key_of(md5))
+    remote.put_if_absent(key_of(md5), path)
 
 
 def _is_damaged(remote: Backend, md5: str) -> bool:
@@ -220,7 +217,7 @@ def _bring_folder(
     kept = cache.find(check_list_hash(md5)) if is_good(cache, md5) else None
     try:
         data = _read(remote, md5) if kept is None else kept.read_bytes()
-        entries = parse(data, f"{remote.url}/{_key(md5)}" if kept is None else str(kept))
+        entries = parse(data, f"{remote.url}/{key_of(md5)}" if kept is None else str(kept))
         missing = sorted({file for _, file in entries if not is_here(cache, file)})
         with ThreadPoolExecutor(_THREADS) as threads:
             for _ in threads.map(lambda file: bring(cache, remote, file), missing):
@@ -252,10 +249,10 @@ def _bring(cache: DvcCache, remote: Backend, md5: str) -> None:
 def _read(remote: Backend, md5: str) -> bytes:
     """The object, checked. A shard is at most a few tens of MB: it is held in memory."""
     for _ in range(_READINGS):
-        data = remote.get(_key(md5))
-        if _md5([data]) == md5.removesuffix(".dir"):
+        data = remote.get(key_of(md5))
+        if md5_of(data) == md5.removesuffix(".dir"):
             return data
-    raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name", f"{_AGAIN}, where the data is")
+    raise DamagedManifest(f"{remote.url}/{key_of(md5)}", "does not hash to its name", f"{_AGAIN}, where the data is")
 
 
 def _bring_stream(cache: DvcCache, remote: Backend, md5: str) -> None:
@@ -265,9 +262,9 @@ def _bring_stream(cache: DvcCache, remote: Backend, md5: str) -> None:
     for _ in range(_READINGS):
         staged = target.parent / temporary_name()
         try:
-            digest = hashlib.md5(usedforsecurity=False)
+            digest = new_md5()
             with staged.open("xb") as file:
-                for chunk in remote.iter_chunks(_key(md5)):
+                for chunk in remote.iter_chunks(key_of(md5)):
                     digest.update(chunk)
                     file.write(chunk)
                 file.flush()
@@ -278,7 +275,7 @@ def _bring_stream(cache: DvcCache, remote: Backend, md5: str) -> None:
                 return
         finally:
             staged.unlink(missing_ok=True)
-    raise DamagedManifest(f"{remote.url}/{_key(md5)}", "does not hash to its name")
+    raise DamagedManifest(f"{remote.url}/{key_of(md5)}", "does not hash to its name")
 
 
 def _keep(cache: DvcCache, md5: str, data: bytes) -> None:
@@ -288,14 +285,31 @@ def _keep(cache: DvcCache, md5: str, data: bytes) -> None:
     path.chmod(0o444)  # as DVC protects what its cache holds
 
 
-def _md5(chunks: Iterable[bytes]) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
+def manifests_on(root: Path, remote: Backend, md5s: Sequence[str]) -> set[str]:
+    """Those of the manifests with these `.dir` hashes that `remote` holds: their lists, and every file named there.
+
+    Up to 64 objects are asked for one by one, all at once: a HEAD costs a twelfth of a LIST and takes as long. More are
+    listed. Raises DamagedManifest for a hash that names no folder, RemoteUnreachable.
+    """
+    cache = DvcCache(root)
+    with ThreadPoolExecutor(_HEADS_AT_ONCE) as threads:
+        lists = dict(zip(md5s, threads.map(lambda md5: _files_of(cache, remote, md5), md5s), strict=True))
+        objects = sorted({*(file for named in lists.values() for file in named or ()), *lists})
+        if len(objects) > _MOST_HEADS:
+            listed = {found.key for found in remote.iter_objects(f"{OBJECTS}/")}
+            is_there = {name: key_of(name) in listed for name in objects}
+        else:
+            looked = threads.map(lambda name: remote.head(key_of(name)) is not None, objects)
+            is_there = dict(zip(objects, looked, strict=True))
+    return {md5 for md5, named in lists.items() if named is not None and all(map(is_there.get, (md5, *named)))}
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+def _files_of(cache: DvcCache, remote: Backend, md5: str) -> list[str] | None:
+    """The hashes of the manifest's files, None if neither the cache nor the remote has a list of them."""
+    entries = cache.entries(check_list_hash(md5))
+    if entries is not None:
+        return [file for _, file in entries]
+    try:
+        return [file for _, file in parse_list(remote.get(key_of(md5)), f"{remote.url}/{key_of(md5)}")]
+    except (ObjectMissing, DamagedManifest):
+        return None

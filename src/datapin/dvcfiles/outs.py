@@ -15,7 +15,6 @@ from datapin.base.errors import BadSettings, Refused
 from datapin.base.settings import FOLDER
 from datapin.dvcfiles.texts import SUMMARY, advice_for, folder_of, load_yaml
 
-_MD5_TEXT = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
 _NUMBER_TEXT = re.compile(r"[0-9e]+\Z")  # without quotes YAML reads a number
 _OTHER_PINS = {"etag", "checksum", "version_id", "files", "cloud"}  # of outputs that lie elsewhere, of cloud versions
 _NOT_FOR_DATA = {".git", ".dvc", FOLDER}
@@ -271,7 +270,7 @@ def _out(out: object, folder: str, file: str, stage: str | None) -> PinnedOut | 
     path, md5 = out.get("path"), out.get("md5")
     if not isinstance(path, str) or not isinstance(md5, str) or "://" in path:
         return None
-    if not _MD5_TEXT.match(md5):
+    if not _MD5.match(md5):
         expected = "32 hex digits and .dir" if md5.endswith(".dir") else "32 hex digits, and .dir for a folder"
         raise BadSettings(file, "outs.md5", f"is {md5[:80]!r}, expected {expected}", advice_for(file))
     size, files = out.get("size"), out.get("nfiles")

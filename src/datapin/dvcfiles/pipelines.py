@@ -5,8 +5,6 @@ DVC's own code resolves templates and hashes files, so that both read a pipeline
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,6 +16,7 @@ from typing import Any
 from datapin.base.documents import DEPTH, YAML_BYTES
 from datapin.base.errors import BadSettings, DatapinError, ToolFailed
 from datapin.dvcfiles.git_links import GitLinks
+from datapin.dvcfiles.hashes import list_hash
 from datapin.dvcfiles.texts import load_yaml
 from datapin.dvcfiles.tracking.track import silent
 from datapin.git.ask import top_directory
@@ -249,12 +248,6 @@ class _Reader:
         if self._links is None:
             self._links = GitLinks(self.root, self.commit)
         return self._links.follow(path)
-
-
-def list_hash(files: Mapping[str, str]) -> str:
-    """The hash that DVC gives a folder with these files: name below it to MD5."""
-    listing = json.dumps([{"md5": md5, "relpath": name} for name, md5 in sorted(files.items())], sort_keys=True)
-    return f"{hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
 def _load(repo: Any, file: str, stages: list[tuple[str, Any]], problems: dict[str, DatapinError]) -> None:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 from datapin.backends.backend import Backend
-from datapin.base.documents import read_json
 from datapin.base.errors import DamagedManifest, ObjectMissing, OutputMissing
 from datapin.base.files import make_directory, temporary_name
-from datapin.dvcfiles.cache import DvcCache
-
-_MD5 = re.compile(r"[0-9a-f]{32}\Z")
-_CHUNK_BYTES = 1 << 20
+from datapin.dvcfiles.cache import DvcCache, parse_output_list
+from datapin.dvcfiles.hashes import FILE_MD5, key_of, md5_of, md5_of_file, new_md5
 
 
 def find_file(root: Path, path: str, md5: str, remote: Callable[[], Backend], scratch: Path) -> Path:
@@ -23,16 +18,16 @@ def find_file(root: Path, path: str, md5: str, remote: Callable[[], Backend], sc
     The copy lies in `scratch`, under its hash. Raises OutputMissing if it is nowhere, DamagedManifest for bytes that
     are not what their name says, RemoteUnreachable.
     """
-    if not _MD5.match(md5):
+    if not FILE_MD5.match(md5):
         raise DamagedManifest(path, f"is pinned as {md5[:80]!r}, expected 32 hex digits")
     for place in (root / path, DvcCache(root).find(md5), scratch / md5):
         if place is not None and place.is_file() and md5_of_file(place) == md5:
             return place
     backend = remote()
-    key = f"files/md5/{md5[:2]}/{md5[2:]}"
+    key = key_of(md5)
     make_directory(scratch)
     copy = scratch / temporary_name()
-    digest = hashlib.md5(usedforsecurity=False)
+    digest = new_md5()
     try:
         with open(copy, "xb") as file:
             for chunk in backend.iter_chunks(key):
@@ -58,19 +53,6 @@ def listed_files(root: Path, path: str, md5: str) -> dict[str, str]:
     if place is None:
         raise OutputMissing(path, "a folder whose list of files is not in DVC's cache")
     data = place.read_bytes()
-    try:
-        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
-            raise DamagedManifest(str(place), "does not hash to its name; DVC's cache is damaged")
-        entries = {str(entry["relpath"]): str(entry["md5"]) for entry in read_json(data, str(place))}
-    except (ValueError, TypeError, KeyError):
-        raise DamagedManifest(str(place), "DVC's list of its files does not parse") from None
-    return entries
-
-
-def md5_of_file(path: Path) -> str:
-    """The MD5 of a file's bytes."""
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    if md5_of(data) != md5.removesuffix(".dir"):
+        raise DamagedManifest(str(place), "does not hash to its name; DVC's cache is damaged")
+    return dict(parse_output_list(data, str(place)))

@@ -38,6 +38,14 @@ def stage_outputs(text: str | bytes, file: str) -> tuple[dict[str, str], list[st
     return folders, outputs
 
 
+def stage_body(document: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """What a `dvc.yaml` says of a stage, by its full name or without its `@key`; None if it has none."""
+    stages = document.get("stages")
+    stage = (stages.get(name) or stages.get(name.split("@", 1)[0])) if isinstance(stages, dict) else None
+    body = stage.get("do", stage) if isinstance(stage, dict) else None
+    return body if isinstance(body, dict) else None
+
+
 def folder_of(stage: str, file: str, folders: Mapping[str, str]) -> str:
     """Where a stage of the `dvc.lock` or `dvc.yaml` named `file` runs, relative to the root.
 

@@ -16,16 +16,18 @@ import sys
 from contextlib import closing, suppress
 from pathlib import Path
 
+from datapin.dvcfiles.settings import dvc_settings
+
 _DVC_MAJOR = 3  # a part of the register's address
 _SITE_CACHE = "/var/tmp/dvc"  # noqa: S108  # DVC's place for it on Linux
 _TIMEOUT_S = 1.0
 
 
-def register_folder(root: Path, dataset: str, *, site_cache: str | None) -> None:
-    """Tell DVC that the folder `dataset`, as it is now, came from its cache; `site_cache` is `core.site_cache_dir`."""
+def register_folder(root: Path, dataset: str) -> None:
+    """Tell DVC that the folder `dataset`, as it is now, came from its cache."""
     import diskcache  # type: ignore[import-untyped]  # what the register is written with; dvc_data brings it
 
-    place = _register(root, site_cache)
+    place = _register(root)
     if place is None or not (place / "cache.db").is_file():
         return
     folder = os.path.join(os.path.realpath(root), dataset)
@@ -41,7 +43,7 @@ def register_folder(root: Path, dataset: str, *, site_cache: str | None) -> None
             links[dataset] = (os.lstat(folder).st_ino, token)
 
 
-def _register(root: Path, site_cache: str | None) -> Path | None:
+def _register(root: Path) -> Path | None:
     if sys.platform != "linux":
         return None
     try:
@@ -51,4 +53,5 @@ def _register(root: Path, site_cache: str | None) -> Path | None:
         return None
     address = str((os.path.realpath(root), None, made, user, _DVC_MAJOR, 0))
     name = hashlib.md5(address.encode(), usedforsecurity=False).hexdigest()
-    return Path(os.environ.get("DVC_SITE_CACHE_DIR") or site_cache or _SITE_CACHE) / "repo" / name / "links"
+    said = os.environ.get("DVC_SITE_CACHE_DIR") or dvc_settings(root).get("core", {}).get("site_cache_dir")
+    return Path(said or _SITE_CACHE) / "repo" / name / "links"

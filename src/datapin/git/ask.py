@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -62,7 +62,7 @@ def find_root(start: Path) -> Path:
 
 def git_version() -> tuple[int, ...]:
     """The version of the `git` command, for example (2, 39, 5)."""
-    text = _run(Path.cwd(), "--version").decode()
+    text = ask_git(Path.cwd(), "--version").decode()
     match = re.search(r"\d+(?:\.\d+)+", text)
     if match is None:
         raise ToolFailed("git", f"says {text.strip()!r} instead of its version")
@@ -136,11 +136,11 @@ def files_named(root: Path, *patterns: str, rev: str | None = None) -> list[str]
     """
     if rev is not None:
         ends = tuple(pattern.removeprefix("*") for pattern in patterns)
-        listing = _run(root, "ls-tree", "-r", "-z", "--name-only", resolve(root, rev))
-        return sorted(name for name in _names(listing) if name.endswith(ends))
+        listed = ask_names(root, "ls-tree", "-r", "-z", "--name-only", resolve(root, rev))
+        return sorted(name for name in listed if name.endswith(ends))
     selection = [f":(glob)**/{pattern}" for pattern in patterns]
-    listing = _run(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *selection)
-    return sorted(name for name in _names(listing) if (root / name).is_file())
+    listed = ask_names(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *selection)
+    return sorted(name for name in set(listed) if (root / name).is_file())
 
 
 def file_changes(
@@ -160,7 +160,7 @@ def file_changes(
     asked = "".join(f"{rev}\n" for rev in (*(revs or ()), *(f"^{rev}" for rev in not_in)))
     every = ["--all"] if revs is None else []
     selection = [f":(glob)**/{name}" for name in names]
-    listing = _run(root, *_LOG, *every, "--stdin", "--", *selection, said=asked.encode())
+    listing = ask_git(root, *_LOG, *every, "--stdin", "--", *selection, said=asked.encode())
     commit = ""
     tokens = iter(listing.split(b"\0"))
     for token in tokens:
@@ -184,7 +184,7 @@ def iter_blobs(root: Path, names: Iterable[str]) -> Iterator[bytes | None]:
     """
     remaining = iter(names)
     while lot := list(islice(remaining, _BLOBS_AT_ONCE)):
-        answers = _run(root, "cat-file", "--batch", said=b"".join(os.fsencode(f"{name}\n") for name in lot))
+        answers = ask_git(root, "cat-file", "--batch", said=b"".join(os.fsencode(f"{name}\n") for name in lot))
         place = 0
         for _ in lot:
             end = answers.index(b"\n", place)
@@ -202,7 +202,7 @@ def known_objects(root: Path, names: Sequence[str]) -> list[str]:
     """Those of the object ids `names` that are in this repository."""
     if not names:
         return []
-    answers = _run(root, "cat-file", "--batch-check", said="".join(f"{name}\n" for name in names).encode())
+    answers = ask_git(root, "cat-file", "--batch-check", said="".join(f"{name}\n" for name in names).encode())
     return [line.split(" ")[0] for line in answers.decode().splitlines() if not line.endswith(" missing")]
 
 
@@ -210,12 +210,14 @@ def remote_tips(root: Path, remote: str) -> list[str]:
     """The commits that the branches of the Git remote `remote` had when this repository last heard of them."""
     if set(remote) & set("*?[\\\n"):
         return []  # no name of a remote but a pattern
-    return sorted(set(_run(root, "for-each-ref", "--format=%(objectname)", f"refs/remotes/{remote}/").decode().split()))
+    return sorted(
+        set(ask_git(root, "for-each-ref", "--format=%(objectname)", f"refs/remotes/{remote}/").decode().split())
+    )
 
 
 def top_directory(root: Path) -> Path:
     """The top of the work tree around `root`: above it where DVC lies in a folder of a larger repository."""
-    return Path(os.fsdecode(_run(root, "rev-parse", "--show-toplevel").removesuffix(b"\n")))
+    return Path(os.fsdecode(ask_git(root, "rev-parse", "--show-toplevel").removesuffix(b"\n")))
 
 
 def hooks_directory(root: Path, *, by_default: bool = False) -> Path:
@@ -225,20 +227,24 @@ def hooks_directory(root: Path, *, by_default: bool = False) -> Path:
     """
     top = top_directory(root)  # a relative core.hooksPath starts there
     asked = ("--git-common-dir",) if by_default else ("--git-path", "hooks")
-    folder = top / os.fsdecode(_run(top, "rev-parse", *asked).removesuffix(b"\n"))
+    folder = top / os.fsdecode(ask_git(top, "rev-parse", *asked).removesuffix(b"\n"))
     return Path(os.path.normpath(folder / "hooks" if by_default else folder))
 
 
 def exclude_file(root: Path) -> Path:
     """The file with patterns that this clone ignores beside those of `.gitignore`; it need not exist."""
-    top = top_directory(root)
-    file = os.fsdecode(_run(top, "rev-parse", "--git-path", "info/exclude").removesuffix(b"\n"))
-    return Path(os.path.normpath(top / file))
+    return git_path(top_directory(root), "info/exclude")
+
+
+def git_path(root: Path, name: str) -> Path:
+    """Where Git keeps what is called `name` in its folder, for this work tree; it need not exist."""
+    said = os.fsdecode(ask_git(root, "rev-parse", "--git-path", name).removesuffix(b"\n"))
+    return Path(os.path.normpath(root / said))
 
 
 def other_worktrees(root: Path) -> list[Path]:
     """The same folder as `root` in each other worktree of the repository, the main one first; those that are there."""
-    said = os.fsdecode(_run(root, "worktree", "list", "--porcelain"))
+    said = os.fsdecode(ask_git(root, "worktree", "list", "--porcelain"))
     tops = [Path(line.removeprefix("worktree ")) for line in said.splitlines() if line.startswith("worktree ")]
     top = top_directory(root)
     below = root.resolve().relative_to(top.resolve())
@@ -247,7 +253,7 @@ def other_worktrees(root: Path) -> list[Path]:
 
 def tracked_files(root: Path, name: str) -> list[str]:
     """Files below `root` that Git tracks and whose path ends with `name`."""
-    return sorted(_names(_run(root, "ls-files", "-z", "--cached", "--", f":(glob)**/{name}")))
+    return sorted(set(ask_names(root, "ls-files", "-z", "--cached", "--", f":(glob)**/{name}")))
 
 
 def stash_holds(root: Path, folder: str) -> bool:
@@ -273,8 +279,16 @@ def filters_off(root: Path) -> list[tuple[str, str]]:
 
 
 def ask_git(root: Path, *arguments: str, said: bytes = b"") -> bytes:
-    """What `git ARGUMENTS` prints in `root`, for the other modules of this room. Raises ToolFailed."""
-    return _run(root, *arguments, said=said)
+    """What `git ARGUMENTS` prints in `root`. Raises ToolFailed."""
+    done = _call(root, *arguments, said=said)
+    if done.returncode != 0:
+        raise _failure(arguments, done)
+    return done.stdout
+
+
+def ask_names(root: Path, *arguments: str) -> list[str]:
+    """What `git ARGUMENTS`, with `-z` among them, lists: paths, or entries that end with one. Raises ToolFailed."""
+    return [os.fsdecode(name) for name in ask_git(root, *arguments).split(b"\0") if name]
 
 
 def _output(root: Path, *arguments: str) -> bytes | None:
@@ -287,17 +301,10 @@ def _output(root: Path, *arguments: str) -> bytes | None:
     return None
 
 
-def _run(root: Path, *arguments: str, said: bytes = b"") -> bytes:
-    done = _call(root, *arguments, said=said)
-    if done.returncode != 0:
-        raise _failure(arguments, done)
-    return done.stdout
-
-
 def _failure(arguments: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> ToolFailed:
     # Git names the cure itself, lines below: whose repository this is, only the user can know.
     cure = re.search(rb"git config --global --add safe\.directory .+", done.stderr)
-    problem = _first_line(done.stderr)
+    problem = first_line(done.stderr)
     if cure is not None:
         advice = f"run `{cure.group().decode('utf-8', 'replace').strip()}` if you trust whoever owns it"
         return ToolFailed("git", problem, advice)
@@ -308,24 +315,22 @@ def _call(root: Path, *arguments: str, said: bytes = b"") -> subprocess.Complete
     # Messages are matched above, and a question must not wait for the lock that refreshing the index takes.
     environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    # The user's log.diffMerges would give `log -m` another meaning than one diff per parent.
+    words = git_words(root, *arguments, settings=("log.diffMerges=separate",), with_hooks="hooks" in arguments)
+    return run_git(words, arguments[0], environment, said)
+
+
+def run_git(
+    words: Sequence[str], name: str, environment: Mapping[str, str], said: bytes
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the Git command `name`, whatever it answers. Raises ToolFailed if it does not in time."""
     try:
-        return subprocess.run(
-            # The user's log.diffMerges would give `log -m` another meaning than one diff per parent.
-            git_words(root, *arguments, settings=("log.diffMerges=separate",), with_hooks="hooks" in arguments),
-            input=said,
-            capture_output=True,
-            check=False,
-            env=environment,
-            timeout=_TIMEOUT_S,
-        )
+        return subprocess.run(words, input=said, capture_output=True, check=False, env=environment, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        raise ToolFailed("git", f"`git {arguments[0]}` did not answer within {_TIMEOUT_S:.0f} s") from None
+        raise ToolFailed("git", f"`git {name}` did not answer within {_TIMEOUT_S:.0f} s") from None
 
 
-def _names(listing: bytes) -> set[str]:
-    return {os.fsdecode(name) for name in listing.split(b"\0") if name}
-
-
-def _first_line(text: bytes) -> str:
+def first_line(text: bytes) -> str:
+    """What a program has said on stderr, as far as an error names it."""
     lines = text.decode("utf-8", "replace").strip().splitlines()
     return lines[0] if lines else "no message"

@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from datapin.git.ask import ask_git
+from datapin.git.ask import ask_git, ask_names
 
 
 def local_settings(root: Path) -> dict[str, str]:
     """The repository's own settings, which all of its worktrees share: name and last value."""
-    entries = os.fsdecode(ask_git(root, "config", "--local", "--null", "--list")).split("\0")
-    return {name: value for name, _, value in (entry.partition("\n") for entry in entries) if name}
+    entries = ask_names(root, "config", "--local", "--null", "--list")
+    return {name: value for name, _, value in (entry.partition("\n") for entry in entries)}
 
 
 def set_locally(root: Path, name: str, value: str) -> None:

@@ -1,17 +1,18 @@
-"""What pinning asks of Git: which paths it ignores or tracks, and to stage what was written."""
+"""What Git ignores, tracks and has in its index, in conflict too; and to stage what was written."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.errors import ToolFailed
 from datapin.base.processes import git_variables, git_words
-from datapin.git.ask import filters_off
+from datapin.git.ask import ask_names, filters_off, first_line, iter_blobs, run_git
 
-_TIMEOUT_S = 120.0
+_BASE, _OURS, _THEIRS = "1", "2", "3"  # the index's numbers for what it keeps of a file in conflict
 
 
 def ignoring_patterns(root: Path, paths: Sequence[str]) -> list[str] | None:
@@ -52,20 +53,30 @@ def stage(root: Path, paths: Sequence[str]) -> None:
     """Put these files into Git's index. Raises ToolFailed."""
     done = _git(root, "--literal-pathspecs", "add", "--", *paths, filters=False)
     if done.returncode != 0:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise ToolFailed("git", f"`git add {' '.join(paths)}`: {lines[0] if lines else 'no message'}")
+        raise ToolFailed("git", f"`git add {' '.join(paths)}`: {first_line(done.stderr)}")
 
 
 def _git(root: Path, *arguments: str, given: bytes = b"", filters: bool = True) -> subprocess.CompletedProcess[bytes]:
     off = {} if filters else git_variables(filters_off(root))
-    try:
-        return subprocess.run(
-            git_words(root, *arguments),
-            input=given,
-            capture_output=True,
-            check=False,
-            env={**os.environ, **off, "LC_ALL": "C"},
-            timeout=_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise ToolFailed("git", f"`git {arguments[0]}` did not answer within {_TIMEOUT_S:.0f} s") from None
+    return run_git(git_words(root, *arguments), arguments[0], {**os.environ, **off, "LC_ALL": "C"}, given)
+
+
+@dataclass(frozen=True, slots=True)
+class UnmergedFile:
+    """The three versions; `base` is empty if there is no common one, a side None if it has removed the file."""
+
+    base: bytes
+    ours: bytes | None
+    theirs: bytes | None
+
+
+def find_unmerged(root: Path, file: str) -> UnmergedFile | None:
+    """The versions of `file` (relative to `root`) in Git's index, None if it is not in conflict."""
+    blobs: dict[str, str] = {}
+    for entry in ask_names(root, "ls-files", "--unmerged", "-z", "--", f":(literal){file}"):
+        _, blob, stage = entry.partition("\t")[0].split(" ")
+        blobs[stage] = blob
+    if not blobs:
+        return None
+    texts = dict(zip(blobs, iter_blobs(root, list(blobs.values())), strict=True))
+    return UnmergedFile(texts.get(_BASE) or b"", texts.get(_OURS), texts.get(_THEIRS))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datapin.git.ask import ask_git
+from datapin.git.ask import ask_git, git_path
 
 _LOG = (
-    "log", "--date-order", "--parents", "-z", "--no-show-signature", "--encoding=UTF-8",
+    "log", "--date-order", "-z", "--no-show-signature", "--encoding=UTF-8",
     "--format=%H%x00%P%x00%ct%x00%aN%x00%aI%x00%s",
 )  # fmt: skip
 _FIELDS = 6
@@ -56,32 +56,25 @@ def log_of_files(
     # Two patterns at least, or the user's `log.follow` would apply.
     selection = [f":(literal){file}" for file in files] + [f":(glob)**/{name}" for name in names]
     lineage = ["--first-parent"] if first_parent else []
-    fields = ask_git(root, *_LOG, *lineage, start, "--", *selection).split(b"\0")
-    commits = []
-    for place in range(0, len(fields) - _FIELDS + 1, _FIELDS):
-        name, parents, time_s, author, date, subject = (
-            field.decode("utf-8", "replace") for field in fields[place : place + _FIELDS]
-        )
-        before = tuple(parents.split()[:1] if first_parent else parents.split())
-        commits.append(Commit(name.strip(), before, int(time_s), author, date, subject))
-    return commits
+    commits = _read(ask_git(root, *_LOG, "--parents", *lineage, start, "--", *selection))
+    return [replace(one, parents=one.parents[:1]) for one in commits] if first_parent else commits
 
 
 def commits_named(root: Path, names: Sequence[str]) -> dict[str, Commit]:
-    """Author, date and subject of these commits (whole ids), by id; their parents are not asked for."""
+    """These commits (whole ids), by id."""
     if not names:
         return {}
     asked = "".join(f"{name}\n" for name in names).encode()
-    form = "--format=%H%x00%ct%x00%aN%x00%aI%x00%s"
-    said = ask_git(
-        root, "log", "-z", "--no-walk=unsorted", "--no-show-signature", "--encoding=UTF-8", form, "--stdin", said=asked
-    )
+    return {one.name: one for one in _read(ask_git(root, *_LOG, "--no-walk=unsorted", "--stdin", said=asked))}
+
+
+def _read(said: bytes) -> list[Commit]:
     fields = [field.decode("utf-8", "replace") for field in said.split(b"\0")]
-    found = {}
-    for place in range(0, len(fields) - 4, 5):
-        name, time_s, author, date, subject = fields[place : place + 5]
-        found[name.strip()] = Commit(name.strip(), (), int(time_s), author, date, subject)
-    return found
+    commits = []
+    for place in range(0, len(fields) - _FIELDS + 1, _FIELDS):
+        name, parents, time_s, author, date, subject = fields[place : place + _FIELDS]
+        commits.append(Commit(name.strip(), tuple(parents.split()), int(time_s), author, date, subject))
+    return commits
 
 
 def blob_ids(root: Path, names: Sequence[str]) -> list[str | None]:
@@ -139,21 +132,15 @@ def departures(root: Path, before: str, after: str, names: Sequence[str]) -> lis
 
 def shallow_commits(root: Path) -> frozenset[str]:
     """The commits at which a shallow clone's history ends."""
-    file = root / os.fsdecode(ask_git(root, "rev-parse", "--git-path", "shallow").removesuffix(b"\n"))
     try:
-        return frozenset(file.read_text(encoding="ascii").split())
+        return frozenset(git_path(root, "shallow").read_text(encoding="ascii").split())
     except FileNotFoundError:
         return frozenset()
 
 
 def commits_with_prefix(root: Path, prefix: str) -> list[str]:
     """The ids of all commits that begin with these hex digits (four at least)."""
-    ids = ask_git(root, "rev-parse", f"--disambiguate={prefix}").decode().split()
-    return _commits(root, ids)
-
-
-def _commits(root: Path, ids: Iterable[str]) -> list[str]:
-    said = "".join(f"{name}\n" for name in ids).encode()
+    said = ask_git(root, "rev-parse", f"--disambiguate={prefix}")
     lines = ask_git(root, "cat-file", "--batch-check=%(objectname) %(objecttype)", said=said).decode().splitlines()
     return [line.split(" ")[0] for line in lines if line.endswith(" commit")]
 

@@ -6,18 +6,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from datapin.base.files import publish_bytes
 from datapin.base.findings import Finding
-from datapin.git.git_settings import (
-    attributes,
-    local_settings,
-    local_settings_file,
-    set_locally,
-)
+from datapin.git.git_settings import attributes, local_settings, local_settings_file, set_locally
+from datapin.githooks.install import InstalledFiles, own_command, shown
 
 ATTRIBUTES = ".gitattributes"
 # The last line that matches wins: ours stand after a `*.dvc merge=dvc` of DVC's own driver.
@@ -56,17 +50,9 @@ _WITHOUT_FALLBACK = "command -v git-datapin || :)"
 _ASKED = {"any.dvc": {"diff": "datapin", "merge": "datapin"}, "dvc.lock": {"merge": "datapin-lock"}}
 
 
-@dataclass(frozen=True, slots=True)
-class DriverChanges:
-    """Files that were written or changed, relative to the root where they lie below it."""
-
-    created: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-
-
-def install_drivers(root: Path) -> DriverChanges:
+def install_drivers(root: Path) -> InstalledFiles:
     """Name our drivers in `.gitattributes` and say in this clone's settings what they run; safe to repeat."""
-    changes = DriverChanges()
+    changes = InstalledFiles()
     path = root / ATTRIBUTES
     old = path.read_bytes() if path.exists() else None
     present = {line.strip() for line in (old or b"").decode("utf-8", "surrogateescape").splitlines()}
@@ -107,14 +93,13 @@ def drivers_state(root: Path) -> list[Finding]:
 
 
 def _with_fallback(value: str) -> str:
-    """The setting with this installation's command, for where none is on PATH, as in a graphical client."""
-    command = Path(sys.executable).parent / "git-datapin"
-    if not command.is_file():
+    """The setting with this installation's command."""
+    command = own_command()
+    if command is None:
         return value
     quoted = shlex.quote(str(command)).replace("%", "%%") if "%O" in value else shlex.quote(str(command))
     return value.replace(_WITHOUT_FALLBACK, f"command -v git-datapin || command -v {quoted} || :)")
 
 
 def _settings_shown(root: Path) -> str:
-    path = local_settings_file(root)
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+    return shown(root, local_settings_file(root))

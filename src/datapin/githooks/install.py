@@ -46,17 +46,17 @@ class LeftHook:
 
 
 @dataclass(frozen=True, slots=True)
-class HookChanges:
-    """Hooks that were written, changed or removed, relative to the root where they lie below it."""
+class InstalledFiles:
+    """Files that were written, changed or removed, relative to the root where they lie below it."""
 
     created: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
     left: list[LeftHook] = field(default_factory=list)
 
 
-def install_hooks(root: Path) -> HookChanges:
+def install_hooks(root: Path) -> InstalledFiles:
     """Put our part into each hook that Git would run for the repository at `root`; safe to repeat."""
-    changes = HookChanges()
+    changes = InstalledFiles()
     folder = hooks_directory(root)
     for hook in HOOKS:
         path = folder / hook
@@ -70,13 +70,13 @@ def install_hooks(root: Path) -> HookChanges:
             continue
         make_directory(folder)
         _write(path, new)
-        (changes.created if old is None else changes.changed).append(_shown(root, path))
+        (changes.created if old is None else changes.changed).append(shown(root, path))
     return changes
 
 
-def remove_hooks(root: Path) -> HookChanges:
+def remove_hooks(root: Path) -> InstalledFiles:
     """Take our part out again, also where `core.hooksPath` no longer leads; a hook with nothing else in it goes."""
-    changes = HookChanges()
+    changes = InstalledFiles()
     for folder in _folders(root):
         for hook in HOOKS:
             path = folder / hook
@@ -88,7 +88,7 @@ def remove_hooks(root: Path) -> HookChanges:
                 _write(path, new)
             else:
                 path.unlink()
-            changes.changed.append(_shown(root, path))
+            changes.changed.append(shown(root, path))
     return changes
 
 
@@ -128,7 +128,7 @@ def _state_of(root: Path, folders: Sequence[Path], hook: str, *, is_refused: boo
     active, *others = folders
     path = active / hook
     text = _text(path)
-    where = _shown(root, path)
+    where = shown(root, path)
     if text is not None and has_block(text):
         if not os.access(path, os.X_OK):
             message = "the hook is not executable, so Git does not run it"
@@ -139,7 +139,7 @@ def _state_of(root: Path, folders: Sequence[Path], hook: str, *, is_refused: boo
         return None
     for folder in others:
         if has_block(_text(folder / hook) or ""):
-            message = f"Git looks for hooks in {_shown(root, active)}, datapin's is in {_shown(root, folder)}"
+            message = f"Git looks for hooks in {shown(root, active)}, datapin's is in {shown(root, folder)}"
             return Finding("warning", "hooks", where, message, _INSTALL)
     if _runs_under_pre_commit(root, text or "", hook):
         return None
@@ -158,23 +158,23 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _reason_to_leave(root: Path, path: Path, hook: str) -> LeftHook | None:
-    shown = _shown(root, path)
+    name = shown(root, path)
     again = "then run `datapin init --hooks` again"
     if path.parent.exists() and not path.parent.is_dir():
         advice = f"run `git config --unset core.hooksPath`, {again}"
-        return LeftHook(shown, f"{path.parent} is no folder, so Git runs no hooks", advice)
+        return LeftHook(name, f"{path.parent} is no folder, so Git runs no hooks", advice)
     if path.is_symlink() and not path.exists():
-        return LeftHook(shown, "it is a link to nothing", f"remove it, {again}")
+        return LeftHook(name, "it is a link to nothing", f"remove it, {again}")
     text = _text(path)
     if text is None:
         return None
     if not is_shell(text):
         call = f'let it call `git-datapin hook {hook} "$@"`'
         advice = call if hook in FOLLOWING else f"{call} with its own stdin first, and fail if that fails"
-        return LeftHook(shown, "it is no shell script", advice)
+        return LeftHook(name, "it is no shell script", advice)
     if not os.access(path, os.X_OK) and not has_block(text):
         # Making it executable would switch on what somebody has switched off.
-        return LeftHook(shown, "it is not executable, so Git does not run it", f"`chmod +x` or remove it, {again}")
+        return LeftHook(name, "it is not executable, so Git does not run it", f"`chmod +x` or remove it, {again}")
     return None
 
 
@@ -186,9 +186,14 @@ def _runs_under_pre_commit(root: Path, text: str, hook: str) -> bool:
 
 def _command(root: Path, path: Path) -> Path | None:
     """This installation's `git-datapin`; None for a hook in the work tree, which may be committed for others."""
-    command = Path(sys.executable).parent / "git-datapin"
     is_shared = path.resolve().is_relative_to(root.resolve()) and ".git" not in path.resolve().parts
-    return command if command.is_file() and not is_shared else None
+    return None if is_shared else own_command()
+
+
+def own_command() -> Path | None:
+    """This installation's `git-datapin`, for where none is on PATH, as in a graphical client."""
+    command = Path(sys.executable).parent / "git-datapin"
+    return command if command.is_file() else None
 
 
 def _text(path: Path) -> str | None:
@@ -215,5 +220,6 @@ def _umask() -> int:
     return mask
 
 
-def _shown(root: Path, path: Path) -> str:
+def shown(root: Path, path: Path) -> str:
+    """The path, relative to the root where it lies below it."""
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)

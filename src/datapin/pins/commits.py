@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import posixpath
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
 from datapin.base.errors import DamagedManifest
 from datapin.dvcfiles.cache import DvcCache, parse_list
+from datapin.dvcfiles.hashes import md5_of
 from datapin.dvcfiles.outs import PinnedOut
-from datapin.git.ask import ask_git, iter_blobs
+from datapin.git.ask import ask_names, iter_blobs
 from datapin.git.log import blob_ids
 from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, folders_above, is_lock
 from datapin.pins.history import UnreadablePointer, folders_pinned
@@ -41,7 +42,6 @@ class CommitPins:
         self._folders = WorkingFolders(root)
         self._projects = InnerProjects(root)
         self._is_dataset: dict[str, bool] = {}
-        self._lock_files: list[str] | None = None
         self.strange: dict[str, str] = {}  # dataset that is none: the pointer that tracks it
 
     def of(self, dataset: str, commits: Sequence[str]) -> dict[str, Pin]:
@@ -69,17 +69,16 @@ class CommitPins:
             found += () if isinstance(pointers, str) else pointers
         return found
 
-    def lock_files(self) -> list[str]:
+    @cached_property
+    def _lock_files(self) -> list[str]:
         """Every `dvc.lock` that any commit of any branch ever had."""
-        if self._lock_files is None:
-            said = ask_git(
-                self._root, "log", "--all", "HEAD", "-m", "--name-only", "-z", "--relative", "--no-show-signature",
-                "--diff-filter=A", "--no-renames", "--format=", "--", f":(glob)**/{LOCK}", f":(glob)**/{PROJECT}",
-            )  # fmt: skip
-            names = {name.lstrip(b"\n").decode("utf-8", "surrogateescape") for name in said.split(b"\0")}
-            self._projects.learn(names)
-            self._lock_files = sorted(name for name in names if is_lock(name))
-        return self._lock_files
+        said = ask_names(
+            self._root, "log", "--all", "HEAD", "-m", "--name-only", "-z", "--relative", "--no-show-signature",
+            "--diff-filter=A", "--no-renames", "--format=", "--", f":(glob)**/{LOCK}", f":(glob)**/{PROJECT}",
+        )  # fmt: skip
+        names = {name.lstrip("\n") for name in said}
+        self._projects.learn(names)
+        return sorted(name for name in names if is_lock(name))
 
     def _may_be_manifest(self, pointer: PinnedOut) -> bool:
         path = self._cache.find(pointer.md5)
@@ -90,7 +89,7 @@ class CommitPins:
             return bool(parse_list(data, str(path)))
         except DamagedManifest:
             # An undamaged list of other files: a folder that DVC tracks. A damaged one is an error where it is read.
-            return hashlib.md5(data, usedforsecurity=False).hexdigest() != pointer.md5.removesuffix(".dir")
+            return md5_of(data) != pointer.md5.removesuffix(".dir")
 
     def _read(self, dataset: str, commits: Sequence[str]) -> None:
         file = f"{dataset}.dvc"
@@ -106,7 +105,7 @@ class CommitPins:
             if pin is None:
                 rest.append(commit)
             self._known[dataset, commit] = pin
-        for lock_file in self.lock_files() if rest else ():
+        for lock_file in self._lock_files if rest else ():
             locks = blob_ids(self._root, [f"{commit}:./{lock_file}" for commit in rest])
             pipelines = blob_ids(self._root, [f"{commit}:./{beside(lock_file)}" for commit in rest])
             self._load([*locks, *pipelines])

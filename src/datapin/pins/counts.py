@@ -5,22 +5,21 @@ Everything is named by its content, so what is kept is never stale; a lost or da
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.documents import read_sealed, sealed
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import DatapinError
-from datapin.base.files import make_directory, publish_bytes
+from datapin.base.state import cache_of, slug_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.comparing.diff import Changes, count_changes
 from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.manifest import Manifest
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 
 _MOST_BYTES = 64 << 20
 _MOST_THREADS, _LEAST_LOT = 4, 4
@@ -37,13 +36,12 @@ class Facts:
 
 
 class VersionCounts:
-    """Facts and counts of the versions of one dataset; `cache` is where datapin keeps what can be computed again."""
+    """Facts and counts of the versions of one dataset, kept in the work tree's cache."""
 
-    def __init__(self, root: Path, cache: Path, dataset: str) -> None:
+    def __init__(self, root: Path, dataset: str) -> None:
         self._root = root
         self._cache = DvcCache(root)
-        self._versions = cache / "versions"
-        self._path = cache / "log" / f"{hashlib.sha256(dataset.encode()).hexdigest()[:16]}.json"
+        self._path = cache_of(root) / "log" / f"{slug_of(dataset)}.json"
         self._facts: dict[str, Facts] = {}
         self._changes: dict[str, Changes] = {}
         self._counter = PairCounter()
@@ -115,9 +113,7 @@ class VersionCounts:
 
     def open(self, pointer: PinnedOut) -> Manifest:
         """The manifest, from DVC's cache. Raises ManifestMissing, DamagedManifest or BadRows."""
-        make_directory(self._versions)
-        directory = link_manifest(self._root, pointer, self._versions)
-        return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
+        return open_linked(self._root, pointer)
 
     def save(self) -> None:
         """Keep what was found for the next time, if it can be kept."""
@@ -125,9 +121,7 @@ class VersionCounts:
             return
         facts = {md5: [one.digest, one.rows, one.bytes] for md5, one in self._facts.items()}
         changes = {pair: [one.added, one.changed, one.removed] for pair, one in self._changes.items()}
-        with suppress(OSError):
-            make_directory(self._path.parent)
-            publish_bytes(self._path, sealed({"facts": facts, "changes": changes}))
+        keep_sealed(self._path, {"facts": facts, "changes": changes})
         self._is_saved = True
 
 

@@ -5,24 +5,21 @@ No import of Arrow: Git's hooks ask this at every checkout.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
 import stat
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
-from datapin.base.documents import read_sealed, sealed
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import DamagedManifest
-from datapin.base.files import make_directory, publish_bytes
-from datapin.dvcfiles.cache import DvcCache, list_bytes
+from datapin.base.state import cache_of
+from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.hashes import SHARD, list_hash, md5_of_file
 
 NO_MANIFEST = ""  # a folder that holds something else
 
-_SHARD = re.compile(r"part-\d{5,}\.parquet\Z")
 _TICK_NS = 50_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
 
 _Stats = list[list[int]]
@@ -54,7 +51,7 @@ class HeldManifests:
         md5, known = self._known.get(dataset, (NO_MANIFEST, None))
         if known == stats:
             return md5
-        md5 = _list_md5({name: _md5(self._root / dataset / name) for name in files})
+        md5 = list_hash({name: md5_of_file(self._root / dataset / name) for name in files})
         # A file that was written just now may be written again without another time stamp.
         if all(one[1] < now - _TICK_NS and one[2] < now - _TICK_NS for one in stats):
             self._known[dataset] = (md5, stats)
@@ -76,9 +73,12 @@ class HeldManifests:
         if not self._is_new:
             return
         known = {name: {"md5": md5, "stats": stats} for name, (md5, stats) in self._known.items()}
-        with suppress(OSError):
-            make_directory(self._note.parent)
-            publish_bytes(self._note, sealed({"held": known, "matched": self._matched}))
+        keep_sealed(self._note, {"held": known, "matched": self._matched})
+
+
+def held_manifests(root: Path) -> HeldManifests:
+    """The folders of the work tree at `root`, as verbs and hooks have noted them."""
+    return HeldManifests(root, cache_of(root) / "follow" / "held.json")
 
 
 def _files(folder: Path) -> Mapping[str, os.stat_result] | None:
@@ -88,7 +88,7 @@ def _files(folder: Path) -> Mapping[str, os.stat_result] | None:
         with os.scandir(folder) as entries:
             for entry in entries:
                 status = entry.stat()
-                if not _SHARD.match(entry.name) or not stat.S_ISREG(status.st_mode):
+                if not SHARD.match(entry.name) or not stat.S_ISREG(status.st_mode):
                     return {"": status}
                 files[entry.name] = status
     except FileNotFoundError:
@@ -96,15 +96,6 @@ def _files(folder: Path) -> Mapping[str, os.stat_result] | None:
     except NotADirectoryError:
         return {"": folder.stat()}
     return dict(sorted(files.items())) or None
-
-
-def _list_md5(files: Mapping[str, str]) -> str:
-    return f"{hashlib.md5(list_bytes(files), usedforsecurity=False).hexdigest()}.dir"
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def is_saved(cache: DvcCache, md5: str | None) -> bool:

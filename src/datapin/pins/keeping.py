@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from datapin.dvcfiles.outs import PinnedOut
-from datapin.dvcfiles.texts import folder_of, load_yaml
+from datapin.dvcfiles.texts import folder_of, load_yaml, stage_body
 
 _HOLE = re.compile(r"\\\$\\\{.*?\\\}")
 _LISTS = ("outs", "metrics", "plots")
@@ -51,13 +51,9 @@ def _of_pointer(out: PinnedOut, text: bytes) -> Mapping[str, Any]:
 
 
 def _of_stage(out: PinnedOut, text: bytes, folders: Mapping[str, str]) -> Mapping[str, Any] | None:
-    stages, name = (
-        load_yaml(text, posixpath.join(posixpath.dirname(out.file), "dvc.yaml")).get("stages"),
-        out.stage or "",
-    )
-    body = (stages.get(name) or stages.get(name.split("@", 1)[0])) if isinstance(stages, dict) else None
-    body = body.get("do", body) if isinstance(body, dict) else None
-    if not isinstance(body, dict):
+    name = out.stage or ""
+    body = stage_body(load_yaml(text, posixpath.join(posixpath.dirname(out.file), "dvc.yaml")), name)
+    if body is None:
         return None
     path = posixpath.relpath(out.path, folder_of(name, out.file, folders))
     for listed in _LISTS:

@@ -1,4 +1,4 @@
-"""Manifests that pins name, as directories of links into DVC's cache."""
+"""Manifests that pins name, as directories of links into DVC's cache, and opened there."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from pathlib import Path
 
 from datapin.base.errors import UnknownVersion
 from datapin.base.files import make_directory, temporary_name
+from datapin.base.state import cache_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
+from datapin.manifest.manifest import Manifest
 from datapin.pins.read import Pins
+
+
+def open_linked(root: Path, pointer: PinnedOut, *, name: str = "") -> Manifest:
+    """The manifest that `pointer` pins, from DVC's cache; `name` is what errors call it.
+
+    Raises ManifestMissing, DamagedManifest, BadRows.
+    """
+    directory = link_manifest(root, pointer, cache_of(root) / "versions")
+    return Manifest.open(directory, name=name or f"{pointer.dataset} ({pointer.md5[:8]})")
 
 
 def link_version(root: Path, dataset: str, rev: str, into: Path) -> Path:

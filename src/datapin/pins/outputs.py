@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 from datapin.base.errors import DamagedManifest
 from datapin.dvcfiles.cache import DvcCache, parse_output_list
+from datapin.dvcfiles.hashes import md5_of_file
 from datapin.dvcfiles.outs import PinnedOut
 
-_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?\Z")
-_KINDS = ("outs", "metrics", "plots")
 _THREADS = 4
 
 
@@ -42,12 +38,6 @@ def check_cached(files: Sequence[tuple[str, Path]]) -> list[str]:
             if seen != f"{path.parent.name}{path.name}".removesuffix(".dir"):
                 raise DamagedManifest(str(path), "does not hash to its name; DVC's cache is damaged")
     return [name for name, path in files if path.parent.parent.name != "md5"]
-
-
-def md5_of_file(path: Path) -> str:
-    """The MD5 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def differs(root: Path, cache: DvcCache, out: PinnedOut) -> list[str]:

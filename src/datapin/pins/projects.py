@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.base.errors import ToolFailed
-from datapin.git.ask import ask_git
+from datapin.git.ask import ask_names
 from datapin.git.log import blob_ids
 from datapin.pins.files import PROJECT, inner_projects
 
@@ -71,10 +71,9 @@ class Owners:
 
 def _projects_in(top: Path, commit: str) -> frozenset[str]:
     try:
-        said = ask_git(top, "ls-tree", "-r", "-z", "--name-only", f"{commit}^{{tree}}")
+        names = ask_names(top, "ls-tree", "-r", "-z", "--name-only", f"{commit}^{{tree}}")
     except ToolFailed:
         return frozenset()  # a tag on something that is no commit
-    names = said.decode("utf-8", "surrogateescape").split("\0")
     return frozenset(
         posixpath.dirname(posixpath.dirname(name)) for name in names if name == PROJECT or name.endswith(f"/{PROJECT}")
     )

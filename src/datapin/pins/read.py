@@ -22,7 +22,7 @@ from datapin.dvcfiles.cure import folder_in_place, with_cure
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.stages import LockedStage, LockEntry, read_lock_entries, read_stages
 from datapin.dvcfiles.texts import has_summary, load_yaml, stage_outputs
-from datapin.git.ask import ask_git, blob_at, iter_blobs, resolve
+from datapin.git.ask import ask_names, blob_at, iter_blobs, resolve
 from datapin.pins.files import (
     LOCK,
     PIPELINE,
@@ -68,10 +68,11 @@ class Pins:
         """The pointers, locks and pipelines of this project; and folders that are named like pointers."""
         if self.commit is None:
             asked = [f":(glob)**/{name}" for name in _NAMES]
-            said = ask_git(self.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *asked)
+            names = {
+                *ask_names(self.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *asked)
+            }
         else:
-            said = ask_git(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit)
-        names = {os.fsdecode(name) for name in said.split(b"\0") if name}
+            names = {*ask_names(self.root, "ls-tree", "-r", "-z", "--name-only", self.commit)}
         inner = inner_projects(sorted(names))
         ours = {name for name in names if not name.startswith(inner)}
         folders = {match.group() for name in ours if ".dvc/" in name and (match := _POINTER_FOLDER.match(name))}
@@ -209,18 +210,11 @@ class Pins:
 
         Raises Refused or BadSettings if what may pin it cannot be read.
         """
-        file = f"{name}{POINTER}"
         if self.is_of_inner_project(name):
             return None
-        if self.text(file) is not None:
-            found = self._read(file)
-            if isinstance(found, DatapinError):
-                raise found
-            for out in found:
-                if out.path == name and out.is_folder:
-                    return out
-        elif self.commit is None and (self.root / file).is_dir() and _is_beside_manifest(self.root, file):
-            raise folder_in_place(self.root, file)
+        for out in self._own_outs(name):
+            if out.path == name and out.is_folder:
+                return out
         unreadable: DatapinError | None = None
         for lock in (file for file in self.files if is_lock(file)):
             # The last part of the path stands in the text as it is; most lock files are thus passed over unparsed.
@@ -242,18 +236,10 @@ class Pins:
 
         False may mean that a stage or a plain `dvc add` pins it: `datasets` knows. Raises Refused or BadSettings.
         """
-        file = f"{name}{POINTER}"
         if self.is_of_inner_project(name):
             return False
-        text = self.text(file)
-        if text is None:
-            if self.commit is None and (self.root / file).is_dir() and _is_beside_manifest(self.root, file):
-                raise folder_in_place(self.root, file)
-            return False
-        found = self._read(file)  # in any case: a text that was cut off does not say what it pinned
-        if isinstance(found, DatapinError):
-            raise found
-        return any(out.path == name for out in found) and has_summary(text)
+        found = self._own_outs(name)  # in any case: a text that was cut off does not say what it pinned
+        return any(out.path == name for out in found) and has_summary(self.text(f"{name}{POINTER}") or b"")
 
     def is_stage_output(self, path: str) -> bool:
         """Whether a stage of the pipelines writes `path`, run or not run yet."""
@@ -295,9 +281,8 @@ class Pins:
 
     def in_conflict(self) -> dict[str, DatapinError]:
         """Files that a merge left unresolved, as Git's index has it; DVC's own merge driver leaves no mark in them."""
-        said = ask_git(self.root, "ls-files", "--unmerged", "-z", "--", *_GLOBS)
-        names = {os.fsdecode(entry).partition("\t")[2] for entry in said.split(b"\0") if entry}
-        return {name: _unresolved(name) for name in sorted(names)}
+        entries = ask_names(self.root, "ls-files", "--unmerged", "-z", "--", *_GLOBS)
+        return {name: _unresolved(name) for name in sorted({entry.partition("\t")[2] for entry in entries})}
 
     def _load(self) -> None:
         """Every text of a commit in one question."""
@@ -315,6 +300,16 @@ class Pins:
             except DatapinError as error:
                 self._found[file] = with_cure(self.root, file, error)
         return self._found[file]
+
+    def _own_outs(self, name: str) -> list[PinnedOut]:
+        """What `<name>.dvc` pins, nothing if it is not there. Raises Refused or BadSettings if it cannot be read."""
+        file = f"{name}{POINTER}"
+        if self.commit is None and (self.root / file).is_dir() and _is_beside_manifest(self.root, file):
+            raise folder_in_place(self.root, file)
+        found = self._read(file)
+        if isinstance(found, DatapinError):
+            raise found
+        return found
 
     def _of_readable(self, file: str) -> list[PinnedOut]:
         found = self._read(file)

@@ -13,14 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.documents import read_sealed, sealed
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import DatapinError, Refused, UnknownVersion
-from datapin.base.files import make_directory, publish_bytes
 from datapin.base.settings import FOLDER
 from datapin.dvcfiles.cure import with_cure
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.texts import has_summary
-from datapin.git.ask import ask_git, iter_blobs, resolve
+from datapin.git.ask import ask_names, iter_blobs, resolve
 from datapin.pins.files import LOCK, PROJECT, WorkingFolders, beside, bytes_here, inner_projects, is_lock, outs_in
 
 _NOT_FOR_DATASETS = (".git", ".dvc", FOLDER)
@@ -46,7 +45,9 @@ def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None =
     kept, folders = _load(note), WorkingFolders(root)
     seen: _Kept = {}
     pins = []
-    for file in _listed(root):
+    # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
+    listed = ask_names(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{LOCK}", _PROJECTS)
+    for file in sorted(set(_outside(listed))):
         text = bytes_here(root / file)
         if text is None or posixpath.basename(file) == ".dvc" or (is_lock(file) and b".dir" not in text):
             continue
@@ -69,9 +70,7 @@ def tracked_pins(root: Path, note: Path, unreadable: list[DatapinError] | None =
             if _is_below(root, str(path))
         ]
     if seen != kept:
-        with suppress(OSError):
-            make_directory(note.parent)
-            publish_bytes(note, sealed(seen))
+        keep_sealed(note, seen)
     return pins
 
 
@@ -81,27 +80,17 @@ def departed_datasets(root: Path, since: str) -> list[str]:
         before = resolve(root, since)
     except UnknownVersion:
         return []  # the first checkout of a worktree, or a merge before any other
-    said = ask_git(
+    said = ask_names(
         root, "diff", "--name-only", "-z", "--diff-filter=D", "--no-renames", "--relative", before, "HEAD", "--",
         _POINTERS, _PROJECTS,
     )  # fmt: skip
-    files = [file for file in _outside(_names(said)) if not (root / file).exists() and "\n" not in file]
+    files = [file for file in _outside(said) if not (root / file).exists() and "\n" not in file]
     found, folders = [], WorkingFolders(root)
     for file, text in zip(files, iter_blobs(root, [f"{before}:./{file}" for file in files]), strict=True):
         if text is not None and has_summary(text):
             with suppress(DatapinError):
                 found += [one.path for one in _parsed(file, text, b"", folders) if _is_below(root, one.path)]
     return found
-
-
-def _listed(root: Path) -> list[str]:
-    # Not the untracked ones: a checkout does not move them, and looking for them means a walk.
-    said = ask_git(root, "ls-files", "-z", "--cached", "--", _POINTERS, f":(glob)**/{LOCK}", _PROJECTS)
-    return sorted(set(_outside(_names(said))))
-
-
-def _names(said: bytes) -> list[str]:
-    return [name.decode("utf-8", "surrogateescape") for name in said.split(b"\0") if name]
 
 
 def _outside(files: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from datapin.dvcfiles.outs import PinnedOut
@@ -45,23 +45,21 @@ class _Segment:
 _Place = tuple[int, str]  # number of the segment, commit
 
 
-@dataclass(slots=True)
 class VersionHistory:
     """The versions of `dataset` before and at the commit `start`, newest first."""
 
-    root: Path
-    dataset: str
-    start: str
-    first_parent: bool = False
-    pins: CommitPins | None = None
-    entries: list[VersionEntry] = field(init=False)
-    _segments: list[_Segment] = field(init=False, default_factory=list)
-    _numbers: dict[tuple[str, str], int | None] = field(init=False, default_factory=dict)
-    _parents: dict[_Place, list[_Place]] = field(init=False, default_factory=dict)
-    _origins: dict[_Place, _Place | None] = field(init=False, default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.pins = self.pins or CommitPins(self.root)
+    def __init__(
+        self, root: Path, dataset: str, start: str, *, first_parent: bool = False, pins: CommitPins | None = None
+    ) -> None:
+        self.root = root
+        self.dataset = dataset
+        self.start = start
+        self.first_parent = first_parent
+        self.pins = pins or CommitPins(root)
+        self._segments: list[_Segment] = []
+        self._numbers: dict[tuple[str, str], int | None] = {}
+        self._parents: dict[_Place, list[_Place]] = {}
+        self._origins: dict[_Place, _Place | None] = {}
         self.entries = self._collect()
 
     @property
@@ -144,7 +142,6 @@ class VersionHistory:
         return [*with_it, *renamed] if renamed else parents
 
     def _old_names(self, segment: _Segment, commit: str, pin: Pin) -> Iterator[_Place | None]:
-        assert self.pins is not None
         parents = parents_of(self.root, commit)
         for parent in parents[:1] if self.first_parent else parents:
             if self.pins.of(segment.dataset, [parent])[parent] is None and isinstance(pin, PinnedOut):
@@ -154,7 +151,6 @@ class VersionHistory:
 
     def _old_name(self, pin: PinnedOut, parent: str, commit: str) -> str | None:
         """The dataset of commit `parent` that became the one which `commit` pins by `pin`."""
-        assert self.pins is not None
         gone = departures(self.root, parent, commit, ("*.dvc", LOCK))
         files = list(dict.fromkeys([one.file for one in gone] + ([pin.file] if pin.stage is not None else [])))
         kept = {pointer.dataset for pointer in self.pins.all_in(commit, files)}
@@ -172,7 +168,6 @@ class VersionHistory:
 
     def _segment(self, dataset: str, start: str) -> int | None:
         """The number of the log of `dataset` back from `start`, None if nothing is in it."""
-        assert self.pins is not None
         key = (dataset, start)
         if key not in self._numbers:
             commits = log_of_files(

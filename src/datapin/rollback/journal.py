@@ -30,7 +30,6 @@ from datapin.base.errors import (
 from datapin.base.files import fsync_directory, lock, make_directory, publish_bytes, sweep_temporaries
 from datapin.base.journals import Anchors, ForeignPlace, read_journal, set_aside
 from datapin.dvcfiles.locks import is_in_use, repository_lock
-from datapin.dvcfiles.settings import dvc_settings
 from datapin.dvcfiles.tracking_links import register_folder
 from datapin.git.index import stage
 from datapin.trees.places import registered_trees
@@ -199,13 +198,11 @@ def fingerprint(path: Path, *, by_content: bool) -> str:
     files = [path]
     if path.is_dir():
         files = sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
-    stats = [(os.path.relpath(one, path), seen.st_size, seen.st_mtime_ns, seen.st_ino) for one, seen in _stats(files)]
+    stats = [
+        (os.path.relpath(one, path), seen.st_size, seen.st_mtime_ns, seen.st_ino)
+        for one, seen in ((one, one.lstat()) for one in files)
+    ]
     return hashlib.sha256(repr(stats).encode()).hexdigest()
-
-
-def _stats(files: Sequence[Path]) -> Iterator[tuple[Path, os.stat_result]]:
-    for path in files:
-        yield path, path.lstat()
 
 
 def _changed_since(plan: RollbackPlan) -> list[str]:
@@ -294,10 +291,9 @@ def _end(root: Path, scratch: Path, plan: RollbackPlan, write_tree: WriteTree) -
 
 
 def _register(root: Path, plan: RollbackPlan) -> None:
-    site_cache = dvc_settings(root).get("core", {}).get("site_cache_dir")
     for folder in plan.folders:
         if (root / folder).is_dir():
-            register_folder(root, folder, site_cache=site_cache)
+            register_folder(root, folder)
 
 
 def _sweep(plan: RollbackPlan) -> None:

@@ -54,7 +54,7 @@ def with_frozen_stage(text: bytes, stage: str, file: str) -> bytes:
         return text
     wanted = copy.deepcopy(document)
     wanted["stages"][stage]["frozen"] = True
-    form = _load_form(text)
+    form = read_yaml_to_edit(text, "the file")
     place = form["stages"][stage].lc
     if "frozen" not in body:
         line, column = place.key(next(iter(body)))
@@ -107,10 +107,6 @@ def _says(text: bytes, wanted: dict[str, Any], file: str) -> bool:
         return load_yaml(text, file) == wanted
     except (BadSettings, Refused):
         return False
-
-
-def _load_form(text: bytes) -> Any:
-    return read_yaml_to_edit(text, "the file")
 
 
 def _written(document: Any) -> bytes:

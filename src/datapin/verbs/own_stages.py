@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from datapin.base.errors import DatapinError
-from datapin.dvcfiles.texts import load_yaml, stage_outputs
+from datapin.dvcfiles.texts import load_yaml, stage_body, stage_outputs
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.output import output_place, previous_of
@@ -43,10 +43,8 @@ def running_stage(root: Path, dataset: str) -> RunningStage | None:
     file, _, name = address.rpartition(":")
     file = file or "dvc.yaml"
     text = (root / file).read_bytes()
-    stages = load_yaml(text, file).get("stages")
-    stage = stages.get(name, stages.get(name.partition("@")[0])) if isinstance(stages, dict) else None
-    body = stage.get("do", stage) if isinstance(stage, dict) else None
-    if not isinstance(body, dict):
+    body = stage_body(load_yaml(text, file), name)
+    if body is None:
         return None
     folder = posixpath.join(posixpath.dirname(file) or ".", _as_pattern(str(body.get("wdir", "."))))
     outs, deps = (_paths(body.get(kind), folder) for kind in ("outs", "deps"))

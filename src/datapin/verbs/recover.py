@@ -19,6 +19,7 @@ from datapin.base.findings import Finding
 from datapin.base.journals import SET_ASIDE, Anchors, finish_swap
 from datapin.pins.read import Pins
 from datapin.verbs.rollback.rollback import restore
+from datapin.verbs.workspace.placing import is_placing
 from datapin.verbs.workspace.workspace import Workspace
 
 _RECOVERED = "recovered"
@@ -43,7 +44,7 @@ def recover(workspace: Workspace) -> RecoverReport:
     datasets = workspace.pins().names
     for dataset in datasets:
         try:
-            if workspace.is_placing(dataset):
+            if is_placing(workspace.root, dataset):
                 workspace.recover(dataset)
                 finished.append(dataset)
         except DamagedJournal:

@@ -12,7 +12,7 @@ from datapin.base.id_columns import ids_from_hex
 from datapin.dvcfiles.cache import DvcCache
 from datapin.git.ask import commit_state
 from datapin.manifest.manifest import Manifest
-from datapin.pins.held import NO_MANIFEST
+from datapin.pins.held import NO_MANIFEST, held_manifests
 from datapin.pins.history import is_committed
 from datapin.pins.read import Pins
 from datapin.pipeline.mapping.context import StageContext, StageReport
@@ -20,7 +20,7 @@ from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
 from datapin.pipeline.stages import augment, featurize, prepare, train
-from datapin.verbs.workspace.edit_base import held_manifests, refuse_turned_back
+from datapin.verbs.workspace.edit_base import refuse_turned_back
 from datapin.verbs.workspace.presence import ensure_here
 from datapin.verbs.workspace.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace.workspace import Workspace
@@ -89,7 +89,7 @@ def _refuse_other_rows(workspace: Workspace, dataset: str) -> None:
     if pointer is None or pointer.stage is not None:
         return
     refuse_turned_back(workspace, pointer)
-    here = held_manifests(workspace).find(dataset)
+    here = held_manifests(workspace.root).find(dataset)
     if here not in (None, NO_MANIFEST, pointer.md5) and is_committed(workspace.root, dataset, here):
         raise Refused(
             f"{dataset} holds the rows of an older version ({here[:8]}), {pointer.file} pins {pointer.md5[:8]}",

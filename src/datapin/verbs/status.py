@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from datapin.base.documents import read_sealed, sealed
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import (
     BadKeys,
     BadRows,
@@ -23,9 +22,9 @@ from datapin.base.errors import (
     StoreFormat,
     listed,
 )
-from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.settings import WITHOUT_HOOKS
+from datapin.base.state import slug_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import has_commit
@@ -33,7 +32,7 @@ from datapin.githooks.install import lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.comparing.diff import count_changes
 from datapin.manifest.manifest import Manifest
-from datapin.pins.held import HeldManifests, is_saved
+from datapin.pins.held import held_manifests, is_saved
 from datapin.pins.read import Pins
 from datapin.trees.intake.hashing import hash_files
 from datapin.trees.intake.statcache import StatCache
@@ -111,7 +110,7 @@ def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tupl
     to find at 100,000 rows.
     """
     state = [manifest.digest, workspace.store.index_state, known_state(workspace)]
-    note = workspace.cache / "whereabouts" / hashlib.sha256(dataset.encode()).hexdigest()[:16]
+    note = workspace.cache / "whereabouts" / slug_of(dataset)
     with suppress(OSError, ValueError, KeyError, TypeError):
         noted = read_sealed(note)
         if noted["state"] == state:
@@ -119,10 +118,7 @@ def _whereabouts(workspace: Workspace, dataset: str, manifest: Manifest) -> tupl
     columns = manifest.to_table(columns=asset_columns(manifest.schema)).columns
     ids = np.concatenate([ids_from_hex(column.drop_null()) for column in columns])
     missing_local, unsent = _distinct(ids[workspace.store.missing(ids)]), not_pushed(workspace, ids)
-    with suppress(OSError):
-        make_directory(note.parent)
-        found = {"state": state, "missing_local": missing_local, "not_pushed": unsent}
-        publish_bytes(note, sealed(found))
+    keep_sealed(note, {"state": state, "missing_local": missing_local, "not_pushed": unsent})
     return missing_local, unsent
 
 
@@ -159,7 +155,7 @@ def _head(
 
 def _about_other_rows(workspace: Workspace, dataset: str, file: str) -> str:
     """What to do about a manifest that is not the one its pointer pins: a saved one has been left behind by Git."""
-    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    here = held_manifests(workspace.root).find(dataset)
     if is_saved(DvcCache(workspace.root), here):
         way = f"`datapin restore {shlex.quote(dataset)}` brings that one"
         return f"{dataset} holds another version than {file} pins, so what is compared here is not what it pins; {way}"

@@ -14,14 +14,11 @@ class DamagedAsset(Damage):
     asset_id: str
     where: str
     problem: str = "hash mismatch"
+    usual_hint = "run `datapin fetch`; without a remote add the original file again, a good copy heals it"
 
     @property
     def message(self) -> str:
         return f"asset {self.asset_id[:12]} is damaged in {self.where}: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "run `datapin fetch`; without a remote add the original file again, a good copy heals it"
 
 
 @dataclass
@@ -30,14 +27,11 @@ class DamagedPack(Damage):
 
     path: str
     problem: str
+    usual_hint = "run `datapin rebuild-index`, then `datapin fetch` if `datapin doctor` says that assets are lost"
 
     @property
     def message(self) -> str:
         return f"{self.path} is damaged: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "run `datapin rebuild-index`, then `datapin fetch` if `datapin doctor` says that assets are lost"
 
 
 @dataclass
@@ -47,15 +41,11 @@ class DamagedManifest(Damage):
     path: str
     problem: str
     advice: str = ""
+    usual_hint = "bring the pinned rows back with `datapin restore`, after `datapin fetch` if DVC's cache is damaged"
 
     @property
     def message(self) -> str:
         return f"{self.path} is not a readable manifest: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        way = "bring the pinned rows back with `datapin restore`, after `datapin fetch` if DVC's cache is damaged"
-        return self.advice or way
 
 
 @dataclass
@@ -65,14 +55,11 @@ class DamagedModel(Damage):
     path: str
     problem: str
     advice: str = ""
+    usual_hint = "bring it back with `dvc checkout`, or make it again with `dvc repro`"
 
     @property
     def message(self) -> str:
         return f"{self.path} is not a readable model: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return self.advice or "bring it back with `dvc checkout`, or make it again with `dvc repro`"
 
 
 @dataclass
@@ -81,14 +68,11 @@ class DamagedJournal(Damage):
 
     path: str
     problem: str
+    usual_hint = "run `datapin recover`"
 
     @property
     def message(self) -> str:
         return f"{self.path} is no journal of a command that was cut off here, and was set aside: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "run `datapin recover`"
 
 
 @dataclass

@@ -28,6 +28,8 @@ class DatapinError(Exception):
     """Any error that datapin foresees. Subclasses are dataclasses; `message` and `hint` are for people."""
 
     exit_code: ClassVar[int] = EXIT_BUG
+    usual_hint: ClassVar[str] = ""
+    advice: str = ""  # a field of those whose hint depends on who raises them
 
     @property
     def message(self) -> str:
@@ -37,7 +39,7 @@ class DatapinError(Exception):
     @property
     def hint(self) -> str:
         """The next command to run, or empty."""
-        return ""
+        return self.advice or self.usual_hint
 
     def message_of(self, name: str) -> str:
         """The message where `name` stands before it already: named once is enough."""

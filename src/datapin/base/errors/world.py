@@ -47,15 +47,12 @@ class ManifestMissing(WorldError):
     reason: str = ""  # why it was not brought
     advice: str = ""  # what helps where fetching did not
     exit_code = EXIT_MISSING
+    usual_hint = "run `datapin fetch`, or `dvc pull` and then `datapin fetch`"
 
     @property
     def message(self) -> str:
         reason = f"; {self.reason}" if self.reason else ""
         return f"{self.dataset}: its manifest is pinned but not here ({self.missing} is missing{reason})"
-
-    @property
-    def hint(self) -> str:
-        return self.advice or "run `datapin fetch`, or `dvc pull` and then `datapin fetch`"
 
 
 @dataclass
@@ -101,14 +98,11 @@ class StorageFailed(WorldError):
     action: str
     path: str
     problem: str
+    usual_hint = "nothing half-done was kept; free space or fix permissions, then run the same command again"
 
     @property
     def message(self) -> str:
         return f"cannot {self.action} {self.path}: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "nothing half-done was kept; free space or fix permissions, then run the same command again"
 
 
 @dataclass
@@ -116,14 +110,11 @@ class OutputLost(WorldError):
     """What a command had to say could not be written: the disk is full, the terminal is gone."""
 
     problem: str
+    usual_hint = "only words are lost: what the command did stays done; `datapin status` shows where things stand"
 
     @property
     def message(self) -> str:
         return f"cannot write the output: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "only words are lost: what the command did stays done; `datapin status` shows where things stand"
 
 
 @dataclass
@@ -133,14 +124,11 @@ class ObjectMissing(WorldError):
     key: str
     where: str
     exit_code = EXIT_MISSING
+    usual_hint = "somebody who has the data must run `datapin push`"
 
     @property
     def message(self) -> str:
         return f"{self.where} has no {self.key}"
-
-    @property
-    def hint(self) -> str:
-        return "somebody who has the data must run `datapin push`"
 
 
 @dataclass
@@ -155,10 +143,6 @@ class RemoteUnreachable(WorldError):
     def message(self) -> str:
         return f"remote {self.remote}: {self.problem}"
 
-    @property
-    def hint(self) -> str:
-        return self.advice
-
 
 @dataclass
 class PushOvertaken(WorldError):
@@ -167,14 +151,11 @@ class PushOvertaken(WorldError):
     remote: str
     tries: int
     exit_code = EXIT_REFUSED
+    usual_hint = "when it has ended, run `datapin push` again: nothing was lost, and what was sent is not sent again"
 
     @property
     def message(self) -> str:
         return f"remote {self.remote}: a collection of garbage removed what this push relies on, {self.tries} times"
-
-    @property
-    def hint(self) -> str:
-        return "when it has ended, run `datapin push` again: nothing was lost, and what was sent is not sent again"
 
 
 @dataclass
@@ -184,14 +165,11 @@ class ToolFailed(WorldError):
     tool: str
     problem: str
     advice: str = ""
+    usual_hint = "run the named tool by hand to see more; `datapin doctor` checks the set-up"
 
     @property
     def message(self) -> str:
         return f"{self.tool}: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return self.advice or "run the named tool by hand to see more; `datapin doctor` checks the set-up"
 
 
 @dataclass
@@ -201,14 +179,11 @@ class WorkersLost(WorldError):
     attempts: int
     problem: str
     exit_code = EXIT_BUG
+    usual_hint = "often out of memory: repeat with `-j 1` or smaller batches; finished work is kept"
 
     @property
     def message(self) -> str:
         return f"worker processes died {self.attempts} times: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "often out of memory: repeat with `-j 1` or smaller batches; finished work is kept"
 
 
 def either_side(file: str) -> str:

@@ -21,10 +21,6 @@ class Usage(YourError):
     def message(self) -> str:
         return self.what
 
-    @property
-    def hint(self) -> str:
-        return self.advice
-
 
 @dataclass
 class NoRepository(YourError):
@@ -74,14 +70,11 @@ class StoreFormat(YourError):
     seen: str
     expected: int
     exit_code = EXIT_SETUP
+    usual_hint = "install the datapin version that wrote it, or a newer one"
 
     @property
     def message(self) -> str:
         return f"the store {self.path} has format {self.seen}, expected {self.expected}"
-
-    @property
-    def hint(self) -> str:
-        return "install the datapin version that wrote it, or a newer one"
 
 
 @dataclass
@@ -128,14 +121,11 @@ class BadAssetId(YourError):
 
     seen: str
     exit_code = EXIT_DAMAGED
+    usual_hint = "an asset id is the SHA-256 of the asset's bytes"
 
     @property
     def message(self) -> str:
         return f"not an asset id: {self.seen!r}, expected 64 lower-case hex digits"
-
-    @property
-    def hint(self) -> str:
-        return "an asset id is the SHA-256 of the asset's bytes"
 
 
 @dataclass
@@ -145,6 +135,7 @@ class BadKeys(YourError):
     problems: tuple[str, ...]  # each names the key and the rule it breaks; the first of them
     where: str = ""
     count: int = 0  # of all; 0: `problems` are all
+    usual_hint = "rename these files; keys are safe relative paths: `datapin help format#keys`"
 
     @property
     def message(self) -> str:
@@ -154,10 +145,6 @@ class BadKeys(YourError):
         more = f", … and {count - 5} more" if count > 5 else ""
         return f"{count} bad key(s){place}: {shown}{more}"
 
-    @property
-    def hint(self) -> str:
-        return "rename these files; keys are safe relative paths: `datapin help format#keys`"
-
 
 @dataclass
 class BadRows(YourError):
@@ -166,14 +153,11 @@ class BadRows(YourError):
     where: str
     problem: str
     advice: str = ""
+    usual_hint = "`datapin help format#manifests` shows the columns and their types"
 
     @property
     def message(self) -> str:
         return f"{self.where}: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return self.advice or "`datapin help format#manifests` shows the columns and their types"
 
 
 @dataclass
@@ -183,14 +167,11 @@ class BadQuery(YourError):
     sql: str
     problem: str
     exit_code = EXIT_USAGE
+    usual_hint = "quote text with single quotes; `datapin show DATASET` lists the columns"
 
     @property
     def message(self) -> str:
         return f"SQL {self.sql!r}: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "quote text with single quotes; `datapin show DATASET` lists the columns"
 
 
 @dataclass
@@ -223,10 +204,6 @@ class Refused(YourError):
     def message(self) -> str:
         return self.what
 
-    @property
-    def hint(self) -> str:
-        return self.advice
-
 
 @dataclass
 class UnsavedEdits(YourError):
@@ -235,14 +212,11 @@ class UnsavedEdits(YourError):
     where: str
     names: tuple[str, ...]
     advice: str = ""
+    usual_hint = "save them with `datapin add`, or repeat with --force to give them up"
 
     @property
     def message(self) -> str:
         return f"{self.where}: {len(self.names)} unsaved edit(s) in the way: {listed(self.names, 5)}"
-
-    @property
-    def hint(self) -> str:
-        return self.advice or "save them with `datapin add`, or repeat with --force to give them up"
 
 
 @dataclass
@@ -250,14 +224,11 @@ class UnsavedRows(YourError):
     """What a rollback would lose: rows, files or texts of the work tree that nothing keeps."""
 
     problems: tuple[str, ...]  # each names the thing, what is unsaved, and by which names
+    usual_hint = "save them (`datapin add` or `dvc add`, then `git commit`), or repeat with --force, which keeps a copy"
 
     @property
     def message(self) -> str:
         return f"unsaved edits in the way: {'; '.join(self.problems)}"
-
-    @property
-    def hint(self) -> str:
-        return "save them (`datapin add` or `dvc add`, then `git commit`), or repeat with --force, which keeps a copy"
 
 
 @dataclass
@@ -267,14 +238,11 @@ class Locked(YourError):
     what: str
     path: str
     waited_s: float
+    usual_hint = "run the command again when the other one has finished"
 
     @property
     def message(self) -> str:
         return f"{self.what} is in use by another process (waited {self.waited_s:.0f} s for {self.path})"
-
-    @property
-    def hint(self) -> str:
-        return "run the command again when the other one has finished"
 
 
 @dataclass
@@ -284,14 +252,11 @@ class OperatorRefused(YourError):
     operator: str
     problem: str
     exit_code = EXIT_SETUP
+    usual_hint = "change the operator's parameters in params.yaml"
 
     @property
     def message(self) -> str:
         return f"operator {self.operator}: {self.problem}"
-
-    @property
-    def hint(self) -> str:
-        return "change the operator's parameters in params.yaml"
 
 
 @dataclass
@@ -306,10 +271,6 @@ class StageRefused(YourError):
     def message(self) -> str:
         return f"stage {self.stage}: {self.problem}"
 
-    @property
-    def hint(self) -> str:
-        return self.advice
-
 
 @dataclass
 class ModelRefused(YourError):
@@ -317,11 +278,8 @@ class ModelRefused(YourError):
 
     path: str
     types: tuple[str, ...]
+    usual_hint = "load only models made by `datapin run train`; make this one again with `dvc repro`"
 
     @property
     def message(self) -> str:
         return f"{self.path}: holds types that are not trusted: {listed(self.types)}"
-
-    @property
-    def hint(self) -> str:
-        return "load only models made by `datapin run train`; make this one again with `dvc repro`"

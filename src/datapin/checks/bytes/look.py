@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from datapin.base.errors import BadSettings, DamagedPack, DatapinError, ObjectMissing, Refused
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.checks.subject import RemoteSide, Subject
+from datapin.dvcfiles.hashes import OBJECTS, key_of, place_of
 from datapin.manifest.columns.columns import flags, one_array
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
@@ -28,7 +29,6 @@ from datapin.store.remote import RemoteStore
 from datapin.transfer.mending import bad_loose, bad_packs
 from datapin.transfer.survey import Survey
 
-OBJECTS = "files/md5"
 _SHARED = "presence"
 _HEADS_AT_ONCE = 16
 _MOST_HEADS = 256  # to look for more objects than these it is cheaper to list them all
@@ -96,14 +96,14 @@ class Look:
         """The size of each of DVC's objects with these hashes; those that are not there are left out."""
         if len(md5s) > _MOST_HEADS:
             known = {found.key: found.size_bytes for found in self.side.root.iter_objects(f"{OBJECTS}/")}
-            seen = {md5: known[_key(md5)] for md5 in md5s if _key(md5) in known}
+            seen = {md5: known[key_of(md5)] for md5 in md5s if key_of(md5) in known}
         else:
-            seen = self._heads(md5s, _key)
+            seen = self._heads(md5s, key_of)
         return seen | self._heads(md5s - seen.keys(), _key_of_dvc_2)
 
     def list_of_files(self, md5: str) -> bytes | None:
         """DVC's list of the files of a folder, unchecked; None if it is not there."""
-        for key in (_key(md5), _key_of_dvc_2(md5)):
+        for key in (key_of(md5), _key_of_dvc_2(md5)):
             try:
                 return self.side.root.get(key)
             except ObjectMissing:
@@ -193,10 +193,6 @@ def _asset_arrays(manifest: Manifest) -> list[pa.Array]:
     return [one_array(table[name]) for name in names]
 
 
-def _key(md5: str) -> str:
-    return f"{OBJECTS}/{md5[:2]}/{md5[2:]}"
-
-
 def _key_of_dvc_2(md5: str) -> str:
     # Hashes that DVC 2 wrote into pointers keep its layout, also in a push by DVC 3.
-    return f"{md5[:2]}/{md5[2:]}"
+    return place_of(md5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -10,10 +9,11 @@ from dataclasses import dataclass
 
 from datapin.base.errors import DamagedManifest, DamagedPack, DatapinError
 from datapin.base.findings import Finding
-from datapin.checks.bytes.look import OBJECTS, Look, Places, look_at
+from datapin.checks.bytes.look import Look, Places, look_at
 from datapin.checks.check import Check, capped, unread
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache, parse_output_list
+from datapin.dvcfiles.hashes import key_of, md5_of
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.pins.keeping import Keeping
 from datapin.store.layout import index_key, loose_key, pack_key
@@ -34,7 +34,7 @@ class _Object:
     @property
     def key(self) -> str:
         """Where DVC puts it."""
-        return f"{OBJECTS}/{self.md5[:2]}/{self.md5[2:]}"
+        return key_of(self.md5)
 
 
 def _remote(subject: Subject) -> Iterator[Finding]:
@@ -208,7 +208,7 @@ def _objects(subject: Subject, look: Look, md5: str, what: str, size: int | None
     objects = [_Object(md5, f"DVC's list of the files of {what}", None if data is None else len(data))]
     if data is None:
         return objects
-    if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+    if md5_of(data) != md5.removesuffix(".dir"):
         raise DamagedManifest(md5, "DVC's list of its files does not hash to its name")
     for name, shard in parse_output_list(data, md5):
         place = cache.find(shard)

@@ -10,6 +10,7 @@ from datapin.base.findings import Finding
 from datapin.checks.check import Check, unread
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache
+from datapin.dvcfiles.hashes import key_of
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.pipelines import DeclaredOut, hashes_here
 from datapin.pins.files import LOCK, beside
@@ -39,7 +40,7 @@ def _absence(subject: Subject, out: PinnedOut) -> str:
     remote = subject.remote()
     if remote is None:
         return f"nowhere: {out.file} pins {out.md5}, DVC's cache lacks it, and there is no remote"
-    if remote.root.head(f"files/md5/{out.md5[:2]}/{out.md5[2:]}") is not None:
+    if remote.root.head(key_of(out.md5)) is not None:
         return ""
     return f"nowhere: {out.file} pins {out.md5}, neither DVC's cache nor {remote.root.url} has it"
 

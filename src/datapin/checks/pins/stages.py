@@ -12,7 +12,8 @@ from datapin.base.findings import Finding, Severity
 from datapin.checks.check import Check, capped, unread
 from datapin.checks.pins.ran_stages import RanStage, ran_stages, repro_of
 from datapin.checks.subject import Subject
-from datapin.dvcfiles.pipelines import DeclaredDep, DeclaredParams, DeclaredStage, list_hash
+from datapin.dvcfiles.hashes import list_hash
+from datapin.dvcfiles.pipelines import DeclaredDep, DeclaredParams, DeclaredStage
 from datapin.dvcfiles.single_files import listed_files
 from datapin.git.ask import is_ignored
 from datapin.pins.files import LOCK, PIPELINE

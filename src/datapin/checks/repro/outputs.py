@@ -14,6 +14,7 @@ from datapin.base.errors import BadSettings, DamagedManifest, ObjectMissing, Out
 from datapin.base.files import make_directory, publish_bytes
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.cache import DvcCache, check_list_hash
+from datapin.dvcfiles.hashes import key_of, md5_of
 from datapin.dvcfiles.locks import overlap
 from datapin.dvcfiles.stages import LockedFile, LockedStage, read_stages
 from datapin.dvcfiles.texts import folder_of, load_yaml
@@ -104,7 +105,7 @@ class PinnedOutputs:
 
     def _file(self, path: str, md5: str) -> Path:
         text = blob_at(self.subject.root, self.commit, path)  # outputs that Git keeps and DVC's cache does not
-        if text is not None and hashlib.md5(text, usedforsecurity=False).hexdigest() == md5:
+        if text is not None and md5_of(text) == md5:
             kept = self.subject.cache / "verify"
             make_directory(kept)
             publish_bytes(kept / md5, text)
@@ -118,7 +119,7 @@ class PinnedOutputs:
         """Name and hash of each file that DVC's list names."""
         kept = DvcCache(self.subject.root).find(check_list_hash(md5))
         data = kept.read_bytes() if kept is not None else self._list_from_remote(path, md5)
-        if hashlib.md5(data, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+        if md5_of(data) != md5.removesuffix(".dir"):
             raise DamagedManifest(path, f"DVC's list of its files does not hash to {md5}")
         try:
             entries = [(entry["relpath"], entry["md5"]) for entry in read_json(data, path)]
@@ -134,7 +135,7 @@ class PinnedOutputs:
         if remote is None:
             raise OutputMissing(path, "not in DVC's cache, and there is no remote")
         try:
-            return remote.root.get(f"files/md5/{md5[:2]}/{md5[2:]}")
+            return remote.root.get(key_of(md5))
         except ObjectMissing:
             raise OutputMissing(path, f"neither here nor at {remote.root.url}") from None
 

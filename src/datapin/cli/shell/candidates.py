@@ -22,6 +22,12 @@ _MOST_BACK = 9
 _REFS = ("for-each-ref", "--format=%(refname:short)", "refs/tags", "refs/heads", "refs/remotes")
 
 
+def complete_all(command: click.Command) -> None:
+    """Let `complete` tell what may follow for every option and argument of the command."""
+    for param in command.params:
+        param._custom_shell_complete = complete  # as if each had been made with `shell_complete`
+
+
 def complete(context: click.Context, param: click.Parameter, begun: str) -> Items:
     """What may follow in the place of `param`, told by its type or the word for its value in the help."""
     if not isinstance(param.type, click.types.StringParamType):

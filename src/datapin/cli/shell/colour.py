@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TextIO
 
 import click
 
@@ -22,14 +21,13 @@ def colour_of_environment() -> bool | None:
     return False if os.environ.get("TERM") == "dumb" else None
 
 
-def shows_colour(stream: TextIO | None = None) -> bool:
-    """Whether colours reach whoever reads `stream` (None: stdout)."""
+def shows_colour() -> bool:
+    """Whether colours reach whoever reads stdout."""
     context = click.get_current_context(silent=True)
     wanted = colour_of_environment() if context is None else context.color
     if wanted is not None:
         return wanted
-    stream = stream or sys.stdout
-    return bool(stream) and stream.isatty()
+    return bool(sys.stdout) and sys.stdout.isatty()
 
 
 def severity(word: str) -> str:

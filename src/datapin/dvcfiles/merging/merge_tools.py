@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datapin.base.errors import ToolFailed
 from datapin.base.processes import git_words, module_words
+from datapin.git.ask import first_line
 
 _TIMEOUT_S = 600.0
 _LABELS = ("-L", "ours", "-L", "base", "-L", "theirs")
@@ -23,8 +24,7 @@ def merge_otherwise(top: Path, base: Path, ours: Path, theirs: Path, *, is_point
     # DVC's driver leaves no marks where it gives up (treeverse/dvc#8638).
     done = _run(git_words(top, "merge-file", *_LABELS, os.fspath(ours), os.fspath(base), os.fspath(theirs)), top)
     if done.returncode < 0 or done.returncode > 127:
-        lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-        raise ToolFailed("git", f"`git merge-file`: {lines[0] if lines else 'no message'}")
+        raise ToolFailed("git", f"`git merge-file`: {first_line(done.stderr)}")
     return done.returncode == 0
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from datapin.base import failpoints
 from datapin.base.errors import StorageFailed
 from datapin.base.files import fsync_directory, fsync_path, make_directory, temporary_name, write_all
+from datapin.dvcfiles.hashes import list_bytes, md5_of, new_md5, place_of
 
 _THREADS = 8  # they wait for the disk more than they hash
 _CHUNK_BYTES = 1 << 20
@@ -40,20 +39,18 @@ def cache_files(objects: Path, files: Sequence[Path]) -> CachedDirectory:
         known = list(threads.map(_md5_and_size, files))
         for _ in threads.map(lambda path, one: _put(objects, one[0], one[1], _chunks(path)), files, known):
             failpoints.hit("track.object")
-        for _ in threads.map(fsync_directory, {_place(objects, md5).parent for md5, _ in known}):
+        for _ in threads.map(fsync_directory, {(objects / place_of(md5)).parent for md5, _ in known}):
             pass
-    by_name = sorted((path.name, md5) for path, (md5, _) in zip(files, known, strict=True))
-    # As Tree.as_bytes of dvc_data writes it.
-    listing = json.dumps([{"md5": md5, "relpath": name} for name, md5 in by_name], sort_keys=True).encode()
-    md5 = f"{hashlib.md5(listing, usedforsecurity=False).hexdigest()}.dir"
+    listing = list_bytes({path.name: md5 for path, (md5, _) in zip(files, known, strict=True)})
+    md5 = f"{md5_of(listing)}.dir"
     _put(objects, md5, len(listing), (listing,))
-    fsync_directory(_place(objects, md5).parent)
+    fsync_directory((objects / place_of(md5)).parent)
     return CachedDirectory(md5, sum(size for _, size in known), len(files))
 
 
 def _md5_and_size(path: Path) -> tuple[str, int]:
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False))
+        digest = hashlib.file_digest(file, new_md5)
         return digest.hexdigest(), file.tell()
 
 
@@ -63,13 +60,9 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _place(objects: Path, md5: str) -> Path:
-    return objects / md5[:2] / md5[2:]
-
-
 def _put(objects: Path, md5: str, size: int, chunks: Iterable[bytes]) -> None:
     """Store the object unless it is there. Its bytes are durable afterwards, its name is not yet."""
-    target = _place(objects, md5)
+    target = objects / place_of(md5)
     if _is_kept(target, size):
         return
     make_directory(target.parent)
@@ -77,7 +70,7 @@ def _put(objects: Path, md5: str, size: int, chunks: Iterable[bytes]) -> None:
     number = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666)
     try:
         try:
-            digest = hashlib.md5(usedforsecurity=False)
+            digest = new_md5()
             for chunk in chunks:
                 digest.update(chunk)
                 write_all(number, chunk)

@@ -14,7 +14,6 @@ import shutil
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -27,6 +26,8 @@ from datapin.base.files import (
     sweep_leftovers,
     temporary_name,
 )
+from datapin.dvcfiles.hashes import OBJECTS, SHARD
+from datapin.dvcfiles.laying_out import COPIES, link_kinds, stage_shards
 from datapin.dvcfiles.locks import is_in_use, repository_lock
 from datapin.dvcfiles.settings import cache_directory, dvc_settings
 from datapin.dvcfiles.tracking.objects import cache_files
@@ -35,7 +36,6 @@ from datapin.dvcfiles.tracking.pointer import PointerText
 from datapin.dvcfiles.tracking_links import register_folder
 from datapin.git.index import ignoring_patterns, is_tracked, stage
 
-_SHARD = re.compile(r"part-\d{5,}\.parquet\Z")
 # A name that needs no escape in `.gitignore`, is no pattern there, and no URL to DVC.
 _NAME = re.compile(r"[^\\\[\]!*?#:~\x00-\x1f\x7f\ud800-\udfff]+(?<! )\Z")
 # All of DVC's sections; in these two, what has no say in what is written.
@@ -49,20 +49,13 @@ class LeftToDvc(Exception):
     """This case is not plain; nothing was written yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Settings:
-    objects: Path
-    site_cache: str | None
-    autostage: bool
-
-
 def track_plain(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout_s: float) -> str:
     """Pin the manifest in the folder `dataset`; the output's md5. Durable when it returns.
 
     Cache objects, `.gitignore`, `.dvc` file, in this order. Raises LeftToDvc, Locked if DVC's lock stays busy,
     StorageFailed, OSError.
     """
-    settings = _settings(root)
+    objects, is_staged = _settings(root)
     with repository_lock(root, timeout_s=timeout_s):
         shards = _shards(root, dataset)
         _refuse_odd_places(root, dataset)
@@ -83,7 +76,7 @@ def track_plain(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout
         if is_in_use(root, root / dataset, timeout_s=timeout_s):
             raise LeftToDvc("a stage is running")
         sweep_leftovers(pointer.parent)  # else `git add` would take what a crash left beside the pointer
-        directory = cache_files(settings.objects, shards)
+        directory = cache_files(objects, shards)
         failpoints.hit("track.cached")
         written = [f"{dataset}.dvc"]
         if is_new_to_git:
@@ -91,7 +84,7 @@ def track_plain(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout
             publish_bytes(ignore, f"{ignored}{line_end}/{pointer.stem}\n".encode(), failpoint="track.ignore")
             written.append(ignore.relative_to(root).as_posix())
             failpoints.hit("track.ignored")
-        register_folder(root, dataset, site_cache=settings.site_cache)
+        register_folder(root, dataset)
         after = text.pinned(directory, summary)
         if after == before:
             fsync_path(pointer)
@@ -99,7 +92,7 @@ def track_plain(root: Path, dataset: str, summary: Mapping[str, Any], *, timeout
         else:
             publish_bytes(pointer, after.encode(), failpoint="track.text")
         failpoints.hit("track.pointer")
-        if settings.autostage:
+        if is_staged:
             stage(root, written)
         return directory.md5
 
@@ -109,7 +102,7 @@ def lay_out_plain(root: Path, dataset: str, shards: Sequence[tuple[str, Path]]) 
 
     As `dvc checkout` does. Raises LeftToDvc where it would link, or where the folder is there; OSError.
     """
-    settings = _settings(root)
+    _settings(root)
     _refuse_odd_places(root, dataset)
     target = root / dataset
     if os.path.lexists(target):
@@ -117,31 +110,27 @@ def lay_out_plain(root: Path, dataset: str, shards: Sequence[tuple[str, Path]]) 
     make_directory(target.parent)
     staged = target.parent / temporary_name()
     try:
-        staged.mkdir()
-        for name, cached in shards:
-            shutil.copyfile(cached, staged / name)
-            fsync_path(staged / name)
-        fsync_directory(staged)
+        stage_shards(root, shards, staged)
         failpoints.hit("lay_out.staged")
         os.rename(staged, target)
         fsync_directory(target.parent)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
-    register_folder(root, dataset, site_cache=settings.site_cache)
+    register_folder(root, dataset)
 
 
-def _settings(root: Path) -> _Settings:
+def _settings(root: Path) -> tuple[Path, bool]:
+    """Where the cache keeps its objects, and whether Git is told of what was written. Raises LeftToDvc."""
     settings = dvc_settings(root)
     core, cache = settings.get("core", {}), settings.get("cache", {})
     if not (settings.keys() <= _SECTIONS and _switched_on(core) <= _CORE and _switched_on(cache) <= _CACHE):
         raise LeftToDvc("DVC has settings that may change what it writes")
-    links = cache.get("type", "copy")
-    if not {link.strip() for link in (links.split(",") if isinstance(links, str) else links)} <= {"reflink", "copy"}:
-        raise LeftToDvc(f"cache.type is {links}")
+    if not set(link_kinds(root)) <= set(COPIES):
+        raise LeftToDvc("DVC's settings ask for links")
     autostage = str(core.get("autostage", False)).lower()
     if autostage not in ("true", "false") or "://" in str(cache.get("dir", "")):
         raise LeftToDvc("DVC has settings that may change what it writes")
-    return _Settings(cache_directory(root) / "files" / "md5", core.get("site_cache_dir"), autostage == "true")
+    return cache_directory(root) / OBJECTS, autostage == "true"
 
 
 def _switched_on(section: Mapping[str, Any]) -> set[str]:
@@ -156,7 +145,7 @@ def _shards(root: Path, dataset: str) -> list[Path]:
         with os.scandir(root / dataset) as entries:
             for entry in entries:
                 status = entry.stat(follow_symlinks=False)
-                if not _SHARD.match(entry.name) or not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+                if not SHARD.match(entry.name) or not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
                     raise LeftToDvc(f"{dataset} holds {entry.name}")
                 shards.append(Path(entry.path))
     except (FileNotFoundError, NotADirectoryError):

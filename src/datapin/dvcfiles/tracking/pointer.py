@@ -7,15 +7,13 @@ DVC reads the file twice, for its values and for its form, and moves the new val
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from datapin.base.documents import read_yaml, read_yaml_to_edit, write_yaml
+from datapin.dvcfiles.hashes import FOLDER_MD5
 from datapin.dvcfiles.texts import SUMMARY
 from datapin.dvcfiles.tracking.objects import CachedDirectory
-
-_DIRECTORY_MD5 = re.compile(r"[0-9a-f]{32}\.dir\Z")
 
 
 class PointerText:
@@ -70,7 +68,7 @@ class PointerText:
         return (
             out.keys() <= known
             and isinstance(out.get("md5"), str)
-            and bool(_DIRECTORY_MD5.match(out["md5"]))
+            and bool(FOLDER_MD5.match(out["md5"]))
             and all(type(out.get(key, 0)) is int for key in ("size", "nfiles"))
             and out.get("hash") == "md5"
             and out.get("path") == self._name

@@ -20,7 +20,7 @@ from datapin.base.state import cache_of
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.git.ask import stash_holds
-from datapin.pins.held import NO_MANIFEST, HeldManifests, is_saved
+from datapin.pins.held import NO_MANIFEST, HeldManifests, held_manifests, is_saved
 from datapin.pins.tracked import TrackedPin, departed_datasets, tracked_pins
 from datapin.verbs.workspace.placing import edit_lock, replace_manifest, staging
 
@@ -47,10 +47,9 @@ def follow(root: Path, *, since: str | None = None) -> FollowReport:
     `since` names the commit that was checked out before: the manifest of a dataset that came to an end since goes.
     Raises Locked if somebody edits a dataset meanwhile.
     """
-    notes = cache_of(root) / "follow"
-    held = HeldManifests(root, notes / "held.json")
+    held = held_manifests(root)
     report = FollowReport()
-    pins = tracked_pins(root, notes / "pins.json", report.unreadable)
+    pins = tracked_pins(root, cache_of(root) / "follow" / "pins.json", report.unreadable)
     cache = DvcCache(root)
     for pin in pins:
         if pin.is_ours:

@@ -13,7 +13,7 @@ from datapin.pins.commits import Pin, is_same_version
 from datapin.pins.counts import VersionCounts
 from datapin.pins.versions import VersionEntry, VersionHistory
 from datapin.verbs.workspace.bring import bring_versions
-from datapin.verbs.workspace.selector import counts_of, name_version
+from datapin.verbs.workspace.selector import name_version
 from datapin.verbs.workspace.workspace import Workspace
 
 _UNREADABLE = "its pointer cannot be read"
@@ -58,7 +58,7 @@ def log(workspace: Workspace, selector: str, *, limit: int | None = None) -> lis
     if history is None:
         return []
     shown = history.entries[:limit]
-    counts = counts_of(workspace, history.dataset)
+    counts = VersionCounts(workspace.root, history.dataset)
     reasons = bring_versions(workspace, _needed(history, shown, counts))
     pairs = [(_before(history, entry), entry.pin) for entry in shown if isinstance(entry.pin, PinnedOut)]
     counts.count_ahead(pairs, jobs=workspace.jobs)
@@ -170,7 +170,6 @@ def _places_back(workspace: Workspace, history: VersionHistory) -> dict[int, int
 
 def _tags(history: VersionHistory) -> dict[int, list[str]]:
     """The tags whose commits pin each entry's version; of a version that came back, those of the time in between."""
-    assert history.pins is not None
     found: dict[int, list[str]] = {}
     tags = tags_of(history.root)
     pins: dict[str, Pin] = {}

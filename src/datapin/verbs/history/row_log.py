@@ -21,7 +21,6 @@ from datapin.pins.versions import VersionEntry, VersionHistory
 from datapin.verbs.history.log import history_of, why_unknown
 from datapin.verbs.workspace.bring import bring_versions
 from datapin.verbs.workspace.reports import Row
-from datapin.verbs.workspace.selector import counts_of
 from datapin.verbs.workspace.workspace import Workspace
 
 _LISTED = 5
@@ -68,7 +67,7 @@ def row_log(workspace: Workspace, selector: str, key: str, *, limit: int | None 
     history = history_of(workspace, selector)
     if history is None:
         return []
-    counts = counts_of(workspace, history.dataset)
+    counts = VersionCounts(workspace.root, history.dataset)
     pointers = [entry.pin for entry in history.entries if isinstance(entry.pin, PinnedOut)]
     reasons = bring_versions(workspace, pointers)
     reader = _RowReader(counts, key, reasons)

@@ -11,15 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError
-from datapin.base.files import make_directory
 from datapin.base.settings import CONFIG, FOLDER
-from datapin.base.state import cache_of
 from datapin.dvcfiles.outs import PinnedOut, read_pointer
 from datapin.dvcfiles.texts import has_summary, load_yaml
 from datapin.git.ask import find_root
 from datapin.manifest.columns.columns import decoded, one_array, shown
 from datapin.manifest.manifest import Manifest
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 
 _COUNTED = ("label", "split")
 _MOST_VALUES = 100
@@ -63,9 +61,7 @@ def _counts(pointer: PinnedOut, start: Path) -> Iterator[str]:
         root = find_root(start)
         if not (root / FOLDER / CONFIG).is_file():
             return
-        cache = cache_of(root)
-        make_directory(cache)
-        manifest = Manifest.open(link_manifest(root, pointer, cache / "versions"))
+        manifest = open_linked(root, pointer)
         lines = [line for column in _COUNTED for line in _column(manifest, column)]
         yield from lines
 

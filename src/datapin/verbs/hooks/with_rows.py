@@ -1,4 +1,4 @@
-"""What Git's hooks do when rows or assets must move: it needs Arrow, so hooks load it only then (see `hooks`).
+"""What Git's hooks do when rows or assets must move: it needs Arrow, so hooks load it only then (see `run_hook`).
 
 It imports no more than that: hooks run at every commit.
 """
@@ -6,40 +6,15 @@ It imports no more than that: hooks run at every commit.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from datapin.base.errors import DatapinError
-from datapin.base.progress import Progress
-from datapin.dvcfiles.outs import PinnedOut
 from datapin.trees.places import trees_of
 from datapin.verbs.checkout import checkout
 from datapin.verbs.remote.move import push_pinned
 from datapin.verbs.workspace.bring import bring
-from datapin.verbs.workspace.reports import MoveReport
 from datapin.verbs.workspace.workspace import Workspace
 
-
-def end_rollback(root: Path, progress: Progress) -> None:
-    """Finish a rollback that was cut off: to open the repository does."""
-    Workspace.find(root, progress=progress)
-
-
-def send_pinned(root: Path, pointers: Sequence[PinnedOut], progress: Progress) -> MoveReport:
-    """Send these dataset versions. Raises as `push_pinned`."""
-    return push_pinned(Workspace.find(root, progress=progress), pointers)
-
-
-def bring_pinned(root: Path, pointers: Sequence[PinnedOut], progress: Progress) -> None:
-    """Bring the manifests of these pointers into DVC's cache. Raises ManifestMissing."""
-    bring(Workspace.find(root, progress=progress), pointers)
-
-
-def let_trees_follow(root: Path, datasets: Sequence[str], progress: Progress) -> None:
-    """Files that were checked out of these datasets become those of the work tree's rows."""
-    follow_trees(Workspace.find(root, progress=progress), datasets)
-
-
-# Files that were checked out of datasets follow them, where the settings say so.
+__all__ = ["bring", "follow_trees", "push_pinned"]
 
 
 def follow_trees(workspace: Workspace, datasets: Sequence[str]) -> None:

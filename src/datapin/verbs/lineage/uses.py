@@ -20,12 +20,13 @@ from datapin.git.ask import has_commit
 from datapin.git.log import Commit, commits_named
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of
+from datapin.pins.counts import VersionCounts
 from datapin.pins.stage_history import PinnedStage, pinned_stages, pinned_versions_with_commits
 from datapin.verbs.history.log import why_unknown
 from datapin.verbs.history.row_log import row_log
 from datapin.verbs.lineage.used_rows import ShardScan, UsedRow
 from datapin.verbs.workspace.bring import bring_versions
-from datapin.verbs.workspace.selector import counts_of, select
+from datapin.verbs.workspace.selector import select
 from datapin.verbs.workspace.workspace import Workspace
 
 _ID_OR_PREFIX = re.compile(r"[0-9a-fA-F]{8,64}\Z")
@@ -176,7 +177,7 @@ def _outputs(
 def _digest(workspace: Workspace, pointer: PinnedOut) -> str | None:
     if pointer.digest is not None:
         return pointer.digest
-    counts = counts_of(workspace, pointer.dataset)
+    counts = VersionCounts(workspace.root, pointer.dataset)
     try:
         return counts.facts(pointer).digest
     finally:

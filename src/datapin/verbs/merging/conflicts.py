@@ -14,9 +14,9 @@ from typing import Any
 
 from datapin.base.documents import read_json
 from datapin.base.files import make_directory, publish_bytes
+from datapin.base.state import state_of
 from datapin.dvcfiles.merging.pointers import PointerSides
 from datapin.manifest.merge import Conflict, Side
-from datapin.verbs.workspace.placing import scratch_of
 
 Cell = tuple[str, str]  # key and column; a note of the pointer's has no key, a whole row no column
 
@@ -31,7 +31,7 @@ class Decisions:
 
 def report_path(root: Path, dataset: str) -> Path:
     """Where the conflicts of `dataset` are written down; git-ignored."""
-    return scratch_of(root) / "conflicts" / f"{dataset}.json"
+    return state_of(root).scratch / "conflicts" / f"{dataset}.json"
 
 
 def load_decisions(root: Path, sides: PointerSides) -> Decisions:

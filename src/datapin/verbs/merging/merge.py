@@ -34,7 +34,6 @@ from datapin.dvcfiles.merging.locks import merge_locks
 from datapin.dvcfiles.merging.merge_tools import merge_otherwise
 from datapin.dvcfiles.merging.pointers import Notes, PointerSides, conflict_text, may_be_ours, merge_notes, read_sides
 from datapin.dvcfiles.outs import PinnedOut, read_pointer
-from datapin.dvcfiles.settings import cache_directory
 from datapin.dvcfiles.tracking.objects import CachedDirectory, cache_files
 from datapin.git.ask import find_root
 from datapin.manifest.columns.columns import one_array
@@ -42,9 +41,10 @@ from datapin.manifest.edit import edit_manifest
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.merge import WHOLE_ROW, Conflict, MergePlan, Side, plan_merge, write_merge
 from datapin.manifest.select import rows_of
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.verbs.merging.conflicts import Cell, Decisions, save_report
 from datapin.verbs.workspace.bring import bring
+from datapin.verbs.workspace.placing import staging
 from datapin.verbs.workspace.workspace import Workspace
 
 
@@ -157,13 +157,13 @@ def write_rows(workspace: Workspace, planned: PlannedMerge, values: Mapping[Cell
     if planned.rows is None or planned.ours is None:
         assert taken is not None
         return _pinned(planned, taken.directory, _summary(workspace, taken.pointer))
-    staged = [workspace.staging(planned.sides.dataset) for _ in range(2)]
+    staged = [staging(workspace.root, planned.sides.dataset) for _ in range(2)]
     try:
         manifest = write_merge(planned.rows, planned.ours, staged[0])
         if values:
             manifest = edit_manifest(manifest, staged[1], upserts=_rows_to_set(manifest, values)).manifest
         failpoints.hit("merge.written")
-        objects = cache_directory(workspace.root) / "files" / "md5"
+        objects = DvcCache(workspace.root).objects
         make_directory(objects)
         directory = cache_files(objects, sorted(manifest.directory.iterdir()))
         failpoints.hit("merge.cached")
@@ -196,12 +196,7 @@ def _facts(manifest: Manifest) -> dict[str, Any]:
 
 def _manifests(workspace: Workspace, pointers: Sequence[PinnedOut]) -> list[Manifest]:
     bring(workspace, pointers)
-    make_directory(workspace.cache)
-    into = workspace.cache / "versions"
-    return [
-        Manifest.open(link_manifest(workspace.root, pointer, into), name=f"{pointer.dataset} ({pointer.md5[:8]})")
-        for pointer in pointers
-    ]
+    return [open_linked(workspace.root, pointer) for pointer in pointers]
 
 
 def _rows_to_set(manifest: Manifest, values: Mapping[Cell, str]) -> pa.Table:

@@ -16,12 +16,12 @@ from datapin.base.files import publish_bytes, sweep_leftovers
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.locks import repository_lock
 from datapin.dvcfiles.merging.pointers import PointerSides, read_sides
-from datapin.git.unmerged import find_unmerged, unmerged_pointers
+from datapin.git.index import find_unmerged
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.merge import ASSET_COLUMNS, WHOLE_ROW, Conflict, Side
 from datapin.manifest.query import select_rows
 from datapin.manifest.select import rows_of
-from datapin.pins.held import HeldManifests, is_saved
+from datapin.pins.held import held_manifests, is_saved
 from datapin.verbs.following.follow import follow
 from datapin.verbs.merging.conflicts import Cell, Decisions, forget_report, load_decisions, save_report
 from datapin.verbs.merging.merge import MergedPointer, PlannedMerge, plan_pointer_merge, typed_values, write_rows
@@ -109,7 +109,7 @@ def _sides(workspace: Workspace, name: str) -> PointerSides:
                 f"take one side with {either_side(file)}, then run `dvc checkout {name}`",
             )
         return sides
-    conflicts = [file.removesuffix(".dvc") for file in unmerged_pointers(workspace.root)]
+    conflicts = [file.removesuffix(".dvc") for file in workspace.pins().in_conflict() if file.endswith(".dvc")]
     if any((workspace.root / f"{dataset}.dvc").is_file() for dataset in datasets):
         known = f"; in conflict: {', '.join(conflicts)}" if conflicts else ""
         raise Refused(f"{datasets[0]} is not in conflict{known}", "run `git status` to see what is")
@@ -197,7 +197,7 @@ def _write(workspace: Workspace, planned: PlannedMerge, decisions: Decisions) ->
     root, sides = workspace.root, planned.sides
     cache = DvcCache(root)
     merged = write_rows(workspace, planned, decisions.values)
-    here = HeldManifests(root, workspace.cache / "follow" / "held.json").find(sides.dataset)
+    here = held_manifests(root).find(sides.dataset)
     if here != merged.pointer.md5 and not is_saved(cache, here):
         raise Refused(
             f"{sides.dataset} has rows in the work tree that nobody saved",

@@ -9,7 +9,7 @@ import numpy as np
 
 from datapin.base.errors import BadSettings, Refused
 from datapin.base.ids import RAW_ID_BYTES
-from datapin.dvcfiles.remote_manifests import manifests_on
+from datapin.dvcfiles.objects import manifests_on
 from datapin.pins.read import Pins
 from datapin.transfer.survey import Survey
 from datapin.verbs.workspace.known_remote import remember, remember_versions

@@ -38,14 +38,18 @@ class _Holder:
 
     def again(self, root: Path) -> str:
         """The command that makes these assets anew from what is on this machine; empty if nothing is known."""
-        name = shlex.quote(self.pointer.dataset)
-        if self.pointer.stage is not None:
-            return f"`dvc repro --force {name}`"
-        sources = [source for source in self.pointer.sources if (root / source).exists()]
-        tops = [root / source for source in sources]
-        if not sources or not any((top / key).is_file() for top in tops for key in self.keys[:_MOST_NAMED]):
-            return ""
-        return f"`datapin add {shlex.join(sources)} --to {name}`"
+        tops = [root / source for source in self.pointer.sources]
+        is_there = any((top / key).is_file() for top in tops for key in self.keys[:_MOST_NAMED])
+        return _made_again(root, self.pointer) if is_there or self.pointer.stage is not None else ""
+
+
+def _made_again(root: Path, pointer: PinnedOut) -> str:
+    """The command that makes a dataset anew; empty if neither a stage nor a source tree that is here does."""
+    name = shlex.quote(pointer.dataset)
+    if pointer.stage is not None:
+        return f"`dvc repro --force {name}`"
+    sources = [source for source in pointer.sources if (root / source).exists()]
+    return f"`datapin add {shlex.join(sources)} --to {name}`" if sources else ""
 
 
 def hint_here(error: DatapinError) -> str:
@@ -109,13 +113,7 @@ def heal_store(workspace: Workspace) -> str:
     first = "run `datapin rebuild-index`"
     if remote_name(workspace) is not None:
         return f"{first}, then `datapin fetch`"
-    again = []
-    for pointer in Pins(workspace.root).datasets:
-        sources = [source for source in pointer.sources if (workspace.root / source).exists()]
-        if sources:
-            again.append(f"`datapin add {shlex.join(sources)} --to {shlex.quote(pointer.dataset)}`")
-        elif pointer.stage is not None:
-            again.append(f"`dvc repro --force {shlex.quote(pointer.dataset)}`")
+    again = [way for one in Pins(workspace.root).datasets if (way := _made_again(workspace.root, one))]
     return f"{first}, then {', '.join(again)}" if again else f"{first}, then `datapin status` says what is lost"
 
 

@@ -23,7 +23,7 @@ from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.objects import bring_manifests, is_good, is_intact, keep_manifest
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.manifest import Manifest
-from datapin.pins.held import NO_MANIFEST, HeldManifests
+from datapin.pins.held import NO_MANIFEST, held_manifests
 from datapin.verbs.workspace.placing import replace_manifest
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -38,7 +38,7 @@ def nowhere(pointer: PinnedOut) -> ManifestMissing:
 def keep_work_trees(workspace: Workspace, pointers: Sequence[PinnedOut]) -> None:
     """Give DVC's cache back what it has lost of these versions and the work tree still holds."""
     cache = DvcCache(workspace.root)
-    held = _held(workspace)
+    held = held_manifests(workspace.root)
     for pointer in pointers:
         with suppress(OSError, DamagedManifest):
             if not is_intact(cache, pointer.md5) and held.find(pointer.dataset) == pointer.md5:
@@ -64,7 +64,7 @@ def bring_each(workspace: Workspace, remote: Backend, pointers: Sequence[PinnedO
 
 def work_tree_holds(workspace: Workspace, pointer: PinnedOut) -> bool:
     """Whether the work tree's folder is what the pointer pins, byte by byte."""
-    return _held(workspace).find(pointer.dataset) == pointer.md5
+    return held_manifests(workspace.root).find(pointer.dataset) == pointer.md5
 
 
 def mend_work_tree(workspace: Workspace, pointer: PinnedOut) -> None:
@@ -72,7 +72,7 @@ def mend_work_tree(workspace: Workspace, pointer: PinnedOut) -> None:
 
     What was there is kept aside. Rows that can be read stay, whatever they are.
     """
-    here = _held(workspace).find(pointer.dataset)
+    here = held_manifests(workspace.root).find(pointer.dataset)
     folder = workspace.dataset_path(pointer.dataset)
     if here in (pointer.md5, NO_MANIFEST) or not DvcCache(workspace.root).is_whole(pointer.md5):
         return
@@ -93,7 +93,3 @@ def _problem(folder: Path, dataset: str) -> DatapinError | None:
     except (*UNREADABLE_ROWS, ManifestMissing) as error:
         return error
     return None
-
-
-def _held(workspace: Workspace) -> HeldManifests:
-    return HeldManifests(workspace.root, workspace.cache / "follow" / "held.json")

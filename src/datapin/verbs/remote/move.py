@@ -22,20 +22,18 @@ from datapin.base.errors import (
     StorageFailed,
     UnknownDataset,
 )
-from datapin.base.files import make_directory
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.base.settings import WITHOUT_HOOKS
 from datapin.dvcfiles.cache import DvcCache
-from datapin.dvcfiles.objects import bring_manifests, is_manifest_there, lay_out, send_manifests
+from datapin.dvcfiles.objects import bring_manifests, is_manifest_there, lay_out, manifests_on, send_manifests
 from datapin.dvcfiles.outs import PinnedOut
-from datapin.dvcfiles.remote_manifests import manifests_on
 from datapin.git.ask import author
 from datapin.githooks.install import lacks_hooks
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.pins.history import pinned_versions
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.pins.read import Pins
 from datapin.store.index import Index
 from datapin.transfer.fetch import fetch_assets
@@ -92,9 +90,9 @@ def push(
     return _push(workspace, place, pinned, failures, dry_run=dry_run, again=again)
 
 
-def push_pinned(workspace: Workspace, pointers: Sequence[PinnedOut], *, remote: str | None = None) -> MoveReport:
+def push_pinned(workspace: Workspace, pointers: Sequence[PinnedOut]) -> MoveReport:
     """Send these dataset versions, whichever commit pins them. Raises as `push`."""
-    place = remote_place(workspace, remote)
+    place = remote_place(workspace)
     failures = Failures("push")
     return _push(workspace, place, _opened(workspace, place, pointers, failures), failures, dry_run=False)
 
@@ -114,7 +112,8 @@ def fetch(
     an error if it was named: `dvc repro` makes it again. What cannot be had keeps none of the rest away. Raises
     ManifestMissing, AssetsMissing, Damage, SomeLost for several; BadQuery, RemoteUnreachable.
     """
-    _tell_of_hooks(workspace)
+    if lacks_hooks(workspace.root):
+        workspace.progress.note(WITHOUT_HOOKS)
     place = remote_place(workspace, remote)
     failures = Failures("fetch")
     wanted = _wanted(workspace, place, selectors, failures, all_versions=all_versions)
@@ -175,11 +174,7 @@ def _wanted(
         found = workspace.pins()
         failures.errors += found.unreadable.values()
         # In a fresh clone only the remote can tell which outputs of stages are datasets.
-        told = (
-            one
-            for one in found.unknown
-            if one.stage is not None and is_manifest_there(workspace.root, place.root, one.md5)
-        )
+        told = (one for one in found.unknown if one.stage is not None and is_manifest_there(place.root, one.md5))
         wanted = [_Wanted(pointer, True, False) for pointer in (*found.datasets, *told)]
     if all_versions:
         seen = {(one.pointer.dataset, one.pointer.md5) for one in wanted}
@@ -200,11 +195,6 @@ def _made_here(workspace: Workspace, dataset: str, ids: IdMatrix, there: Index) 
         again = f"`dvc repro --force {shlex.quote(dataset)}` makes them again"
         workspace.progress.note(f"{dataset}: {lost} asset(s) are neither here nor on the remote; {again}")
     return ids[is_there]
-
-
-def _tell_of_hooks(workspace: Workspace) -> None:
-    if lacks_hooks(workspace.root):
-        workspace.progress.note(WITHOUT_HOOKS)
 
 
 def _push(
@@ -302,10 +292,10 @@ def _opened(
     for pointer in pointers:
         with failures.gather():
             try:
-                manifest = _manifest_of(workspace, pointer)
+                manifest = open_linked(workspace.root, pointer)
             except (ManifestMissing, DamagedManifest):
                 if not bring_manifests(workspace.root, place.root, [pointer.md5]):
-                    manifest = _manifest_of(workspace, pointer)
+                    manifest = open_linked(workspace.root, pointer)
                 elif pointer.stage is None:
                     raise nowhere(pointer) from None
                 else:
@@ -348,15 +338,9 @@ def _manifest(
         workspace.progress.note(f"{dataset} is not on the remote; `dvc repro` makes it again")
         return None
     if not one.in_work_tree:
-        return _manifest_of(workspace, pointer)
+        return open_linked(workspace.root, pointer)
     lay_out(workspace.root, [pointer])
     return work_tree_manifest(workspace, dataset)
-
-
-def _manifest_of(workspace: Workspace, pointer: PinnedOut) -> Manifest:
-    make_directory(workspace.cache)
-    directory = link_manifest(workspace.root, pointer, workspace.cache / "versions")
-    return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
 
 
 def _ids(manifest: Manifest, rows: np.ndarray[tuple[int], np.dtype[np.int64]] | None = None) -> IdMatrix:

@@ -12,7 +12,7 @@ from datapin.base.errors import Refused, UnknownVersion
 from datapin.dvcfiles.outs import PinnedOut, read_lock, read_pointer
 from datapin.dvcfiles.texts import load_yaml
 from datapin.git.ask import blob_at, resolve
-from datapin.pins.files import LOCK, beside, is_lock
+from datapin.pins.files import LOCK, beside, bytes_here, is_lock
 from datapin.pins.read import Pins
 from datapin.pins.selectors import PinnedVersion
 from datapin.rollback.texts import under_name, with_frozen_stage, with_stage_entry
@@ -133,7 +133,7 @@ def _add_source(workspace: Workspace, goals: Goals, pinned: PinnedVersion) -> No
         (wanted,) = (out for out in read_pointer(text, file) if out.is_folder)
     goals.add_dataset(DatasetGoal(dataset, wanted, current))
     goals.texts[file] = text
-    here = {out.path: out for out in read_pointer(_bytes(root / file), file)} if (root / file).is_file() else {}
+    here = {out.path: out for out in read_pointer((root / file).read_bytes(), file)} if (root / file).is_file() else {}
     for out in read_pointer(text, file):
         if out.path != dataset:
             goals.add_out(OutGoal(out, here.get(out.path)))
@@ -146,9 +146,9 @@ def _add_stage(workspace: Workspace, goals: Goals, pinned: PinnedVersion) -> Non
     if stage is None or pinned.pointer.dataset != pinned.dataset:
         raise _other_kind(pinned.dataset)
     pipeline_file = beside(file)
-    pipeline = _bytes(root / pipeline_file)
+    pipeline = (root / pipeline_file).read_bytes()
     old = _text_at(root, pinned.commit, file)
-    now = goals.texts.get(file) or (_bytes(root / file) if (root / file).is_file() else None)
+    now = goals.texts.get(file) or bytes_here(root / file)
     goals.texts[pipeline_file] = with_frozen_stage(goals.texts.get(pipeline_file, pipeline), stage, pipeline_file)
     goals.texts[file] = with_stage_entry(now, old, stage, file)
     goals.merged |= {pipeline_file, file}
@@ -239,7 +239,3 @@ def _text_at(root: Path, commit: str, file: str) -> bytes:
     if text is None:
         raise Refused(f"{file} is not in commit {commit[:9]}", "look at `git log --stat`")
     return text
-
-
-def _bytes(path: Path) -> bytes:
-    return path.read_bytes()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from datapin.base import failpoints
-from datapin.base.errors import BadQuery, DatapinError, Refused, StorageFailed, Usage
+from datapin.base.errors import BadQuery, DatapinError, Refused, StorageFailed, UnsavedRows, Usage
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.settings import dvc_settings
@@ -28,10 +28,16 @@ from datapin.trees.checkout.state import arrangement_of
 from datapin.trees.places import FollowingTree, trees_of
 from datapin.verbs.checkout import files_of_rows
 from datapin.verbs.remote.mend import keep_work_trees
-from datapin.verbs.rollback.bring import bring_goals
 from datapin.verbs.rollback.goals import Goals, OutGoal, goals_of_all, named_goals, restored_goals
-from datapin.verbs.rollback.rows import ReadyDataset, absent_assets, counted_beside, make_sure_of_assets, ready
-from datapin.verbs.rollback.unsaved import Unsaved, refuse_or_keep, unsaved_output, unsaved_rows, unsaved_text
+from datapin.verbs.rollback.rows import (
+    ReadyDataset,
+    absent_assets,
+    bring_goals,
+    counted_beside,
+    make_sure_of_assets,
+    ready,
+)
+from datapin.verbs.rollback.unsaved import Unsaved, keep_copies, unsaved_output, unsaved_rows, unsaved_text
 from datapin.verbs.workspace.git_exclude import leave_out_of_git
 from datapin.verbs.workspace.presence import ensure_here
 from datapin.verbs.workspace.workspace import Workspace
@@ -175,8 +181,9 @@ class _Rollback:
         absent = [(one.goal.dataset, assets) for one in looked_at if len((assets := absent_assets(workspace, one)).ids)]
         trees = [tree for one in moving for tree in self._trees(one)]
         unsaved += self._edited(trees)
-        if unsaved and not how.force:
-            refuse_or_keep(workspace, unsaved, force=False)
+        problems = [f"{one.where}: {one.problem}" for one in unsaved]
+        if problems and not how.force:
+            raise UnsavedRows(tuple(problems))
         kept: list[str] = []
         is_staged = str(dvc_settings(self._root).get("core", {}).get("autostage", False)).lower() == "true"
         if not how.dry_run:
@@ -184,7 +191,7 @@ class _Rollback:
                 make_sure_of_assets(workspace, dataset, assets, is_lazy=how.lazy)
             for tree in trees:
                 self._bring_files(tree)
-            kept = refuse_or_keep(workspace, unsaved, force=how.force)
+            kept = keep_copies(workspace, unsaved)
         with counted_beside(datasets) as counts:
             if not how.dry_run:
                 texts = self._commit(moving, wanted_outs, texts, trees, is_staged=is_staged)
@@ -201,7 +208,7 @@ class _Rollback:
             changes_anything=bool(moving or outs or texts),
             fetched=0 if how.lazy else sum(len(assets.ids) for _, assets in absent),
             notes=goals.notes,
-            unsaved=[f"{one.where}: {one.problem}" for one in unsaved],
+            unsaved=problems,
         )
 
     def _unsaved(

@@ -1,7 +1,8 @@
-"""One dataset of a rollback: its old manifest brought and verified, its rows counted, its assets made sure of."""
+"""The datasets of a rollback: old manifests brought and verified, rows counted, assets made sure of."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from datapin.base import failpoints
 from datapin.base.errors import (
     UNREADABLE_ROWS,
     AssetsMissing,
@@ -19,6 +21,9 @@ from datapin.base.errors import (
     DamagedManifest,
     DatapinError,
     ManifestMissing,
+    OutputMissing,
+    listed,
+    who_must_push,
 )
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_hex
@@ -31,9 +36,10 @@ from datapin.manifest.comparing.diff import Changes
 from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.files.digest import shard_digest
 from datapin.manifest.manifest import Manifest
-from datapin.pins.outputs import check_cached, differs
-from datapin.verbs.rollback.goals import DatasetGoal
-from datapin.verbs.rollback.unsaved import pinned_manifest
+from datapin.pins.manifests import open_linked
+from datapin.pins.outputs import check_cached, differs, files_of
+from datapin.verbs.rollback.goals import DatasetGoal, Goals
+from datapin.verbs.workspace.bring import Absence, bring_what_is_somewhere
 from datapin.verbs.workspace.presence import ensure_here
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -73,7 +79,7 @@ def ready(workspace: Workspace, goal: DatasetGoal) -> ReadyDataset:
     """
     cache = DvcCache(workspace.root)
     cache.give_back(goal.wanted.md5)
-    after = pinned_manifest(workspace, goal.wanted)
+    after = open_linked(workspace.root, goal.wanted)
     entries = dict(cache.entries(goal.wanted.md5) or ())
     files = cache.shards(goal.wanted)
     directory = workspace.dataset_path(goal.dataset)
@@ -174,7 +180,7 @@ def _before(workspace: Workspace, goal: DatasetGoal, *, is_pinned: bool) -> tupl
             if not from_pointer:
                 before = Manifest.open(workspace.dataset_path(goal.dataset), name=goal.dataset)
             elif goal.current is not None:
-                before = pinned_manifest(workspace, goal.current)
+                before = open_linked(workspace.root, goal.current)
             else:
                 continue
             _ = before.digest  # of shards that others wrote it takes all rows, and they may be bad
@@ -215,3 +221,32 @@ def _missing(absent: AbsentAssets, mask: Mask, *, where: str = "", reason: str =
     names = absent.keys.filter(pa.array(mask)).slice(0, _LISTED).to_pylist()
     shown = {"where": where} if where else {}
     return AssetsMissing(names=tuple(names), count=int(mask.sum()), reason=reason, **shown)
+
+
+def bring_goals(workspace: Workspace, goals: Goals, outs: Sequence[PinnedOut], version: str) -> None:
+    """The manifests of all goals and these other outputs, into DVC's cache; the outputs are verified there.
+
+    Raises ManifestMissing or OutputMissing, which name all that is nowhere, and DamagedManifest.
+    """
+    cache = DvcCache(workspace.root)
+    manifests = [_output(one.dataset, one.wanted) for one in goals.datasets]
+    lacking = [out for out in (*manifests, *outs) if files_of(cache, out) is None]
+    absence = bring_what_is_somewhere(workspace, list(dict.fromkeys(out.md5 for out in lacking)))
+    if absence.md5s:
+        raise _nowhere(goals, [out for out in lacking if out.md5 in absence.md5s], absence, version)
+    failpoints.hit("rollback.brought")
+    check_cached([file for out in outs for file in files_of(cache, out) or ()])
+
+
+def _nowhere(goals: Goals, absent: Sequence[PinnedOut], absence: Absence, version: str) -> DatapinError:
+    datasets = {one.dataset for one in goals.datasets}
+    first = absent[0]
+    if len(absent) == 1 and first.path in datasets:
+        advice = absence.advice or who_must_push(first.path, is_output=first.stage is not None)
+        return ManifestMissing(first.path, f"{first.md5} in DVC's cache", absence.reason, advice)
+    sources = [one.dataset for one in goals.datasets if one.wanted.stage is None]
+    advice = absence.advice or "somebody who has it must run `datapin push --all-versions` and `dvc push`"
+    if sources and all(out.stage is not None for out in absent):
+        command = shlex.join(["datapin", "rollback", *sources, "--to", version])
+        advice = f"{advice}; or run `{command}`, take the parameters over, and `dvc repro` makes it again"
+    return OutputMissing(listed([out.path for out in absent], 5), f"not here ({absence.reason})", advice)

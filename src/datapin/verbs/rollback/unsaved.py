@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, UnsavedRows, listed
+from datapin.base.errors import UNREADABLE_ROWS, ManifestMissing, listed
 from datapin.base.files import fsync_directory, fsync_path, make_directory
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
@@ -17,9 +17,9 @@ from datapin.dvcfiles.tracking.objects import cache_files
 from datapin.git.ask import ask_git, blob_at, has_commit
 from datapin.manifest.comparing.diff import compare_manifests
 from datapin.manifest.manifest import Manifest
-from datapin.pins.held import HeldManifests, is_saved
+from datapin.pins.held import held_manifests, is_saved
 from datapin.pins.history import is_committed
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.pins.outputs import differs
 from datapin.pins.read import Pins
 from datapin.verbs.workspace.workspace import Workspace
@@ -35,19 +35,17 @@ class Unsaved:
     paths: tuple[str, ...] = ()
 
 
-def refuse_or_keep(workspace: Workspace, unsaved: Sequence[Unsaved], *, force: bool) -> list[str]:
-    """Copies of all that is unsaved, durable; where they are. Raises UnsavedRows unless `force`."""
+def keep_copies(workspace: Workspace, unsaved: Sequence[Unsaved]) -> list[str]:
+    """Copies of all that is unsaved, durable; where they are."""
     if not unsaved:
         return []
-    if not force:
-        raise UnsavedRows(tuple(f"{one.where}: {one.problem}" for one in unsaved))
     folder = workspace.state.kept
     make_directory(folder)
     place = _new_folder(folder)
     kept = []
     for one in unsaved:
         target = place / (
-            os.path.relpath(one.top, workspace.root) if _is_below(one.top, workspace.root) else one.top.name
+            os.path.relpath(one.top, workspace.root) if one.top.is_relative_to(workspace.root) else one.top.name
         )
         for name in one.paths or ("",):
             _copy(one.top / name if name else one.top, target / name if name else target)
@@ -106,29 +104,21 @@ def unsaved_text(root: Path, path: str, wanted: bytes) -> Unsaved | None:
     return Unsaved(path, "no commit has it as it is", root / path)
 
 
-def pinned_manifest(workspace: Workspace, pointer: PinnedOut) -> Manifest:
-    """The manifest that a pointer pins, from DVC's cache. Raises ManifestMissing, DamagedManifest."""
-    make_directory(workspace.cache)
-    directory = link_manifest(workspace.root, pointer, workspace.cache / "versions")
-    return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
-
-
 def _is_kept(workspace: Workspace, cache: DvcCache, dataset: str) -> bool:
     """Whether what lies there is a version that a commit pins and DVC's cache holds: Git changed the pointer alone."""
-    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    here = held_manifests(workspace.root).find(dataset)
     return here is not None and is_saved(cache, here) and is_committed(workspace.root, dataset, here)
 
 
 def _cached(cache: DvcCache, directory: Path) -> str:
-    objects = cache.path_of("0" * 32).parent.parent
-    return cache_files(objects, sorted(path for path in directory.iterdir() if path.is_file())).md5
+    return cache_files(cache.objects, sorted(path for path in directory.iterdir() if path.is_file())).md5
 
 
 def _edits(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
     """By which rows the work tree differs from what its pointer pins; by which files, if the rows cannot be told."""
     try:
         here = Manifest.open(workspace.dataset_path(dataset), name=dataset)
-        found = _difference(pinned_manifest(workspace, pointer), here)
+        found = _difference(open_linked(workspace.root, pointer), here)
     except UNREADABLE_ROWS as error:
         return error.message
     names = differs(workspace.root, DvcCache(workspace.root), PinnedOut(dataset, pointer.md5, pointer.file))
@@ -142,9 +132,8 @@ def _since_head(workspace: Workspace, pointer: PinnedOut) -> str:
     if at_head is None:
         return ""
     try:
-        return (
-            f" (against HEAD: {_difference(pinned_manifest(workspace, at_head), pinned_manifest(workspace, pointer))})"
-        )
+        before, after = (open_linked(workspace.root, one) for one in (at_head, pointer))
+        return f" (against HEAD: {_difference(before, after)})"
     except (ManifestMissing, *UNREADABLE_ROWS):
         return ""
 
@@ -174,12 +163,8 @@ def _new_folder(folder: Path) -> Path:
         return place
 
 
-def _is_below(path: Path, root: Path) -> bool:
-    return path.is_relative_to(root)
-
-
 def _shown(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if _is_below(path, root) else str(path)
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -20,6 +20,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.pins.read import Pins
 from datapin.verbs.rows.new_datasets import refuse_odd_place
 from datapin.verbs.workspace.edit_base import note_pinned, start_from_pinned_rows
+from datapin.verbs.workspace.placing import is_placing, place, staging
 from datapin.verbs.workspace.workspace import Workspace
 
 
@@ -53,7 +54,7 @@ def commit_rows(
 
     `edit` writes into the directory it is given. `sources` None keeps the source trees recorded so far.
     """
-    staged = workspace.staging(dataset)
+    staged = staging(workspace.root, dataset)
     try:
         report = edit(staged)
         changed = bool(report.added or report.changed or report.removed)
@@ -63,7 +64,7 @@ def commit_rows(
         with all_or_nothing(workspace, dataset):
             if changed or not workspace.dataset_path(dataset).is_dir():
                 failpoints.hit("add.staged")
-                workspace.place(staged, dataset)
+                place(workspace.root, staged, dataset)
                 failpoints.hit("add.placed")
             manifest = report.manifest
             facts = {"digest": manifest.digest, "rows": manifest.rows, "bytes": manifest.bytes}
@@ -73,7 +74,7 @@ def commit_rows(
                 note_pinned(workspace, dataset, track(workspace.root, dataset, summary))
                 failpoints.hit("add.tracked")
     finally:
-        if not workspace.is_placing(dataset):  # a swap that has begun needs it, and will be finished
+        if not is_placing(workspace.root, dataset):  # a swap that has begun needs it, and will be finished
             shutil.rmtree(staged, ignore_errors=True)
     return report
 
@@ -88,7 +89,7 @@ def all_or_nothing(workspace: Workspace, dataset: str) -> Iterator[None]:
     A crash is not: what it leaves is an edit that the same command finishes.
     """
     target = workspace.dataset_path(dataset)
-    kept = _links_to(target, workspace.staging(dataset)) if target.is_dir() else None
+    kept = _links_to(target, staging(workspace.root, dataset)) if target.is_dir() else None
     parents = [folder for folder in target.parents if not folder.exists()]
     texts = {path: _text(path) for path in (Path(f"{target}.dvc"), target.parent / ".gitignore")}
     try:
@@ -97,7 +98,7 @@ def all_or_nothing(workspace: Workspace, dataset: str) -> Iterator[None]:
         # The manifest last: a crash in here then leaves no more than one after the body's first step would.
         for path, before in texts.items():
             _put_back(path, before)
-        if not workspace.is_placing(dataset):  # else the swap is finished by the next command, as after a crash
+        if not is_placing(workspace.root, dataset):  # else the swap is finished by the next command, as after a crash
             _replace(workspace, kept, dataset)
         for folder in parents:
             with suppress(OSError):
@@ -125,7 +126,7 @@ def _replace(workspace: Workspace, kept: Path | None, dataset: str) -> None:
         shutil.rmtree(target, ignore_errors=True)
     elif not target.is_dir() or not _same_files(kept, target):
         fsync_directory(kept)
-        workspace.place(kept, dataset)
+        place(workspace.root, kept, dataset)
     failpoints.hit("undo.placed")
 
 

@@ -6,7 +6,6 @@ that had the row, of which those are read that are here or can be fetched (0030)
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_left
 from contextlib import suppress
 from pathlib import Path
@@ -18,12 +17,13 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError
 from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.base.state import slug_of
 from datapin.git.ask import has_commit, resolve
 from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
+from datapin.pins.counts import VersionCounts
 from datapin.pins.versions import VersionHistory
 from datapin.trees.stat_records import StatRecords, read_stat_records, write_stat_records
-from datapin.verbs.workspace.selector import counts_of
 from datapin.verbs.workspace.workspace import Workspace
 
 _MOST_VERSIONS = 200
@@ -33,7 +33,7 @@ Mask = npt.NDArray[np.bool_]
 
 def note_removed(workspace: Workspace, dataset: str, rows: pa.Table) -> None:
     """Note that these rows (key, asset_id) were removed by the user; what cannot be noted is told by history later."""
-    path = _path(workspace, dataset)
+    path = removed_path(workspace, dataset)
     before = read_stat_records(path)
     keys = rows["key"].combine_chunks()
     kept = ~flags(pc.is_in(before.keys, value_set=keys))
@@ -46,7 +46,7 @@ def note_removed(workspace: Workspace, dataset: str, rows: pa.Table) -> None:
 
 def forget_removed(workspace: Workspace, dataset: str, keys: pa.Array) -> None:
     """Rows of these keys are there again."""
-    path = _path(workspace, dataset)
+    path = removed_path(workspace, dataset)
     before = read_stat_records(path)
     kept = ~flags(pc.is_in(before.keys, value_set=keys))
     if not kept.all():
@@ -63,7 +63,7 @@ def were_removed(
     found = np.zeros(len(keys), np.bool_)
     if not len(keys):
         return found
-    noted = read_stat_records(_path(workspace, dataset))
+    noted = read_stat_records(removed_path(workspace, dataset))
     if len(noted):
         place = noted.positions(keys)
         found |= (place >= 0) & (noted.ids[np.maximum(place, 0)] == ids_from_hex(assets)).all(axis=1)
@@ -85,7 +85,7 @@ def _in_history(
     pointers = [pointer for _, pointer in history.versions()][:_MOST_VERSIONS]
     if fetch:
         bring_versions(workspace, pointers)
-    counts = counts_of(workspace, dataset)
+    counts = VersionCounts(workspace.root, dataset)
     ordered = sorted(keys.to_pylist())
     seen = {shard.digest for shard in now.shards}
     for pointer in pointers:
@@ -112,5 +112,6 @@ def _write(path: Path, keys: pa.StringArray, ids: IdMatrix) -> None:
         write_stat_records(path, StatRecords(keys, stats, ids, settled_before_ns=0))
 
 
-def _path(workspace: Workspace, dataset: str) -> Path:
-    return workspace.cache / "removed" / hashlib.sha256(dataset.encode()).hexdigest()[:16]
+def removed_path(workspace: Workspace, dataset: str) -> Path:
+    """Where removed rows are noted."""
+    return workspace.cache / "removed" / slug_of(dataset)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.base.documents import read_sealed, sealed
-from datapin.base.files import make_directory, publish_bytes
+from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.id_columns import IdMatrix, ids_to_hex
 from datapin.git.ask import has_commit, resolve
 from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
 from datapin.verbs.rows.add_moves import find_moves, gone_from
-from datapin.verbs.rows.removed_rows import were_removed
+from datapin.verbs.rows.removed_rows import removed_path, were_removed
 from datapin.verbs.workspace.reports import RowCounts
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -53,20 +51,14 @@ def _left_out(
         return np.zeros(0, np.bool_)
     head = resolve(workspace.root, "HEAD") if has_commit(workspace.root) else ""
     asked = hashlib.sha256("\n".join([*keys.to_pylist(), *assets.to_pylist()]).encode()).hexdigest()
-    slug = hashlib.sha256(dataset.encode()).hexdigest()[:16]
-    noted = workspace.cache / "removed" / slug
-    note, state = (
-        Path(f"{noted}.seen"),
-        [head, manifest.digest, asked, noted.stat().st_mtime_ns if noted.exists() else 0],
-    )
+    noted = removed_path(workspace, dataset)
+    note = noted.with_suffix(".seen")
+    state = [head, manifest.digest, asked, noted.stat().st_mtime_ns if noted.exists() else 0]
     with suppress(OSError, ValueError, KeyError, TypeError):
         kept = read_sealed(note)
         if kept["state"] == state:
             bits = np.frombuffer(base64.b64decode(kept["mask"]), np.uint8)
             return np.unpackbits(bits, count=len(keys)).astype(np.bool_)
     mask = were_removed(workspace, dataset, manifest, keys, assets, fetch=False)
-    with suppress(OSError):
-        make_directory(note.parent)
-        said = {"state": state, "mask": base64.b64encode(np.packbits(mask).tobytes()).decode()}
-        publish_bytes(note, sealed(said))
+    keep_sealed(note, {"state": state, "mask": base64.b64encode(np.packbits(mask).tobytes()).decode()})
     return mask

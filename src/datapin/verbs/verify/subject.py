@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
@@ -10,7 +10,6 @@ from pathlib import Path
 
 from datapin.backends.backend import Backend
 from datapin.base.errors import Damage, DatapinError, ManifestMissing, OutputMissing
-from datapin.base.files import make_directory
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.checks.check import READABLE
@@ -23,12 +22,12 @@ from datapin.manifest.manifest import Manifest
 from datapin.pins.commits import CommitPins, is_same_version
 from datapin.pins.files import POINTER
 from datapin.pins.held import HeldManifests
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.pins.read import Pins
 from datapin.pins.versions import VersionHistory
 from datapin.pipeline.params.params import parse_yaml, validate_params
 from datapin.pipeline.params.verify import SECTION, VerifyParams
-from datapin.verbs.workspace.bring import bring
+from datapin.verbs.workspace.bring import bring, open_pinned
 from datapin.verbs.workspace.place import RemotePlace, remote_name, remote_place
 from datapin.verbs.workspace.presence import ensure_here
 from datapin.verbs.workspace.workspace import Workspace
@@ -100,7 +99,7 @@ class _Source:
         """What the pipelines declare."""
         pinned = [out.path for out in self.pins.outs if out.stage is None]
         pinned += [file.removesuffix(POINTER) for file in self.unreadable if file.endswith(POINTER)]
-        return self._pipelines(sorted(self.pins.pipelines), pinned)
+        return read_pipelines(self.workspace.root, self.at, sorted(self.pins.pipelines), pinned)
 
     def datasets(self) -> tuple[dict[str, PinnedOut], list[Finding]]:
         """Every dataset's pointer, and findings on what cannot be read; an unknown folder counts as a dataset."""
@@ -204,17 +203,13 @@ class _Source:
         return HeldManifests(self.workspace.root, self.workspace.cache / "verify" / "held.json")
 
     def _open(self, pointer: PinnedOut) -> Manifest:
-        make_directory(self.workspace.cache)
-        link = partial(link_manifest, self.workspace.root, pointer, self.workspace.cache / "versions")
         try:
-            directory = link()
+            return open_linked(self.workspace.root, pointer)
         except ManifestMissing:
             if self.held(pointer.dataset) == pointer.md5:
                 # DVC's cache lost it, and the work tree still has it.
                 return Manifest.open(self.workspace.dataset_path(pointer.dataset), name=pointer.dataset)
-            bring(self.workspace, [pointer])
-            directory = link()
-        return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
+            return open_pinned(self.workspace, pointer)
 
     def _remembered(self, key: tuple[str, str], opening: Callable[[], Manifest]) -> Manifest:
         """What was opened once, or failed to open, is not asked for again."""
@@ -233,9 +228,6 @@ class _Source:
             return self.pins.keeping(out).is_cached
         except DatapinError:
             return True
-
-    def _pipelines(self, files: Sequence[str], pinned: Sequence[str]) -> Pipelines:
-        return read_pipelines(self.workspace.root, self.at, files, pinned)
 
     def _unreadable(self, where: str, error: DatapinError, hint: str = "") -> Finding:
         return Finding("error", READABLE, where, f"could not be read: {error.message_of(where)}", hint or error.hint)

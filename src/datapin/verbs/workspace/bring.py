@@ -18,14 +18,13 @@ from datapin.base.errors import (
     RemoteUnreachable,
     who_must_push,
 )
-from datapin.base.files import make_directory
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.objects import bring_manifests, bring_outputs
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.settings import cache_directory
 from datapin.git.ask import other_worktrees
 from datapin.manifest.manifest import Manifest
-from datapin.pins.manifests import link_manifest
+from datapin.pins.manifests import open_linked
 from datapin.verbs.workspace.known_remote import remember_versions
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -119,11 +118,8 @@ def open_pinned(workspace: Workspace, pointer: PinnedOut) -> Manifest:
 
     Raises ManifestMissing, DamagedManifest, RemoteUnreachable.
     """
-    make_directory(workspace.cache)
-    versions = workspace.cache / "versions"
     try:
-        directory = link_manifest(workspace.root, pointer, versions)
+        return open_linked(workspace.root, pointer)
     except ManifestMissing:
         bring(workspace, [pointer])
-        directory = link_manifest(workspace.root, pointer, versions)
-    return Manifest.open(directory, name=f"{pointer.dataset} ({pointer.md5[:8]})")
+        return open_linked(workspace.root, pointer)

@@ -13,7 +13,7 @@ from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.dvcfiles.texts import SUMMARY, has_summary, load_yaml
 from datapin.git.ask import blob_at, has_commit
-from datapin.pins.held import NO_MANIFEST, HeldManifests, is_saved
+from datapin.pins.held import NO_MANIFEST, held_manifests, is_saved
 from datapin.pins.history import is_committed
 from datapin.pins.read import Pins
 from datapin.verbs.workspace.bring import bring
@@ -21,11 +21,6 @@ from datapin.verbs.workspace.placing import replace_manifest
 from datapin.verbs.workspace.workspace import Workspace
 
 _ALSO = "or `dvc add {name}` to pin the rows that lie there"
-
-
-def held_manifests(workspace: Workspace) -> HeldManifests:
-    """Which manifests the work tree holds, as verbs and hooks have noted it."""
-    return HeldManifests(workspace.root, workspace.cache / "follow" / "held.json")
 
 
 def start_from_pinned_rows(workspace: Workspace, dataset: str, pointer: PinnedOut) -> None:
@@ -36,7 +31,7 @@ def start_from_pinned_rows(workspace: Workspace, dataset: str, pointer: PinnedOu
     `bring` raises if the pinned rows are nowhere. Nothing has changed then.
     """
     refuse_turned_back(workspace, pointer)
-    held, cache = held_manifests(workspace), DvcCache(workspace.root)
+    held, cache = held_manifests(workspace.root), DvcCache(workspace.root)
     here = held.find(dataset)
     if here == pointer.md5:
         note_pinned(workspace, dataset, pointer.md5)
@@ -64,7 +59,7 @@ def start_from_pinned_rows(workspace: Workspace, dataset: str, pointer: PinnedOu
 
 def note_pinned(workspace: Workspace, dataset: str, md5: str) -> None:
     """Remember which pinned version the work tree holds: what differs later was edited since."""
-    held = held_manifests(workspace)
+    held = held_manifests(workspace.root)
     held.is_at(dataset, md5)
     held.save()
 

@@ -13,6 +13,7 @@ from datapin.base.documents import read_sealed, sealed
 from datapin.base.files import make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix, ids_from_raw
 from datapin.base.ids import RAW_ID_BYTES
+from datapin.base.state import slug_of
 from datapin.dvcfiles.settings import default_remote
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -97,4 +98,4 @@ def _whole(ids: IdMatrix) -> np.ndarray[tuple[int], np.dtype[np.bytes_]]:
 
 
 def _path(workspace: Workspace, remote: str) -> Path:
-    return workspace.cache / "known" / hashlib.sha256(remote.encode()).hexdigest()[:16]
+    return workspace.cache / "known" / slug_of(remote)

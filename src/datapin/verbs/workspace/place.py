@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from datapin.backends.counting import CountingBackend
 from datapin.backends.locate import PREFIX, locate_backend
 from datapin.backends.wrappers import BackendBelow
 from datapin.base.errors import BadSettings, Refused
+from datapin.base.state import slug_of
 from datapin.dvcfiles.settings import default_remote, settings_of_remotes
 from datapin.git.ask import ask_git
 from datapin.store.remote import RemoteStore
@@ -51,7 +51,7 @@ def remote_place(workspace: Workspace, wanted: str | None = None) -> RemotePlace
     _refuse_committed_profiles(workspace.root, name, remotes[name])
     backend = locate_backend(name, remotes, root=workspace.root)
     # By its URL too: a remote that is moved or replaced is not taken for the one we knew.
-    known = hashlib.sha256(f"{name}\0{backend.url}".encode()).hexdigest()[:16]
+    known = slug_of(f"{name}\0{backend.url}")
     store = RemoteStore(CountingBackend(BackendBelow(backend, PREFIX)), workspace.cache / "remotes" / known)
     return RemotePlace(name, CountingBackend(backend), store)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,26 +10,22 @@ from pathlib import Path
 from datapin.base import failpoints
 from datapin.base.files import lock, make_directory, sweep_temporaries, temporary_name
 from datapin.base.journals import Anchors, finish_swap, swap_directory
-from datapin.base.state import folder_to_stage, state_of
-from datapin.dvcfiles.laying_out import stage_shards, tell_dvc
-
-
-def scratch_of(root: Path) -> Path:
-    """The work tree's own place for staged directories, locks and journals."""
-    return state_of(root).scratch
+from datapin.base.state import folder_to_stage, slug_of, state_of
+from datapin.dvcfiles.laying_out import stage_shards
+from datapin.dvcfiles.tracking_links import register_folder
 
 
 @contextmanager
 def edit_lock(root: Path, dataset: str, *, timeout_s: float = 600.0) -> Iterator[None]:
     """Nobody else edits `dataset` meanwhile; a swap that a crash cut off is finished first. Raises Locked."""
-    with lock(scratch_of(root) / "locks" / _slug(dataset), what=f"dataset {dataset}", timeout_s=timeout_s):
-        finish_swap(_journal(root, dataset), Anchors(root, scratch_of(root)))
+    with lock(state_of(root).scratch / "locks" / slug_of(dataset), what=f"dataset {dataset}", timeout_s=timeout_s):
+        finish_swap(_journal(root, dataset), Anchors(root, state_of(root).scratch))
         yield
 
 
 def staging(root: Path, dataset: str) -> Path:
     """A name for a new manifest directory beside which `place` can rename it: on the same file system."""
-    scratch = scratch_of(root)
+    scratch = state_of(root).scratch
     make_directory(scratch)
     sweep_temporaries(scratch)
     return folder_to_stage(scratch, root / dataset) / temporary_name()
@@ -38,7 +33,7 @@ def staging(root: Path, dataset: str) -> Path:
 
 def place(root: Path, staged: Path, dataset: str) -> None:
     """Swap the staged manifest into the place of the dataset, whatever crashes."""
-    swap_directory(staged, root / dataset, _journal(root, dataset), Anchors(root, scratch_of(root)))
+    swap_directory(staged, root / dataset, _journal(root, dataset), Anchors(root, state_of(root).scratch))
 
 
 def replace_manifest(root: Path, dataset: str, shards: Sequence[tuple[str, Path]]) -> None:
@@ -52,7 +47,7 @@ def replace_manifest(root: Path, dataset: str, shards: Sequence[tuple[str, Path]
     finally:
         if not is_placing(root, dataset):  # a swap that has begun needs it, and will be finished
             shutil.rmtree(staged, ignore_errors=True)
-    tell_dvc(root, dataset)
+    register_folder(root, dataset)
 
 
 def is_placing(root: Path, dataset: str) -> bool:
@@ -61,8 +56,4 @@ def is_placing(root: Path, dataset: str) -> bool:
 
 
 def _journal(root: Path, dataset: str) -> Path:
-    return scratch_of(root) / "journal" / f"{_slug(dataset)}.json"
-
-
-def _slug(dataset: str) -> str:
-    return hashlib.sha256(dataset.encode()).hexdigest()[:16]
+    return state_of(root).scratch / "journal" / f"{slug_of(dataset)}.json"

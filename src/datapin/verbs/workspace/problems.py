@@ -8,7 +8,7 @@ from datapin.base.errors import UNREADABLE_ROWS, DatapinError, ManifestMissing
 from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.cure import commit_of_another
 from datapin.dvcfiles.outs import PinnedOut
-from datapin.pins.held import HeldManifests
+from datapin.pins.held import held_manifests
 from datapin.verbs.workspace.reports import Problem
 from datapin.verbs.workspace.workspace import Workspace
 
@@ -25,7 +25,7 @@ def dataset_problem(workspace: Workspace, dataset: str, pointer: PinnedOut | Non
 
 def _way_back(workspace: Workspace, dataset: str, pointer: PinnedOut) -> str:
     name = shlex.quote(dataset)
-    here = HeldManifests(workspace.root, workspace.cache / "follow" / "held.json").find(dataset)
+    here = held_manifests(workspace.root).find(dataset)
     if here != pointer.md5:
         return f"bring the pinned rows back with `datapin restore {name}`"
     if pointer.stage is not None:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from datapin.base.errors import DatasetNotThere, ManifestMissing, UnknownDataset
-from datapin.base.files import make_directory
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.manifest import Manifest
 from datapin.pins.counts import VersionCounts
-from datapin.pins.manifests import link_manifest, link_version
+from datapin.pins.manifests import link_version, open_linked
 from datapin.pins.read import Pins
 from datapin.pins.selectors import PinnedVersion, resolve_version
 from datapin.verbs.workspace.workspace import Workspace
@@ -82,11 +81,6 @@ def select(workspace: Workspace, text: str, *, fetch: bool = True) -> Selected:
         return _select(workspace, named)
 
 
-def counts_of(workspace: Workspace, dataset: str) -> VersionCounts:
-    """What is known of the versions of `dataset`, and can be found out from DVC's cache."""
-    return VersionCounts(workspace.root, workspace.cache, dataset)
-
-
 def work_tree_manifest(workspace: Workspace, dataset: str) -> Manifest:
     """The manifest in the work tree. Raises ManifestMissing if only its pointer is here."""
     workspace.recover(dataset)
@@ -98,7 +92,6 @@ def work_tree_manifest(workspace: Workspace, dataset: str) -> Manifest:
 
 def manifest_at(workspace: Workspace, dataset: str, version: str) -> Manifest:
     """The manifest that revision `version` pins, linked from DVC's cache."""
-    make_directory(workspace.cache)
     directory = link_version(workspace.root, dataset, version, workspace.cache / "versions")
     return Manifest.open(directory, name=f"{dataset}@{version}")
 
@@ -106,9 +99,7 @@ def manifest_at(workspace: Workspace, dataset: str, version: str) -> Manifest:
 def _select(workspace: Workspace, named: Named) -> Selected:
     if named.pinned is None:
         return Selected(named.dataset, None, work_tree_manifest(workspace, named.dataset))
-    make_directory(workspace.cache)
-    directory = link_manifest(workspace.root, named.pinned.pointer, workspace.cache / "versions")
-    manifest = Manifest.open(directory, name=f"{named.dataset}@{named.version}")
+    manifest = open_linked(workspace.root, named.pinned.pointer, name=f"{named.dataset}@{named.version}")
     return Selected(named.dataset, named.version, manifest)
 
 
@@ -136,7 +127,7 @@ def _pinned(workspace: Workspace, name: str, version: str) -> Named:
     names = workspace.names_meant(name)
     refused: UnknownDataset | DatasetNotThere | None = None
     for dataset in names:
-        counts = counts_of(workspace, dataset)
+        counts = VersionCounts(workspace.root, dataset)
         try:
             found = resolve_version(workspace.root, dataset, version, partial(_digest, counts))
         except (UnknownDataset, DatasetNotThere) as error:

@@ -145,21 +145,9 @@ class Workspace:
             self.finish_rollback()
             yield
 
-    def staging(self, dataset: str) -> Path:
-        """A name for a new manifest directory beside which `place` can rename it: on the same file system."""
-        return placing.staging(self.root, dataset)
-
-    def place(self, staged: Path, dataset: str) -> None:
-        """Swap the staged manifest into the place of the dataset, whatever crashes."""
-        placing.place(self.root, staged, dataset)
-
-    def is_placing(self, dataset: str) -> bool:
-        """True if a swap of this dataset has begun and not ended."""
-        return placing.is_placing(self.root, dataset)
-
     def recover(self, dataset: str) -> None:
         """Finish a swap that a crash cut off; wait for one that is under way."""
-        if self.is_placing(dataset) or self.is_rollback_cut_off:
+        if placing.is_placing(self.root, dataset) or self.is_rollback_cut_off:
             with self.edit_lock(dataset):
                 pass
 

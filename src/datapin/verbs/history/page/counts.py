@@ -57,7 +57,7 @@ def histogram(before: Manifest | None, after: Manifest | None, column: str) -> H
     if len(was.keys() | now.keys()) > MOST_BARS and all(_is_number(side) for side in (old, new) if side is not None):
         return Histogram(column, _ranges(old, new), 0)
     names = sorted(was.keys() | now.keys(), key=_place)
-    bars = [CountBar(_named(name), was.get(name, 0), now.get(name, 0)) for name in names]
+    bars = [CountBar(_NO_VALUE if name is None else str(name), was.get(name, 0), now.get(name, 0)) for name in names]
     by_change = sorted(range(len(bars)), key=lambda n: (-abs(bars[n].after - bars[n].before), -bars[n].after, n))
     kept = sorted(by_change[:MOST_BARS])
     return Histogram(column, tuple(bars[n] for n in kept), len(bars) - len(kept))
@@ -111,10 +111,6 @@ def _numbers(values: pa.Array | None) -> npt.NDArray[np.float64]:
         return np.empty(0, np.float64)
     column: npt.NDArray[np.float64] = pc.fill_null(values.cast(pa.float64()), float("nan")).to_numpy()
     return column
-
-
-def _named(value: object) -> str:
-    return _NO_VALUE if value is None else str(value)
 
 
 def _place(value: object) -> tuple[bool, float, list[tuple[bool, int, str]]]:
