@@ -32,6 +32,7 @@ _CHECKSUM_BYTES = 32
 _HEADER_BYTES = len(_MAGIC) + _NUMBERS.size + _CHECKSUM_BYTES
 _WORD_BYTES = 8
 
+TICK_NS = 50_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
 _MTIME, _CTIME = 1, 2
 _SECOND_NS = 1_000_000_000
 _WHOLE_SECONDS_MARGIN_NS = 2 * _SECOND_NS  # FAT counts in steps of two seconds, old ext3 and HFS+ of one

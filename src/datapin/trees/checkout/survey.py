@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from datapin.base.id_columns import IdMatrix
 from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, numbers
-from datapin.trees.checkout.state import TICK_NS, CheckoutState
+from datapin.trees.checkout.state import CheckoutState
 from datapin.trees.safe_tree import Obstructed, SafeTree, kind_name
-from datapin.trees.stat_records import StatMatrix
+from datapin.trees.stat_records import TICK_NS, StatMatrix
 
 _Places = npt.NDArray[np.int64]
 
