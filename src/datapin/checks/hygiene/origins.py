@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError
 from datapin.checks.hygiene.rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
@@ -21,9 +20,9 @@ from datapin.dvcfiles.stages import LockEntry
 from datapin.dvcfiles.texts import folder_of
 from datapin.manifest.columns.columns import arrow_numbers, flags
 from datapin.pins.files import LOCK, beside
+from datapin.pipeline.mapping.output import inputs_of
 from datapin.pipeline.params.params import Params, parse_yaml, validate_params
 from datapin.pipeline.params.stages import PrepareParams
-from datapin.pipeline.record.fingerprint import INPUTS
 from datapin.pipeline.splits.crossing import Codes, Mask
 
 _PARAMS = "params.yaml"
@@ -69,12 +68,10 @@ class Ancestors:
 
 def stages_of(subject: Subject) -> list[RanStep]:
     """Every stage that ran, by every `dvc.lock` that pins a dataset. Raises BadSettings or Refused."""
-    kept = subject.shared.get("hygiene.stages")
-    if kept is None:
-        kept = [stage for file, entries in subject.entries().items() for stage in _ran(subject, file, entries)]
-        subject.shared["hygiene.stages"] = kept
-    assert isinstance(kept, list)
-    return kept
+    return subject.once(
+        "hygiene.stages",
+        lambda: [stage for file, entries in subject.entries().items() for stage in _ran(subject, file, entries)],
+    )
 
 
 def made_anew(origin: Origin) -> str:
@@ -108,17 +105,15 @@ def gives_splits(subject: Subject, origin: Origin) -> bool:
 
 def predecessors(subject: Subject, dataset: str, source: str) -> tuple[Codes, Codes]:
     """For each row its row of the same key in `source`, and that of the key it names as its parent; -1 if none."""
-    name = f"hygiene.predecessors:{dataset}:{source}"
-    kept = subject.shared.get(name)
-    if kept is None:
+
+    def find() -> tuple[Codes, Codes]:
         rows, before = rows_of(subject, dataset), rows_of(subject, source)
         same = places_of(rows.keys, before.keys)
         parents = rows.column("parent")
         named = np.full(len(rows), -1) if parents is None else places_of(parents, before.keys)
-        kept = same, np.where(rows.copies, named, -1)
-        subject.shared[name] = kept
-    assert isinstance(kept, tuple)
-    return kept
+        return same, np.where(rows.copies, named, -1)
+
+    return subject.once(f"hygiene.predecessors:{dataset}:{source}", find)
 
 
 def ancestors_of(subject: Subject, dataset: str) -> list[Ancestors]:
@@ -146,11 +141,11 @@ def ancestors_of(subject: Subject, dataset: str) -> list[Ancestors]:
 
 def fresh_rows(subject: Subject, dataset: str) -> Mask:
     """Rows that are not handed on as they are: what is wrong with the others is found in the dataset before."""
+    return subject.once(f"hygiene.fresh:{dataset}", lambda: _fresh_rows(subject, dataset))
+
+
+def _fresh_rows(subject: Subject, dataset: str) -> Mask:
     rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
-    name = f"hygiene.fresh:{dataset}"
-    if name in subject.shared:
-        kept: Mask = subject.shared[name]
-        return kept
     fresh = np.ones(len(rows), dtype=np.bool_)
     for source in origin.inputs if origin is not None else ():
         try:
@@ -163,7 +158,6 @@ def fresh_rows(subject: Subject, dataset: str) -> Mask:
         for name in ("split", "group", "parent", "parent_id", PIXELS):
             is_same &= ~differs(rows.column(name), before.column(name), chosen, taken)
         fresh[chosen[is_same]] = False
-    subject.shared[name] = fresh
     return fresh
 
 
@@ -194,9 +188,5 @@ def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Itera
 
 def _recorded(subject: Subject, dataset: str) -> tuple[str, ...]:
     """The datasets that the manifest itself says it was made of, for a stage that does not declare them."""
-    text = subject.manifest(dataset).properties.get(INPUTS, "{}")
-    try:
-        names = read_json(text, dataset)
-    except ValueError:
-        return ()
-    return tuple(name for name in names if name in subject.pins and name != dataset) if isinstance(names, dict) else ()
+    names = inputs_of(subject.manifest(dataset))
+    return tuple(name for name in names if name in subject.pins and name != dataset)
