@@ -6,7 +6,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,23 +32,15 @@ _MOST_STEPS = 32
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The stage that made a dataset: `kind` if it is one of ours, and the datasets that it read."""
+    """A stage as `dvc.lock` says it ran: `kind` if it is one of ours; paths are relative to the root.
+
+    As the origin of a dataset, its `inputs` are datasets only.
+    """
 
     stage: str
     address: str  # as `dvc repro` takes it
     kind: str | None
     inputs: tuple[str, ...]
-    params: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class RanStep:
-    """A stage as `dvc.lock` says it ran: `kind` if it is one of ours; paths are relative to the root."""
-
-    name: str
-    address: str  # as `dvc repro` takes it
-    kind: str | None
-    deps: tuple[str, ...]
     outs: tuple[str, ...]
     params: Mapping[str, Any]
 
@@ -66,7 +58,7 @@ class Ancestors:
     hands_on: bool
 
 
-def stages_of(subject: Subject) -> list[RanStep]:
+def stages_of(subject: Subject) -> list[Origin]:
     """Every stage that ran, by every `dvc.lock` that pins a dataset. Raises BadSettings or Refused."""
     return subject.once(
         "hygiene.stages",
@@ -83,8 +75,8 @@ def origin_of(subject: Subject, dataset: str) -> Origin | None:
     """The stage that made the dataset, None for a source. Raises what reading pointers or the manifest raises."""
     for stage in stages_of(subject):
         if dataset in stage.outs:
-            inputs = tuple(path for path in stage.deps if path in subject.pins and path != dataset)
-            return Origin(stage.name, stage.address, stage.kind, inputs or _recorded(subject, dataset), stage.params)
+            inputs = tuple(path for path in stage.inputs if path in subject.pins and path != dataset)
+            return replace(stage, inputs=inputs or _recorded(subject, dataset))
     return None
 
 
@@ -172,7 +164,7 @@ def differs(one: pa.Array | None, other: pa.Array | None, rows: Codes, places: C
     return is_other
 
 
-def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Iterator[RanStep]:
+def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Iterator[Origin]:
     folders = subject.pinned_at.folders(file)
     for name, entry in entries.items():
         folder = folder_of(name, file, folders)
@@ -183,7 +175,7 @@ def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Itera
         command = entry.command if isinstance(entry.command, list) else [entry.command]
         found = _OURS.search("\n".join(map(str, command)))
         address = name if file == LOCK else f"{beside(file)}:{name}"
-        yield RanStep(name, address, found.group(1) if found else None, deps, outs, entry.params)
+        yield Origin(name, address, found.group(1) if found else None, deps, outs, entry.params)
 
 
 def _recorded(subject: Subject, dataset: str) -> tuple[str, ...]:
