@@ -46,10 +46,14 @@ def unread(subject: Subject, check: str, where: str, error: DatapinError) -> Fin
     return Finding("note" if known else "error", check, where, message, "" if known else error.hint)
 
 
-def capped(findings: Sequence[Finding], what: str) -> Iterator[Finding]:
-    """The first findings of one check on one thing; beyond MOST_LISTED the last one says how many more `what` are."""
+def capped(findings: Sequence[Finding], what: str, count: int | None = None) -> Iterator[Finding]:
+    """The first findings of one check on one thing; beyond MOST_LISTED the last one says how many more `what` are.
+
+    `count` is how many there are, where only the first of them are at hand.
+    """
+    count = len(findings) if count is None else count
     yield from findings[:MOST_LISTED]
-    if len(findings) > MOST_LISTED:
+    if count > MOST_LISTED:
         first = findings[0]
-        more = f"and {len(findings) - MOST_LISTED} more {what}"
+        more = f"and {count - MOST_LISTED} more {what}"
         yield Finding(first.severity, first.check, first.where.partition(":")[0], more, first.hint)

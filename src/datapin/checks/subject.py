@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from datapin.backends.backend import Backend
+from datapin.base.errors import DatapinError
 from datapin.base.findings import Finding
 from datapin.base.id_columns import IdMatrix
 from datapin.base.progress import Progress
@@ -22,6 +23,8 @@ from datapin.pins.read import Pins
 from datapin.pipeline.params.verify import VerifyParams
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
+
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Subject:
     remote: Callable[[], RemoteSide | None]
     sample: int | None = None  # --sample N of --repro: that many rows instead of everything
     notes: list[str] = field(default_factory=list)  # what a check wants said beside its findings
-    shared: dict[str, Any] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict)  # what `once` has found
 
     @property
     def outs(self) -> Sequence[PinnedOut]:
@@ -83,6 +86,18 @@ class Subject:
     def entries(self) -> Mapping[str, Mapping[str, LockEntry]]:
         """The entries of each `dvc.lock`, by its path: the stages as they ran."""
         return self.pinned_at.entries
+
+    def once(self, name: str, find: Callable[[], _Found]) -> _Found:
+        """What `find` gives at the first question of this name, for all checks of this run; or raises, each time."""
+        if name not in self.shared:
+            try:
+                self.shared[name] = find()
+            except DatapinError as error:
+                self.shared[name] = error
+        found = self.shared[name]
+        if isinstance(found, DatapinError):
+            raise found
+        return found  # type: ignore[no-any-return]  # what `find` gave
 
     def read(self, path: str) -> bytes | None:
         """The bytes of a file that Git tracks (of the work tree, or as of the commit), None if it is not there."""

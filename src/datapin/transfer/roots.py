@@ -9,7 +9,7 @@ lock carries this.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from datapin.base import failpoints
 from datapin.base.errors import ObjectMissing
@@ -24,14 +24,6 @@ _MOST_HEADS = 16  # of more packs than this it is cheaper to list them all
 _SWAPS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class _Announced:
-    """A pending record as it lies on the remote."""
-
-    key: str
-    record: RootRecord
-
-
 def declare(remote: RemoteStore, records: Sequence[RootRecord]) -> list[bool]:
     """Announce these records and make final those whose packs are there to stay; for each whether it is final.
 
@@ -40,22 +32,23 @@ def declare(remote: RemoteStore, records: Sequence[RootRecord]) -> list[bool]:
     """
     swaps = remote.abilities().replace
     pending = [replace(record, state=PENDING, compare_and_swap=swaps) for record in records]
-    announced = list(map_in_order(lambda record: _announce(remote, record), pending, jobs=_AT_ONCE))
+    keys = list(map_in_order(lambda record: _announce(remote, record), pending, jobs=_AT_ONCE))
     failpoints.hit("push.roots.announced")
     # The order is the protocol: condemned is read before the packs are looked at, or a collector slips in between.
     condemned = read_condemned(remote)
     relied_on = [objects_of(record) for record in pending]
     absent = _absent(remote, relied_on)
     is_safe = [not condemned.has_any_of(objects) and not absent.has_any_of(objects) for objects in relied_on]
-    steps = list(zip(announced, is_safe, strict=True))
+    steps = list(zip(keys, pending, is_safe, strict=True))
     return list(map_in_order(lambda step: _settle(remote, *step), steps, jobs=_AT_ONCE))
 
 
-def _announce(remote: RemoteStore, record: RootRecord) -> _Announced:
+def _announce(remote: RemoteStore, record: RootRecord) -> str:
+    """The key under which the pending record lies on the remote."""
     while True:
         key = new_root_key(record)
         if remote.backend.put_if_absent(key, record.encoded()):
-            return _Announced(key, record)
+            return key
 
 
 def _absent(remote: RemoteStore, wanted: Sequence[Objects]) -> Objects:
@@ -73,22 +66,22 @@ def _seen(remote: RemoteStore, ids: frozenset[bytes], key: Callable[[str], str])
     return frozenset(raw for raw, found in zip(sorted(ids), looked, strict=True) if found is not None)
 
 
-def _settle(remote: RemoteStore, announced: _Announced, is_safe: bool) -> bool:
+def _settle(remote: RemoteStore, key: str, record: RootRecord, is_safe: bool) -> bool:
     """Make the record final, or expired if it relies on what is condemned or gone; whether it is final now."""
-    wanted = replace(announced.record, state=FINAL if is_safe else EXPIRED)
+    wanted = replace(record, state=FINAL if is_safe else EXPIRED)
     for _ in range(_SWAPS):
         try:
-            seen, tag = remote.backend.get_tagged(announced.key)
+            seen, tag = remote.backend.get_tagged(key)
         except ObjectMissing:
             return False  # a collector made it expired, and swept it away
         if seen == wanted.encoded():
             break  # our own write, whose answer was lost
-        if seen != announced.record.encoded():
+        if seen != record.encoded():
             return False  # a collector made it expired
-        if remote.backend.replace(announced.key, wanted.encoded(), tag):
+        if remote.backend.replace(key, wanted.encoded(), tag):
             break
     else:
         return False
     failpoints.hit("push.root.settled")
-    keep_root(remote, announced.key, wanted)
+    keep_root(remote, key, wanted)
     return is_safe

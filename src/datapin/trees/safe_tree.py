@@ -100,14 +100,8 @@ class SafeTree:
     def stat_row(self, path: str) -> StatRow | None:
         """What tells the entry at this path from a changed one; None if it is not there. Raises Obstructed, OSError."""
         folder, _, name = path.rpartition("/")
-        number = self.enter(folder, create=False)
-        if number is None:
-            return None
-        try:
-            seen = os.lstat(name, dir_fd=number)
-        except FileNotFoundError:
-            return None
-        return (seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino)
+        seen = self.stat(folder, name)
+        return None if seen is None else stat_row(seen)
 
     def file_stats(
         self, folder: str, names: Sequence[str], marks: Sequence[int]

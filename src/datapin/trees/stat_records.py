@@ -1,6 +1,6 @@
 """A file of (key, stat, asset id) records: it says which files of a tree need not be read again.
 
-Its layout is that of trees.stat_layout. The file is a cache: whatever is wrong with it, it counts as empty.
+The file is a cache: whatever is wrong with it, it counts as empty.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import hashlib
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,16 @@ from datapin.base.ids import RAW_ID_BYTES
 
 StatMatrix = npt.NDArray[np.int64]  # [n, 4]: size, mtime_ns, ctime_ns, inode
 
+# The layout of a file of records, little-endian: magic, count u64, bytes of keys u64, settled_before_ns i64, bytes of
+# stamp u64, SHA-256 of these four numbers and of all that follows; then key ends int64 [n], stats int64 [n, 4],
+# ids uint8 [n, 32], keys, stamp.
+_MAGIC = b"DPSTAT1\n"
+_NUMBERS = struct.Struct("<QQqQ")
+_CHECKSUM_BYTES = 32
+_HEADER_BYTES = len(_MAGIC) + _NUMBERS.size + _CHECKSUM_BYTES
+_WORD_BYTES = 8
+
+TICK_NS = 50_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
 _MTIME, _CTIME = 1, 2
 _SECOND_NS = 1_000_000_000
 _WHOLE_SECONDS_MARGIN_NS = 2 * _SECOND_NS  # FAT counts in steps of two seconds, old ext3 and HFS+ of one
@@ -93,19 +104,28 @@ class StatRecords:
 
 def read_stat_records(path: Path) -> StatRecords:
     """The records in `path`; none if it is absent, cut off, changed or of another version."""
-    sections = read_sections(path)
-    if sections is None or not sections.is_whole():
+    try:
+        data = path.read_bytes()
+    except OSError:
         return StatRecords.empty()
-    count = sections.heading.count
+    if len(data) < _HEADER_BYTES or not data.startswith(_MAGIC):
+        return StatRecords.empty()
+    count, key_bytes, settled_before_ns, stamp_bytes = _NUMBERS.unpack_from(data, len(_MAGIC))
+    lengths = [count * _WORD_BYTES, count * 4 * _WORD_BYTES, count * RAW_ID_BYTES, key_bytes, stamp_bytes]
+    ends = list(accumulate([_HEADER_BYTES, *lengths]))
+    parts = [memoryview(data)[first:last] for first, last in pairwise(ends)]
+    head = data[len(_MAGIC) : _HEADER_BYTES]
+    if ends[-1] != len(data) or head != head[: _NUMBERS.size] + _checksum(head[: _NUMBERS.size], parts):
+        return StatRecords.empty()
+    key_ends, stats, ids, keys, stamp = parts
     offsets = np.zeros(count + 1, np.int32)
-    offsets[1:] = np.frombuffer(sections.key_ends, "<i8")
-    keys = pa.py_buffer(sections.keys)
+    offsets[1:] = np.frombuffer(key_ends, "<i8")
     return StatRecords(
-        keys=pa.StringArray.from_buffers(count, pa.py_buffer(offsets), keys),
-        stats=np.frombuffer(sections.stats, "<i8").reshape(-1, 4),
-        ids=np.frombuffer(sections.ids, np.uint8).reshape(-1, RAW_ID_BYTES),
-        settled_before_ns=sections.heading.settled_before_ns,
-        stamp=bytes(sections.stamp).decode("utf-8"),
+        keys=pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(keys)),
+        stats=np.frombuffer(stats, "<i8").reshape(-1, 4),
+        ids=np.frombuffer(ids, np.uint8).reshape(-1, RAW_ID_BYTES),
+        settled_before_ns=settled_before_ns,
+        stamp=bytes(stamp).decode("utf-8"),
     )
 
 
@@ -125,7 +145,9 @@ def write_stat_records(path: Path, records: StatRecords) -> None:
         memoryview(keys.buffers()[2])[first:last] if last > first else memoryview(b""),
         memoryview(records.stamp.encode("utf-8")),
     ]
-    data = joined(records.settled_before_ns, count, [_as_bytes(part) for part in parts])
+    parts = [_as_bytes(part) for part in parts]
+    numbers = _NUMBERS.pack(count, len(parts[3]), records.settled_before_ns, len(parts[4]))
+    data = b"".join([_MAGIC, numbers, _checksum(numbers, parts), *parts])
     make_directory(path.parent)
     publish_bytes(path, data, failpoint="base.stat_records")
 
@@ -133,96 +155,6 @@ def write_stat_records(path: Path, records: StatRecords) -> None:
 def _as_bytes(part: memoryview) -> memoryview:
     # A view with a zero in its shape cannot be cast.
     return part.cast("B") if part.nbytes else memoryview(b"")
-
-
-# The layout of a file of stat records.
-#
-# Little-endian: magic, count u64, bytes of keys u64, settled_before_ns i64, bytes of stamp u64, SHA-256 of all that
-# follows and of the four numbers; then key ends int64 [n], stats int64 [n, 4], ids uint8 [n, 32], keys, stamp.
-
-
-STAT_NUMBERS = 4  # size, mtime_ns, ctime_ns, inode
-
-_MAGIC = b"DPSTAT1\n"
-_NUMBERS = struct.Struct("<QQqQ")
-_CHECKSUM_BYTES = 32
-_HEADER_BYTES = len(_MAGIC) + _NUMBERS.size + _CHECKSUM_BYTES
-_WORD_BYTES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class StatHeading:
-    """What stands before the records; `checksum` is what the file says of them."""
-
-    count: int
-    key_bytes: int
-    settled_before_ns: int
-    stamp_bytes: int
-    checksum: bytes
-
-    def lengths(self) -> list[int]:
-        """Bytes of each section."""
-        return [
-            self.count * _WORD_BYTES,
-            self.count * STAT_NUMBERS * _WORD_BYTES,
-            self.count * RAW_ID_BYTES,
-            self.key_bytes,
-            self.stamp_bytes,
-        ]
-
-    def numbers(self) -> bytes:
-        """The four numbers as the file has them."""
-        return _NUMBERS.pack(self.count, self.key_bytes, self.settled_before_ns, self.stamp_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class StatSections:
-    """A file of records in its parts, which are not copied."""
-
-    heading: StatHeading
-    key_ends: memoryview
-    stats: memoryview
-    ids: memoryview
-    keys: memoryview
-    stamp: memoryview
-
-    def is_whole(self) -> bool:
-        """Whether the parts are those that were written."""
-        parts = [self.key_ends, self.stats, self.ids, self.keys, self.stamp]
-        return _checksum(self.heading.numbers(), parts) == self.heading.checksum
-
-
-def read_sections(path: Path) -> StatSections | None:
-    """The parts of the file `path`, not compared with their checksum.
-
-    None if it is absent, cut off or of another kind.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    heading = _heading(data[:_HEADER_BYTES], len(data))
-    if heading is None:
-        return None
-    parts, body, first = [], memoryview(data), _HEADER_BYTES
-    for length in heading.lengths():
-        parts.append(body[first : first + length])
-        first += length
-    return StatSections(heading, *parts)
-
-
-def _heading(data: bytes, file_bytes: int) -> StatHeading | None:
-    if len(data) < _HEADER_BYTES or not data.startswith(_MAGIC):
-        return None
-    count, key_bytes, settled_before_ns, stamp_bytes = _NUMBERS.unpack_from(data, len(_MAGIC))
-    heading = StatHeading(count, key_bytes, settled_before_ns, stamp_bytes, data[-_CHECKSUM_BYTES:])
-    return heading if file_bytes == _HEADER_BYTES + sum(heading.lengths()) else None
-
-
-def joined(settled_before_ns: int, count: int, parts: list[memoryview]) -> bytes:
-    """A file of `count` records; `parts` are its five sections in order."""
-    numbers = _NUMBERS.pack(count, len(parts[3]), settled_before_ns, len(parts[4]))
-    return b"".join([_MAGIC, numbers, _checksum(numbers, parts), *parts])
 
 
 def _checksum(numbers: bytes, parts: Iterable[memoryview]) -> bytes:

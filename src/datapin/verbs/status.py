@@ -35,8 +35,8 @@ from datapin.manifest.manifest import Manifest
 from datapin.pins.held import held_manifests, is_saved
 from datapin.pins.read import Pins
 from datapin.trees.intake.hashing import hash_files
-from datapin.trees.intake.statcache import StatCache
 from datapin.trees.intake.walk import FoundFiles, leave_out, walk
+from datapin.trees.stat_records import read_stat_records
 from datapin.verbs.rows.described import metadata_keys
 from datapin.verbs.workspace.known_remote import is_pushed, known_state, not_pushed
 from datapin.verbs.workspace.problems import dataset_problem
@@ -177,8 +177,8 @@ def _tree(
     found = walk(paths, exclude=[workspace.dataset_path(dataset), workspace.store_directory])
     found = leave_out(found, metadata_keys(manifest))
     cache_path = stat_cache_path(workspace, dataset, sources)
-    cache = StatCache.load(cache_path)
-    trusted, ids = cache.trusted(found)
+    cache = read_stat_records(cache_path)
+    trusted, ids = cache.match(found.keys, found.stats)
     if bool(trusted.all()) and len(cache) == len(found) and cache.stamp.startswith(f"{manifest.digest} "):
         # The same files as at the `add` that made this manifest: keys and ids need no comparison.
         return RowCounts(0, 0, 0) if not found.problems else _with_problems(RowCounts(0, 0, 0), found, notes)

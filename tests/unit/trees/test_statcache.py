@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from datapin.trees.intake.statcache import StatCache
 from datapin.trees.intake.walk import FoundFiles, clock_margin_ns, walk
 from datapin.trees.stat_records import StatRecords, read_stat_records, write_stat_records
 
@@ -25,7 +24,7 @@ def ids_of(found: FoundFiles) -> np.ndarray:
 
 def remember(path: Path, found: FoundFiles, **changes: int) -> None:
     settled = changes.get("settled_before_ns", found.settled_before_ns)
-    StatCache.save(path, found.keys, found.stats, ids_of(found), settled_before_ns=settled, stamp="v1")
+    write_stat_records(path, StatRecords(found.keys, found.stats, ids_of(found), settled_before_ns=settled, stamp="v1"))
 
 
 @pytest.fixture
@@ -43,8 +42,9 @@ def source(tmp_path: Path) -> Path:
 def test_unchanged_files_are_trusted_with_their_ids(tmp_path: Path, source: Path) -> None:
     found = walk([source])
     remember(tmp_path / "cache", found)
-    cache = StatCache.load(tmp_path / "cache")
-    mask, ids = cache.trusted(walk([source]))
+    cache = read_stat_records(tmp_path / "cache")
+    found = walk([source])
+    mask, ids = cache.match(found.keys, found.stats)
     assert mask.all()
     assert np.array_equal(ids, ids_of(found))
     assert cache.stamp == "v1"
@@ -58,7 +58,7 @@ def test_added_changed_and_removed_files_are_told_apart(tmp_path: Path, source: 
     (source / "c1" / "1.bin").write_bytes(b"changed")
     (source / "a-new").write_bytes(b"new")
     after = walk([source])
-    mask, ids = StatCache.load(tmp_path / "cache").trusted(after)
+    mask, ids = read_stat_records(tmp_path / "cache").match(after.keys, after.stats)
     trusted = dict(zip(after.keys.to_pylist(), mask.tolist(), strict=True))
     assert trusted == {"a-new": False, "c0/2.bin": True, "c0/4.bin": True, "c1/1.bin": False, "c1/3.bin": True}
     assert np.array_equal(ids[mask], ids_of(after)[mask])
@@ -74,7 +74,7 @@ def test_an_edit_of_the_same_size_with_its_time_set_back_is_seen(tmp_path: Path,
     os.utime(victim, ns=(old.st_atime_ns, old.st_mtime_ns))
     assert victim.stat().st_mtime_ns == old.st_mtime_ns
     found = walk([source])
-    mask, _ = StatCache.load(tmp_path / "cache").trusted(found)
+    mask, _ = read_stat_records(tmp_path / "cache").match(found.keys, found.stats)
     assert not mask[found.keys.to_pylist().index("c0/0.bin")]
     assert mask.sum() == 4
 
@@ -87,7 +87,7 @@ def test_files_written_just_before_the_walk_are_not_trusted(tmp_path: Path, sour
         if found.settled_before_ns <= (source / "fresh").stat().st_ctime_ns:
             break
     remember(tmp_path / "cache", found)
-    mask, _ = StatCache.load(tmp_path / "cache").trusted(found)
+    mask, _ = read_stat_records(tmp_path / "cache").match(found.keys, found.stats)
     trusted = dict(zip(found.keys.to_pylist(), mask.tolist(), strict=True))
     assert trusted.pop("fresh") is False
     assert all(trusted.values())
@@ -101,10 +101,12 @@ def test_a_file_edited_between_walk_and_reading_is_not_trusted(tmp_path: Path, s
     stats = found.stats.copy()
     seen = victim.stat()
     stats[0] = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]  # as the store's fstat reports it
-    StatCache.save(
-        tmp_path / "cache", found.keys, stats, ids_of(found), settled_before_ns=found.settled_before_ns, stamp=""
+    write_stat_records(
+        tmp_path / "cache",
+        StatRecords(found.keys, stats, ids_of(found), settled_before_ns=found.settled_before_ns, stamp=""),
     )
-    mask, _ = StatCache.load(tmp_path / "cache").trusted(walk([source]))
+    again = walk([source])
+    mask, _ = read_stat_records(tmp_path / "cache").match(again.keys, again.stats)
     assert mask.tolist() == [False, True, True, True, True]
 
 
@@ -138,8 +140,9 @@ def test_each_part_of_the_stat_counts(column: int) -> None:
 
 
 def test_no_cache_trusts_nothing(tmp_path: Path, source: Path) -> None:
-    cache = StatCache.load(tmp_path / "absent")
-    mask, ids = cache.trusted(walk([source]))
+    cache = read_stat_records(tmp_path / "absent")
+    found = walk([source])
+    mask, ids = cache.match(found.keys, found.stats)
     assert len(cache) == 0
     assert not mask.any()
     assert ids.shape == (5, 32)
@@ -148,10 +151,11 @@ def test_no_cache_trusts_nothing(tmp_path: Path, source: Path) -> None:
 def test_an_empty_walk_is_remembered(tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     found = walk([tmp_path / "src"])
-    StatCache.save(
-        tmp_path / "cache", found.keys, found.stats, np.empty((0, 32), np.uint8), settled_before_ns=1, stamp="x"
+    write_stat_records(
+        tmp_path / "cache",
+        StatRecords(found.keys, found.stats, np.empty((0, 32), np.uint8), settled_before_ns=1, stamp="x"),
     )
-    assert StatCache.load(tmp_path / "cache").stamp == "x"
+    assert read_stat_records(tmp_path / "cache").stamp == "x"
 
 
 def test_a_damaged_cache_counts_as_none_at_every_flipped_byte_and_length(tmp_path: Path) -> None:
@@ -175,7 +179,7 @@ def test_a_damaged_cache_counts_as_none_at_every_flipped_byte_and_length(tmp_pat
 
 
 def test_a_cache_that_is_a_folder_counts_as_none(tmp_path: Path) -> None:
-    assert len(StatCache.load(tmp_path)) == 0
+    assert len(read_stat_records(tmp_path)) == 0
 
 
 def test_a_slice_of_keys_is_written_as_what_it_shows(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def _bad_rows(
         if not isinstance(error, DamagedAsset):
             message = f"asset {assets.ids[number].tobytes().hex()[:12]} is lost: {message}"
         found.append(Finding("error", _ASSETS, f"{named.dataset}:{key}", message, error.hint))
-    yield from _with_rest(found, len(places), "rows whose assets are damaged or lost")
+    yield from capped(found, "rows whose assets are damaged or lost", len(places))
 
 
 def _other_sizes(named: NamedAssets, lengths: Int64s, is_bad: npt.NDArray[np.bool_]) -> Iterator[Finding]:
@@ -159,16 +159,7 @@ def _other_sizes(named: NamedAssets, lengths: Int64s, is_bad: npt.NDArray[np.boo
         remove = f"`datapin remove {shlex.quote(named.dataset)} --where {where}`"
         hint = f"take the row out with {remove}, then add its file again"
         found.append(Finding("error", _ASSETS, f"{named.dataset}:{key}", message, hint))
-    yield from _with_rest(found, len(places), "rows with another size")
-
-
-def _with_rest(found: Sequence[Finding], count: int, what: str) -> Iterator[Finding]:
-    if count <= MOST_LISTED:
-        yield from found
-        return
-    yield from found[:MOST_LISTED]
-    dataset = found[0].where.partition(":")[0]
-    yield Finding("error", _ASSETS, dataset, f"and {count - MOST_LISTED} more {what}", found[0].hint)
+    yield from capped(found, "rows with another size", len(places))
 
 
 def _check_remote(subject: Subject) -> Iterator[Finding]:

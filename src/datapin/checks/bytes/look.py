@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.base.errors import BadSettings, DamagedPack, DatapinError, ObjectMissing, Refused
+from datapin.base.errors import BadSettings, DamagedPack, ObjectMissing, Refused
 from datapin.base.id_columns import IdMatrix, ids_from_hex
 from datapin.checks.subject import RemoteSide, Subject
 from datapin.dvcfiles.hashes import OBJECTS, key_of, place_of
@@ -29,7 +29,6 @@ from datapin.store.remote import RemoteStore
 from datapin.transfer.mending import bad_loose, bad_packs
 from datapin.transfer.survey import Survey
 
-_SHARED = "presence"
 _HEADS_AT_ONCE = 16
 _MOST_HEADS = 256  # to look for more objects than these it is cheaper to list them all
 
@@ -166,20 +165,15 @@ class Lost:
 
 def look_at(subject: Subject) -> Look:
     """The one look of this run; raises the same error each time if there is no remote."""
-    kept: Look | DatapinError | None = subject.shared.get(_SHARED)
-    if kept is None:
-        try:
-            side = subject.remote()
-            if side is None:
-                advice = "run `dvc remote add --default NAME URL`"
-                raise BadSettings(".dvc/config", "", "no remote is set up, so nothing can be there", advice)
-            kept = Look(subject, side, side.store.check_format())
-        except DatapinError as error:
-            kept = error
-        subject.shared[_SHARED] = kept
-    if isinstance(kept, DatapinError):
-        raise kept
-    return kept
+    return subject.once("presence", lambda: _look_at(subject))
+
+
+def _look_at(subject: Subject) -> Look:
+    side = subject.remote()
+    if side is None:
+        advice = "run `dvc remote add --default NAME URL`"
+        raise BadSettings(".dvc/config", "", "no remote is set up, so nothing can be there", advice)
+    return Look(subject, side, side.store.check_format())
 
 
 def ids_of(manifest: Manifest) -> IdMatrix:

@@ -75,16 +75,16 @@ def _counts(column: pa.Array) -> dict[str, int]:
 
 def _both(subject: Subject, dataset: str) -> tuple[Spread, Spread] | None:
     """Before and now; None if there was nothing before, or the same rows."""
-    name = f"hygiene.spreads:{dataset}"
-    if name not in subject.shared:
+
+    def find() -> tuple[Spread, Spread] | None:
         now = rows_of(subject, dataset).manifest
         before = subject.before(dataset)
         if before is None and shallow_commits(subject.root) and _SHALLOW not in subject.notes:
             subject.notes.append(_SHALLOW)
         is_same = before is None or (before.digest == now.digest and classes_of(before) == classes_of(now))
-        subject.shared[name] = None if before is None or is_same else (_spread(before), _spread(now))
-    kept: tuple[Spread, Spread] | None = subject.shared[name]
-    return kept
+        return None if before is None or is_same else (_spread(before), _spread(now))
+
+    return subject.once(f"hygiene.spreads:{dataset}", find)
 
 
 def _look(subject: Subject, dataset: str, *, check: str, change: _Change, hint: str) -> Iterator[Finding]:

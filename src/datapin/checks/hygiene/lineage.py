@@ -49,15 +49,15 @@ def _parents(subject: Subject, dataset: str) -> Iterator[Finding]:
 
 def _off_parents(subject: Subject, rows: DatasetRows) -> dict[int, str]:
     """Rows in another split than what they were made of, and what that is."""
-    name = f"hygiene.off-parents:{rows.dataset}"
-    if name not in subject.shared:
+
+    def find() -> dict[int, str]:
         seen: dict[int, str] = {}
         for other, places, how in _parent_places(subject, rows):
             for row in _in_another_split(rows, other, places):
                 seen.setdefault(row, how.format(other.where(int(places[row])), other.split_of(int(places[row]))))
-        subject.shared[name] = seen
-    kept: dict[int, str] = subject.shared[name]
-    return kept
+        return seen
+
+    return subject.once(f"hygiene.off-parents:{rows.dataset}", find)
 
 
 def _in_another_split(rows: DatasetRows, other: DatasetRows, places: Codes) -> list[int]:

@@ -30,11 +30,7 @@ _NOT_IMAGES = "{}: {} row(s) are no images by their media type; their pixels wer
 
 def _look_at(subject: Subject, rows: DatasetRows) -> tuple[Codes, SeenLooks] | None:
     """The images that are in a split, each asset once, by their rows, and what they look like; None without any."""
-    name = f"hygiene.looks:{rows.dataset}"
-    if name not in subject.shared:
-        subject.shared[name] = _seen(subject, rows)
-    kept: tuple[Codes, SeenLooks] | None = subject.shared[name]
-    return kept
+    return subject.once(f"hygiene.looks:{rows.dataset}", lambda: _seen(subject, rows))
 
 
 def _seen(subject: Subject, rows: DatasetRows) -> tuple[Codes, SeenLooks] | None:

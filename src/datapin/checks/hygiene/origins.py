@@ -6,14 +6,13 @@ import posixpath
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.base.documents import read_json
 from datapin.base.errors import DatapinError
 from datapin.checks.hygiene.rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
@@ -21,9 +20,9 @@ from datapin.dvcfiles.stages import LockEntry
 from datapin.dvcfiles.texts import folder_of
 from datapin.manifest.columns.columns import arrow_numbers, flags
 from datapin.pins.files import LOCK, beside
+from datapin.pipeline.mapping.output import inputs_of
 from datapin.pipeline.params.params import Params, parse_yaml, validate_params
 from datapin.pipeline.params.stages import PrepareParams
-from datapin.pipeline.record.fingerprint import INPUTS
 from datapin.pipeline.splits.crossing import Codes, Mask
 
 _PARAMS = "params.yaml"
@@ -33,23 +32,15 @@ _MOST_STEPS = 32
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The stage that made a dataset: `kind` if it is one of ours, and the datasets that it read."""
+    """A stage as `dvc.lock` says it ran: `kind` if it is one of ours; paths are relative to the root.
+
+    As the origin of a dataset, its `inputs` are datasets only.
+    """
 
     stage: str
     address: str  # as `dvc repro` takes it
     kind: str | None
     inputs: tuple[str, ...]
-    params: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class RanStep:
-    """A stage as `dvc.lock` says it ran: `kind` if it is one of ours; paths are relative to the root."""
-
-    name: str
-    address: str  # as `dvc repro` takes it
-    kind: str | None
-    deps: tuple[str, ...]
     outs: tuple[str, ...]
     params: Mapping[str, Any]
 
@@ -67,14 +58,12 @@ class Ancestors:
     hands_on: bool
 
 
-def stages_of(subject: Subject) -> list[RanStep]:
+def stages_of(subject: Subject) -> list[Origin]:
     """Every stage that ran, by every `dvc.lock` that pins a dataset. Raises BadSettings or Refused."""
-    kept = subject.shared.get("hygiene.stages")
-    if kept is None:
-        kept = [stage for file, entries in subject.entries().items() for stage in _ran(subject, file, entries)]
-        subject.shared["hygiene.stages"] = kept
-    assert isinstance(kept, list)
-    return kept
+    return subject.once(
+        "hygiene.stages",
+        lambda: [stage for file, entries in subject.entries().items() for stage in _ran(subject, file, entries)],
+    )
 
 
 def made_anew(origin: Origin) -> str:
@@ -86,8 +75,8 @@ def origin_of(subject: Subject, dataset: str) -> Origin | None:
     """The stage that made the dataset, None for a source. Raises what reading pointers or the manifest raises."""
     for stage in stages_of(subject):
         if dataset in stage.outs:
-            inputs = tuple(path for path in stage.deps if path in subject.pins and path != dataset)
-            return Origin(stage.name, stage.address, stage.kind, inputs or _recorded(subject, dataset), stage.params)
+            inputs = tuple(path for path in stage.inputs if path in subject.pins and path != dataset)
+            return replace(stage, inputs=inputs or _recorded(subject, dataset))
     return None
 
 
@@ -108,17 +97,15 @@ def gives_splits(subject: Subject, origin: Origin) -> bool:
 
 def predecessors(subject: Subject, dataset: str, source: str) -> tuple[Codes, Codes]:
     """For each row its row of the same key in `source`, and that of the key it names as its parent; -1 if none."""
-    name = f"hygiene.predecessors:{dataset}:{source}"
-    kept = subject.shared.get(name)
-    if kept is None:
+
+    def find() -> tuple[Codes, Codes]:
         rows, before = rows_of(subject, dataset), rows_of(subject, source)
         same = places_of(rows.keys, before.keys)
         parents = rows.column("parent")
         named = np.full(len(rows), -1) if parents is None else places_of(parents, before.keys)
-        kept = same, np.where(rows.copies, named, -1)
-        subject.shared[name] = kept
-    assert isinstance(kept, tuple)
-    return kept
+        return same, np.where(rows.copies, named, -1)
+
+    return subject.once(f"hygiene.predecessors:{dataset}:{source}", find)
 
 
 def ancestors_of(subject: Subject, dataset: str) -> list[Ancestors]:
@@ -146,11 +133,11 @@ def ancestors_of(subject: Subject, dataset: str) -> list[Ancestors]:
 
 def fresh_rows(subject: Subject, dataset: str) -> Mask:
     """Rows that are not handed on as they are: what is wrong with the others is found in the dataset before."""
+    return subject.once(f"hygiene.fresh:{dataset}", lambda: _fresh_rows(subject, dataset))
+
+
+def _fresh_rows(subject: Subject, dataset: str) -> Mask:
     rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
-    name = f"hygiene.fresh:{dataset}"
-    if name in subject.shared:
-        kept: Mask = subject.shared[name]
-        return kept
     fresh = np.ones(len(rows), dtype=np.bool_)
     for source in origin.inputs if origin is not None else ():
         try:
@@ -163,7 +150,6 @@ def fresh_rows(subject: Subject, dataset: str) -> Mask:
         for name in ("split", "group", "parent", "parent_id", PIXELS):
             is_same &= ~differs(rows.column(name), before.column(name), chosen, taken)
         fresh[chosen[is_same]] = False
-    subject.shared[name] = fresh
     return fresh
 
 
@@ -178,7 +164,7 @@ def differs(one: pa.Array | None, other: pa.Array | None, rows: Codes, places: C
     return is_other
 
 
-def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Iterator[RanStep]:
+def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Iterator[Origin]:
     folders = subject.pinned_at.folders(file)
     for name, entry in entries.items():
         folder = folder_of(name, file, folders)
@@ -189,14 +175,10 @@ def _ran(subject: Subject, file: str, entries: Mapping[str, LockEntry]) -> Itera
         command = entry.command if isinstance(entry.command, list) else [entry.command]
         found = _OURS.search("\n".join(map(str, command)))
         address = name if file == LOCK else f"{beside(file)}:{name}"
-        yield RanStep(name, address, found.group(1) if found else None, deps, outs, entry.params)
+        yield Origin(name, address, found.group(1) if found else None, deps, outs, entry.params)
 
 
 def _recorded(subject: Subject, dataset: str) -> tuple[str, ...]:
     """The datasets that the manifest itself says it was made of, for a stage that does not declare them."""
-    text = subject.manifest(dataset).properties.get(INPUTS, "{}")
-    try:
-        names = read_json(text, dataset)
-    except ValueError:
-        return ()
-    return tuple(name for name in names if name in subject.pins and name != dataset) if isinstance(names, dict) else ()
+    names = inputs_of(subject.manifest(dataset))
+    return tuple(name for name in names if name in subject.pins and name != dataset)

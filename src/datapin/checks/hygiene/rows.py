@@ -94,20 +94,12 @@ class DatasetRows:
 
 def rows_of(subject: Subject, dataset: str) -> DatasetRows:
     """The rows of the dataset, read at the first question. Raises what reading them raises, each time."""
-    name = f"hygiene.rows:{dataset}"
-    kept = subject.shared.get(name)
-    if kept is None:
-        try:
-            manifest = subject.manifest(dataset)
-            present = [name for name in (*COLUMNS, PIXELS) if name in manifest.schema.names]
-            kept = DatasetRows(dataset, manifest, manifest.to_table(present))
-        except DatapinError as error:
-            kept = error
-        subject.shared[name] = kept
-    if isinstance(kept, DatapinError):
-        raise kept
-    assert isinstance(kept, DatasetRows)
-    return kept
+    return subject.once(f"hygiene.rows:{dataset}", lambda: _read(subject.manifest(dataset), dataset))
+
+
+def _read(manifest: Manifest, dataset: str) -> DatasetRows:
+    present = [name for name in (*COLUMNS, PIXELS) if name in manifest.schema.names]
+    return DatasetRows(dataset, manifest, manifest.to_table(present))
 
 
 def places_of(wanted: pa.Array, among: pa.Array) -> Codes:

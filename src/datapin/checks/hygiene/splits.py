@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -116,7 +116,9 @@ def _names(subject: Subject, dataset: str) -> Iterator[Finding]:
             hint = f"correct it (`datapin help update`), or run `dvc repro` if {dataset} is made by a stage"
             yield Finding("error", NAMES, rows.where(first), message, hint)
         elif origin is not None and name not in known:
-            message = f"{used[code]} row(s) are in split {shown(name)}, which no stage uses; used are {_list(known)}"
+            message = (
+                f"{used[code]} row(s) are in split {shown(name)}, which no stage uses; used are {', '.join(known)}"
+            )
             yield Finding("warning", NAMES, rows.where(first), message, "name it in prepare.split or train.evaluate")
     without = np.flatnonzero(rows.splits.codes < 0)
     if origin is not None and len(without):
@@ -139,10 +141,6 @@ def _known_names(subject: Subject) -> list[str]:
                 [*(train.get("evaluate") or []), train.get("fit_split", "train")] if isinstance(train, dict) else []
             )
     return list(dict.fromkeys(str(name) for name in names))
-
-
-def _list(names: Iterable[str]) -> str:
-    return ", ".join(names)
 
 
 def _edited(subject: Subject, dataset: str) -> Iterator[Finding]:

@@ -48,7 +48,7 @@ def _keys(subject: Subject, dataset: str) -> Iterator[Finding]:
 
 def _is_trained_on(subject: Subject, dataset: str) -> bool:
     """Whether train reads it."""
-    return any(stage.kind == "train" and dataset in stage.deps for stage in stages_of(subject))
+    return any(stage.kind == "train" and dataset in stage.inputs for stage in stages_of(subject))
 
 
 def _labels(subject: Subject, dataset: str) -> Iterator[Finding]:

@@ -26,11 +26,11 @@ def _check_pipeline(subject: Subject) -> Iterator[Finding]:
     yield from _unread(subject, _PIPELINE)
     entries, problems = subject.entries(), subject.stages().problems
     for stage in subject.stages().stages:
-        lock = _lock_of(stage)
+        lock = stage.file.removesuffix(PIPELINE) + LOCK
         is_known = lock in entries or not any(finding.where == lock for finding in subject.unreadable)
         if is_known and stage.name not in entries.get(lock, {}):
             message = f"the stage never ran: {lock} has no entry of it"
-            yield Finding("error", _PIPELINE, _where(stage), message, repro_of(lock, stage.name))
+            yield Finding("error", _PIPELINE, f"{stage.file}:{stage.name}", message, repro_of(lock, stage.name))
     for ran in ran_stages(subject):
         if ran.declared is not None:
             yield from _compare(ran, ran.declared)
@@ -232,14 +232,6 @@ def _unread(subject: Subject, check: str) -> Iterator[Finding]:
 def _plain(value: Any) -> Any:
     """As YAML keeps it: a tuple, which only a params file in Python has, is a list."""
     return list(value) if isinstance(value, tuple) else value
-
-
-def _lock_of(stage: DeclaredStage) -> str:
-    return stage.file.removesuffix(PIPELINE) + LOCK
-
-
-def _where(stage: DeclaredStage) -> str:
-    return f"{stage.file}:{stage.name}"
 
 
 def _contrast(one: object, other: object) -> tuple[str, str]:

@@ -19,17 +19,11 @@ from datapin.base.progress import Bar, Progress
 from datapin.checks.repro.clone import CleanClone
 from datapin.checks.repro.outputs import PinnedOutputs
 from datapin.pins.files import beside
+from datapin.pipeline.mapping.engines.local import THREAD_LIMITS
 
 _RUNNING = re.compile(r"Running stage '([^']+)':\Z")
 _FAILED = re.compile(r"ERROR: failed to reproduce (?:stages: )?(.+?)(?:: (.+))?\Z")
 _QUOTED = re.compile(r"'([^']+)'")
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 _TIME_ZONES = ("NPT-5:45", "NST3:30")  # POSIX spells out the offset, with the sign turned: no table of zones is needed
 _LAST_LINES = 6
 _KEPT_LINES = 200
@@ -56,7 +50,7 @@ class Surroundings:
     def text(self) -> str:
         """For people."""
         names = ("PYTHONHASHSEED", "TZ", "LC_ALL")
-        threads = self.variables[_THREADS[0]]
+        threads = self.variables[THREAD_LIMITS[0]]
         named = ", ".join(f"{name}={self.variables[name]}" for name in names)
         return f"{named}, {threads} thread(s) and {self.jobs} worker(s) in a folder of another name"
 
@@ -76,7 +70,7 @@ def other_surroundings(environment: Mapping[str, str], commit: str, jobs: int) -
             "TZ": next(zone for zone in _TIME_ZONES if zone != environment.get("TZ")),
             "LC_ALL": "C.UTF-8" if is_plain else "C",
             "PYTHON_CPU_COUNT": other,
-            **dict.fromkeys(_THREADS, other),
+            **dict.fromkeys(THREAD_LIMITS, other),
         },
         jobs,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ def derive_assets(
     computed = reused = 0
     engine = engine or LocalEngine(context.jobs)
     for mapped in map_rows(rows.chunks(CHUNK_ROWS), plan, context, engine, total=len(rows)):
-        results.append(_decoded(mapped.values))
+        results.append(decode_results(mapped.values))
         problems.append(mapped.problems)
         notes.append(mapped.notes)
         computed += mapped.computed
@@ -89,19 +90,14 @@ def with_assets(table: pa.Table, derived: DerivedAssets, *, media_type: str = PN
     }
     if PIXELS in table.column_names and table[PIXELS].type != pa.string():
         raise BadRows(PIXELS, f"this column takes hashes of pixels; seen {table[PIXELS].type}, expected to be free")
+    return with_columns(table, columns)
+
+
+def with_columns(table: pa.Table, columns: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
+    """The table with these columns in the place of those of the same name, or behind the others."""
     for name, column in columns.items():
         if name in table.column_names:
             table = table.set_column(table.column_names.index(name), name, column)
         else:
             table = table.append_column(name, column)
     return table
-
-
-def _decoded(values: pa.Array) -> npt.NDArray[Any]:
-    valid = values.is_valid().to_numpy(zero_copy_only=False)
-    decoded = decode_results(values.drop_null())
-    if len(decoded) == len(values):
-        return decoded
-    whole = np.zeros(len(values), dtype=decoded.dtype)
-    whole[valid] = decoded
-    return whole

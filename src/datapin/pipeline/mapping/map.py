@@ -283,12 +283,15 @@ def name_damaged_row(error: DamagedAsset, keys: pa.Array, hex_ids: pa.Array) -> 
     return DamagedAsset(error.asset_id, error.where, f"{error.problem}; row {keys[row].as_py()} needs it")
 
 
-def decode_results(values: pa.Array) -> npt.NDArray[Any]:
-    """A binary column of RESULT without nulls, as a structured array."""
-    if not len(values):
-        return np.empty(0, dtype=RESULT)
-    offsets = np.frombuffer(values.buffers()[1], dtype=np.int32)[values.offset : values.offset + len(values) + 1]
-    return np.frombuffer(values.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]].view(RESULT)
+def decode_results(values: pa.Array, kind: np.dtype[np.void] = RESULT) -> npt.NDArray[Any]:
+    """A binary column of records of this kind as a structured array; all zero for a null."""
+    results = np.zeros(len(values), dtype=kind)
+    given = values.drop_null()
+    if len(given):
+        offsets = np.frombuffer(given.buffers()[1], dtype=np.int32)[given.offset : given.offset + len(given) + 1]
+        records = np.frombuffer(given.buffers()[2], dtype=np.uint8)[offsets[0] : offsets[-1]].view(kind)
+        results[values.is_valid().to_numpy(zero_copy_only=False)] = records
+    return results
 
 
 def distinct(ids: IdMatrix, copies: IntColumn) -> tuple[IntColumn, IntColumn]:

@@ -31,8 +31,8 @@ class Derived:
     note: str | None = None  # what was odd about the asset, though there is a result
 
 
-class AssetOperator(Protocol):
-    """Makes an asset from an asset. The same asset, copy number and operator always give the same bytes."""
+class Operator(Protocol):
+    """What all operators have."""
 
     @property
     def name(self) -> str:
@@ -49,6 +49,10 @@ class AssetOperator(Protocol):
         """Versions of libraries that may change the result's bytes; part of the memo's key only."""
         ...
 
+
+class AssetOperator(Operator, Protocol):
+    """Makes an asset from an asset. The same asset, copy number and operator always give the same bytes."""
+
     def derive(self, data: bytes, asset_id: str, copy: int) -> Derived:
         """The result for one asset. Raises AssetBroken."""
         ...
@@ -63,27 +67,9 @@ class Vectors:
     notes: Sequence[str | None] = ()  # what was odd about assets that have a vector; empty: nothing
 
 
-class FeatureOperator(Protocol):
+class FeatureOperator(Operator, Protocol):
     """Makes one vector from each asset; an asset's vector does not depend on the rest of its batch."""
-
-    @property
-    def name(self) -> str:
-        """For people."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """64 hex: identifies code and parameters."""
-        ...
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """Versions of libraries that may change the result; part of the memo's key only."""
-        ...
 
     def extract(self, assets: Sequence[bytes]) -> Vectors:
         """Vectors for a batch. Raises OperatorRefused if the parameters do not fit the assets."""
         ...
-
-
-Operator = AssetOperator | FeatureOperator

@@ -11,7 +11,6 @@ import ast
 import hashlib
 import importlib.metadata
 import json
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,6 @@ def fingerprint_of(parts: Mapping[str, Any]) -> str:
 def memo_key(fingerprint: str, environment: Mapping[str, str]) -> str:
     """Where the memo keeps an operator's results: another zlib or Pillow is another entry, not a failed check."""
     return fingerprint_of({"operator": fingerprint, "environment": dict(environment)})
-
-
-def zlib_version() -> str:
-    """The zlib that compresses PNGs here: its version decides their bytes."""
-    return zlib.ZLIB_RUNTIME_VERSION
 
 
 def code_identity(root: Path, module: str, function: str, operator: str) -> dict[str, str]:

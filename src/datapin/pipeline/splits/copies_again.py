@@ -12,7 +12,7 @@ import numpy as np
 from datapin.base.id_columns import IdMatrix
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.engines.local import LocalEngine
-from datapin.pipeline.mapping.map import MapPlan, Rows, map_rows
+from datapin.pipeline.mapping.map import MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.mapping.work import AssetBatch, AssetSource
 from datapin.pipeline.operators.augment import AugmentImage
 from datapin.pipeline.operators.operator import AssetBroken, AssetOperator, Vectors
@@ -61,8 +61,6 @@ def make_again(rows: Rows, operator: AugmentImage, context: StageContext, *, tit
     made = np.zeros(len(rows), dtype=MADE)
     start = 0
     for mapped in map_rows(rows.chunks(), plan, context, LocalEngine(context.jobs), total=len(rows)):
-        is_there = mapped.values.is_valid().to_numpy(zero_copy_only=False)
-        given = np.frombuffer(b"".join(mapped.values.drop_null().to_pylist()), dtype=MADE)
-        made[start : start + len(mapped.rows)][is_there] = given
+        made[start : start + len(mapped.rows)] = decode_results(mapped.values, MADE)
         start += len(mapped.rows)
     return made["id"].copy(), made["samples"].copy()

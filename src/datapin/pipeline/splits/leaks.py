@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -23,9 +22,7 @@ SPLIT_NAMES = ("train", "val", "test")
 _MOST_NAMED = 5
 
 
-class _Leak(NamedTuple):
-    problem: str
-    advice: str
+_Leak = tuple[str, str]  # what is wrong, and what to do
 
 
 def leak_columns(names: Collection[str]) -> list[str]:
@@ -40,8 +37,8 @@ def refuse_leaks(stage: str, dataset: str, table: pa.Table, *, may_be_augmented:
     """
     if "split" not in table.column_names or not table.num_rows:
         return
-    for leak in _leaks(dataset, table, may_be_augmented):
-        raise StageRefused(stage, leak.problem, leak.advice)
+    for problem, advice in _leaks(dataset, table, may_be_augmented):
+        raise StageRefused(stage, problem, advice)
 
 
 def is_augmented(table: pa.Table) -> Mask:
@@ -69,12 +66,12 @@ def _plain(name: str) -> str:
 def _leaks(dataset: str, table: pa.Table, may_be_augmented: Collection[str]) -> Iterator[_Leak]:
     keys, splits = one_array(table["key"]), named(table["split"])
     for name, other in lookalikes(splits.names):
-        yield _Leak(f"{dataset}: the split {shown(name)} reads like {shown(other)}", _EDITED)
+        yield f"{dataset}: the split {shown(name)} reads like {shown(other)}", _EDITED
     copies = is_augmented(table)
     outside = np.flatnonzero(copies & ~_in(splits, may_be_augmented))
     if len(outside):
         problem = f"{dataset}: {len(outside)} augmented row(s) are not in train: {_rows(keys, splits, outside)}"
-        yield _Leak(problem, _EDITED)
+        yield problem, _EDITED
     if copies.any():
         yield from _strange_parents(dataset, table, keys, splits, copies)
     assets = ids_from_hex(table["asset_id"])
@@ -99,7 +96,7 @@ def _strange_parents(
     odd = rows[known][splits.codes[rows[known]] != splits.codes[parents[known]]]
     if len(odd):
         problem = f"{dataset}: {len(odd)} row(s) are in another split than their parent: {_rows(keys, splits, odd)}"
-        yield _Leak(problem, _EDITED)
+        yield problem, _EDITED
 
 
 def _shared(
@@ -111,7 +108,7 @@ def _shared(
     texts = [f"{_row(keys, splits, one)} and {_row(keys, splits, other)}" for one, other in pairs[:_MOST_NAMED]]
     texts += [""] * (found.things - len(texts))  # counted, not named
     problem = f"{dataset}: {found.things} {what}(s) are in two splits: {listed(texts, _MOST_NAMED)}"
-    yield _Leak(problem, "run `dvc repro prepare`, which keeps them together; or remove rows with `datapin remove`")
+    yield problem, "run `dvc repro prepare`, which keeps them together; or remove rows with `datapin remove`"
 
 
 def _in(splits: NamedCodes, names: Collection[str]) -> Mask:

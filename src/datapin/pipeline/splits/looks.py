@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.engines.local import LocalEngine
-from datapin.pipeline.mapping.map import MapPlan, Rows, map_rows
+from datapin.pipeline.mapping.map import MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.mapping.work import ExtractFeatures
 from datapin.pipeline.operators.images.looks import LOOK, Looks
 from datapin.pipeline.record.fingerprint import memo_key
@@ -48,9 +48,7 @@ def looks_of(rows: Rows, context: StageContext, *, title: str) -> SeenLooks:
     start = 0
     for mapped in map_rows(rows.chunks(), plan, context, LocalEngine(context.jobs), total=len(rows)):
         count = len(mapped.rows)
-        is_there = mapped.values.is_valid().to_numpy(zero_copy_only=False)
-        given = np.frombuffer(b"".join(mapped.values.drop_null().to_pylist()), dtype=LOOK)
-        looks[start : start + count][is_there] = given
+        looks[start : start + count] = decode_results(mapped.values, LOOK)
         problems.append(mapped.problems)
         start += count
     joined = pa.concat_arrays(problems) if problems else pa.array([], pa.string())

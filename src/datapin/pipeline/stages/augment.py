@@ -15,7 +15,7 @@ from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageContext, StageReport
-from datapin.pipeline.mapping.derived import derive_assets, rows_of, with_assets
+from datapin.pipeline.mapping.derived import derive_assets, rows_of, with_assets, with_columns
 from datapin.pipeline.mapping.map import name_damaged_row
 from datapin.pipeline.mapping.output import (
     OutputPlace,
@@ -188,12 +188,7 @@ def _children(derived: pa.Table, parents: pa.Table, copy: npt.NDArray[np.int64],
         "parent_id": parents["asset_id"],
         "operator": pa.array([fingerprint]).take(pa.array(np.zeros(len(copy), dtype=np.int64))),
     }
-    for name, column in lineage.items():
-        if name in derived.column_names:
-            derived = derived.set_column(derived.column_names.index(name), name, column)
-        else:
-            derived = derived.append_column(name, column)
-    return derived
+    return with_columns(derived, lineage)
 
 
 def _same_types(children: pa.Table, table: pa.Table) -> pa.Schema:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import AssetsMissing
 from datapin.base.ids import AssetId
-from datapin.manifest.columns.columns import one_array
+from datapin.manifest.columns.columns import Mask, flags, one_array
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.operators.decoding import begins_as_image
 from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
@@ -17,10 +17,8 @@ from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
 _UNTOLD = "application/octet-stream"
 _SAMPLE = 32
 
-BoolColumn = npt.NDArray[np.bool_]
 
-
-def rows_to_decode(table: pa.Table, context: StageContext) -> BoolColumn:
+def rows_to_decode(table: pa.Table, context: StageContext) -> Mask:
     """True where the asset must decode, though nothing is made of it.
 
     Those are the rows with the media type of a format that is decoded. If they are most of the rows, any other image
@@ -31,15 +29,15 @@ def rows_to_decode(table: pa.Table, context: StageContext) -> BoolColumn:
     if "media_type" not in table.column_names:
         return np.zeros(count, dtype=bool)
     kinds = one_array(table["media_type"]).cast(pa.string())
-    decoded = _flags(pc.is_in(kinds, value_set=pa.array(sorted(DECODED_MEDIA_TYPES))))
-    untold = _flags(pc.fill_null(pc.equal(kinds, _UNTOLD), True))
+    decoded = flags(pc.is_in(kinds, value_set=pa.array(sorted(DECODED_MEDIA_TYPES))))
+    untold = flags(pc.fill_null(pc.equal(kinds, _UNTOLD), True))
     images = int(decoded.sum())
     if 2 * images <= count < 2 * (images + int(untold.sum())):
         share = _share_of_images(table, np.flatnonzero(untold), context)
         images += round(share * int(untold.sum()))
     if 2 * images <= count:
         return decoded
-    return decoded | untold | _flags(pc.fill_null(pc.starts_with(kinds, "image/"), False))
+    return decoded | untold | flags(pc.fill_null(pc.starts_with(kinds, "image/"), False))
 
 
 def _share_of_images(table: pa.Table, places: npt.NDArray[np.int64], context: StageContext) -> float:
@@ -53,8 +51,3 @@ def _share_of_images(table: pa.Table, places: npt.NDArray[np.int64], context: St
         except AssetsMissing:
             raise AssetsMissing(names=(key,), count=1) from None
     return found / len(chosen)
-
-
-def _flags(column: pa.Array) -> BoolColumn:
-    flags: BoolColumn = column.to_numpy(zero_copy_only=False)
-    return flags

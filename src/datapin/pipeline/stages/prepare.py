@@ -16,7 +16,7 @@ from datapin.base.errors import DamagedAsset, StageRefused, listed
 from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.mapping.context import StageContext, StageReport
-from datapin.pipeline.mapping.derived import DerivedAssets, derive_assets, rows_of, with_assets
+from datapin.pipeline.mapping.derived import DerivedAssets, derive_assets, rows_of, with_assets, with_columns
 from datapin.pipeline.mapping.map import name_damaged_row
 from datapin.pipeline.mapping.output import open_input, output_place, previous_of, properties_from
 from datapin.pipeline.operators.decoding import MOST_PIXELS
@@ -195,10 +195,7 @@ class _Work:
         self.table = self.table.filter(pa.array(chosen))
 
     def _set(self, name: str, column: pa.Array | pa.ChunkedArray) -> None:
-        if name in self.table.column_names:
-            self.table = self.table.set_column(self.table.column_names.index(name), name, column)
-        else:
-            self.table = self.table.append_column(name, column)
+        self.table = with_columns(self.table, {name: column})
 
     def _report(self, check: str, keys: Sequence[str], problems: Sequence[str]) -> None:
         messages = [f"{problem}; the row was dropped" for problem in problems]

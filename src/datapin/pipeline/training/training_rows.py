@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from datapin.base.documents import read_json
 from datapin.base.errors import StageRefused, listed
+from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.output import open_input
@@ -20,7 +21,7 @@ from datapin.pipeline.operators.recipe import TRAIN
 from datapin.pipeline.params.train_params import TrainParams
 from datapin.pipeline.record.record import input_digests
 from datapin.pipeline.splits.classes import CLASSES
-from datapin.pipeline.splits.leaks import leak_columns, refuse_leaks
+from datapin.pipeline.splits.leaks import is_augmented, leak_columns, refuse_leaks
 from datapin.pipeline.training.metrics import Codes, Floats
 
 FEATURES = "features"
@@ -61,7 +62,7 @@ def read_training_rows(context: StageContext, params: TrainParams, *, wants_numb
     table = table.filter(pc.is_in(table["split"], value_set=pa.array([params.fit_split, *params.evaluate])))
     splits = _text(table["split"])
     is_fit = pc.equal(splits, params.fit_split).to_numpy(zero_copy_only=False)
-    is_derived = _is_derived(table)
+    is_derived = is_augmented(table)
     wanted = is_fit | ~is_derived
     if not wanted.all():
         table, splits = table.filter(pa.array(wanted)), splits.filter(pa.array(wanted))
@@ -125,7 +126,7 @@ def _labels(column: pa.ChunkedArray, keys: pa.Array, params: TrainParams, wants_
         if not is_number:
             problem = f"label is {kind}, but {params.estimator} is a regressor and expects numbers"
             raise _refused(problem, "set train.estimator in params.yaml to a classifier, or make label a number")
-        numbers = _one_array(column).cast(pa.float64(), safe=False)
+        numbers = one_array(column).cast(pa.float64(), safe=False)
         bad = pc.invert(pc.is_finite(numbers))
         if pc.any(bad).as_py():
             raise _refused(f"labels are not finite: {_named(keys, bad)}", "correct them with `datapin update`")
@@ -146,7 +147,7 @@ def _matrix(column: pa.ChunkedArray, keys: pa.Array, dataset: str) -> Floats:
         problem = f"{dataset}: {column.null_count} row(s) have no features: {_named(keys, pc.is_null(column))}"
         raise _refused(problem, _ADVICE[FEATURES])
     # flatten() respects the slice of the list array, .values would not.
-    flat = _one_array(column).flatten().to_numpy(zero_copy_only=False)
+    flat = one_array(column).flatten().to_numpy(zero_copy_only=False)
     matrix: Floats = flat.astype(np.float64).reshape(len(keys), kind.list_size)
     bad = ~np.isfinite(matrix).all(axis=1)
     if bad.any():
@@ -155,15 +156,6 @@ def _matrix(column: pa.ChunkedArray, keys: pa.Array, dataset: str) -> Floats:
     if matrix.shape[1] == 0:
         raise _refused(f"{dataset}: features are empty", _ADVICE[FEATURES])
     return matrix
-
-
-def _is_derived(table: pa.Table) -> npt.NDArray[np.bool_]:
-    """Which rows are copies of others. A prepared row is its own parent's successor: it keeps the key."""
-    if "parent" not in table.column_names:
-        return np.zeros(table.num_rows, dtype=np.bool_)
-    is_other = pc.not_equal(table["parent"].cast(pa.string()), table["key"])
-    flags: npt.NDArray[np.bool_] = pc.fill_null(is_other, False).to_numpy()
-    return flags
 
 
 def _pinned_classes(manifest: Manifest) -> tuple[str, ...] | None:
@@ -180,12 +172,7 @@ def _pinned_classes(manifest: Manifest) -> tuple[str, ...] | None:
 
 
 def _text(column: pa.ChunkedArray) -> pa.Array:
-    return _one_array(column).cast(pa.string())
-
-
-def _one_array(column: pa.ChunkedArray) -> pa.Array:
-    merged = column.combine_chunks()
-    return pa.concat_arrays(merged.chunks) if isinstance(merged, pa.ChunkedArray) else merged
+    return one_array(column).cast(pa.string())
 
 
 def _named(keys: pa.Array, mask: pa.Array | pa.ChunkedArray) -> str:

@@ -26,12 +26,11 @@ from datapin.base.files import lock, make_directory, publish_bytes
 from datapin.base.id_columns import IdMatrix
 from datapin.trees.checkout.layout import BY_KEY, LAYOUTS
 from datapin.trees.places import records_path
-from datapin.trees.stat_records import StatMatrix, StatRecords, read_stat_records, write_stat_records
+from datapin.trees.stat_records import TICK_NS, StatMatrix, StatRecords, read_stat_records, write_stat_records
 
 _ARRANGED = ".json"
 _OURS = "ours:"  # in the stamp of the records: all, or a bit for each; before 0029 nothing was said
 _ALL = "all"
-TICK_NS = 20_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from datapin.base.id_columns import IdMatrix
 from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, numbers
-from datapin.trees.checkout.state import TICK_NS, CheckoutState
+from datapin.trees.checkout.state import CheckoutState
 from datapin.trees.safe_tree import Obstructed, SafeTree, kind_name
-from datapin.trees.stat_records import StatMatrix
+from datapin.trees.stat_records import TICK_NS, StatMatrix
 
 _Places = npt.NDArray[np.int64]
 
@@ -62,13 +62,7 @@ class _Folder:
     places: list[int]
 
 
-def survey(
-    tree: SafeTree,
-    known: CheckoutState,
-    wanted: pa.StringArray,
-    *,
-    force: bool,
-) -> Present:
+def survey(tree: SafeTree, known: CheckoutState, wanted: pa.StringArray, *, force: bool) -> Present:
     """Look at every wanted and every recorded key; files whose stats the records do not vouch for are hashed.
 
     With `force`, a link or pipe in the place of a wanted file counts as nothing: the file will replace it. Temporary
@@ -76,9 +70,8 @@ def survey(
     """
     started_ns = time.time_ns()
     keys, position = _keys_to_look_for(known, wanted)
-    found = _Gathering()
-    looking = _Looking(tree, known.was_cut_off, are_new_few=int((position < 0).sum()) * _FEW < len(keys))
-    looking.at(keys, np.arange(len(keys)), found)
+    are_new_few = int((position < 0).sum()) * _FEW < len(keys)
+    found = _gather(tree, keys, is_swept=known.was_cut_off, are_new_few=are_new_few)
     for place, seen in found.others:
         if place < len(wanted) and (stat.S_ISDIR(seen.st_mode) or not force):
             found.blocked[keys[place].as_py()] = kind_name(seen)
@@ -127,8 +120,8 @@ def _keys_to_look_for(known: CheckoutState, wanted: pa.StringArray) -> tuple[pa.
     return keys, np.concatenate([position, others, np.full(unrecorded, -1, np.int64)])
 
 
-def _by_folder(keys: pa.StringArray, all_places: _Places) -> Iterator[_Folder]:
-    """Everything to look at by folder, in the order of keys; `all_places` are the keys' own."""
+def _by_folder(keys: pa.StringArray) -> Iterator[_Folder]:
+    """Everything to look at by folder, in the order of keys."""
     if not len(keys):
         return
     parts = pc.split_pattern(keys, "/", max_splits=1, reverse=True)
@@ -139,46 +132,33 @@ def _by_folder(keys: pa.StringArray, all_places: _Places) -> Iterator[_Folder]:
     codes = numbers(folders.indices)
     order = np.argsort(codes, kind="stable")
     cuts = np.cumsum(np.bincount(codes, minlength=len(folders.dictionary))).tolist()
-    sorted_names, places = names.take(arrow_numbers(order)).to_pylist(), all_places[order].tolist()
+    sorted_names, places = names.take(arrow_numbers(order)).to_pylist(), order.tolist()
     for path, first, last in zip(folders.dictionary.to_pylist(), [0, *cuts[:-1]], cuts, strict=True):
         yield _Folder(path, sorted_names[first:last], places[first:last])
 
 
-@dataclass(frozen=True, slots=True)
-class _Looking:
-    """How to look: temporary files are swept after a crash; folders are not listed if hardly a name will be missing."""
-
-    tree: SafeTree
-    was_cut_off: bool
-    are_new_few: bool
-
-    def at(self, keys: pa.StringArray, places: _Places, found: _Gathering) -> None:
-        """Look at the keys in these places."""
-        for folder in _by_folder(keys.take(arrow_numbers(places)), places):
-            try:
-                there = None if self.are_new_few and not self.was_cut_off else self.tree.names(folder.path)
-                if there is not None and self.was_cut_off:
-                    self._sweep(folder.path, there.difference(folder.names))
-                if there is None or there:
-                    self._look(folder, there, found)
-            except Obstructed as obstacle:
-                found.blocked[obstacle.path] = obstacle.what
-
-    def _look(self, folder: _Folder, there: set[str] | None, found: _Gathering) -> None:
-        """Look at the names that are `there`, or at all of them."""
+def _gather(tree: SafeTree, keys: pa.StringArray, *, is_swept: bool, are_new_few: bool) -> _Gathering:
+    """Look at the keys: leftovers are swept after a crash, folders not listed if hardly a name will be missing."""
+    found = _Gathering()
+    for folder in _by_folder(keys):
         names, places = folder.names, folder.places
-        if there is not None and not there.issuperset(names):
-            pairs = [(name, place) for name, place in zip(names, places, strict=True) if name in there]
-            names, places = [name for name, _ in pairs], [place for _, place in pairs]
-        files, stats, others = self.tree.file_stats(folder.path, names, places)
+        try:
+            if is_swept or not are_new_few:
+                there = tree.names(folder.path)
+                for name in there.difference(names) if is_swept else ():
+                    if _LEFTOVER.match(name):
+                        tree.remove(folder.path, name)
+                if not there.issuperset(names):
+                    pairs = [(name, place) for name, place in zip(names, places, strict=True) if name in there]
+                    names, places = [name for name, _ in pairs], [place for _, place in pairs]
+            files, stats, others = tree.file_stats(folder.path, names, places)
+        except Obstructed as obstacle:
+            found.blocked[obstacle.path] = obstacle.what
+            continue
         found.places.extend(files)
         found.stats.extend(stats)
         found.others += others
-
-    def _sweep(self, folder: str, names: set[str]) -> None:
-        for name in names:
-            if _LEFTOVER.match(name):
-                self.tree.remove(folder, name)
+    return found
 
 
 def _hash(tree: SafeTree, keys: pa.StringArray, places: _Places, ids: IdMatrix) -> None:

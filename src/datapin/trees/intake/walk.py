@@ -26,7 +26,7 @@ import pyarrow.compute as pc
 
 from datapin.base.placeholders import refusal, tool_of_link
 from datapin.trees.intake.walkers import RawHarvest, harvest_below, shown_path
-from datapin.trees.stat_records import StatMatrix
+from datapin.trees.stat_records import TICK_NS, StatMatrix
 
 _COMPARE_BYTES = 1 << 20
 
@@ -322,7 +322,6 @@ def _identities(folders: Iterable[Path]) -> frozenset[tuple[int, int]]:
 # How far a file system's clock may lag behind this machine's.
 
 
-_TICK_NS = 50_000_000  # kernels stamp files with a clock that moves every 1 to 10 ms
 _FOREIGN_CLOCK_NS = 10_000_000_000
 _MOUNTS = Path("/proc/self/mountinfo")
 _LOCAL_KINDS = frozenset(
@@ -339,7 +338,7 @@ def clock_margin_ns(devices: Set[int]) -> int:
     try:
         lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return _TICK_NS
+        return TICK_NS
     kinds = {}
     for line in lines:
         mount, _, source = line.partition(" - ")
@@ -347,4 +346,4 @@ def clock_margin_ns(devices: Set[int]) -> int:
         if len(fields) > 2:
             kinds[fields[2]] = kind
     local = all(kinds.get(f"{os.major(device)}:{os.minor(device)}") in _LOCAL_KINDS for device in devices)
-    return _TICK_NS if local else _FOREIGN_CLOCK_NS
+    return TICK_NS if local else _FOREIGN_CLOCK_NS

@@ -102,15 +102,10 @@ class RawHarvest:
     devices: frozenset[int]
     left_out: Mapping[bytes, int]
 
-    @staticmethod
-    def is_whole(data: bytes) -> bool:
-        """Whether the walker that wrote `data` came to its end."""
-        return len(data) >= _HEADER.size and len(data) == _HEADER.size + sum(_HEADER.unpack_from(data))
-
     @classmethod
     def decode(cls, data: bytes) -> RawHarvest | None:
         """The harvest in `data`, or None if its walker died before the end."""
-        if not cls.is_whole(data):
+        if len(data) < _HEADER.size or len(data) != _HEADER.size + sum(_HEADER.unpack_from(data)):
             return None
         sizes = _HEADER.unpack_from(data)
         parts, position = [], _HEADER.size
@@ -138,24 +133,16 @@ def harvest_below(root: bytes, *, skip: frozenset[tuple[int, int]] = frozenset()
     `skip` names folders (device, inode) that are not entered; `walkers` is the number of processes, 0: up to the
     number of cores. If a forked walker dies, everything is walked again in this process.
     """
-    whole = [RawHarvest.decode(data) for data in encoded_harvests_below(root, skip=skip, walkers=walkers)]
-    return [harvest for harvest in whole if harvest is not None]
-
-
-def encoded_harvests_below(root: bytes, *, skip: frozenset[tuple[int, int]], walkers: int = 0) -> list[bytes]:
-    """As `harvest_below`, but as bytes; every one of them can be decoded."""
     top = Folder(root if root.endswith(b"/") else root + b"/", b"")
     pending, harvest = deque([top]), Harvest()
     many = walkers or min(_MOST_WALKERS, core_count())
     while pending and (many == 1 or len(harvest.keys) < _FORK_FROM_FILES):
         folder = pending.popleft()
         pending.extend(_harvest_folder(folder, harvest, skip, shared=many > 1))
-    if not pending:
-        return [harvest.encode()]
-    others = _harvest_forked(list(pending), skip, many)
-    if not all(RawHarvest.is_whole(data) for data in others):
-        return encoded_harvests_below(root, skip=skip, walkers=1)
-    return [harvest.encode(), *others]
+    others = _harvest_forked(list(pending), skip, many) if pending else []
+    whole = [RawHarvest.decode(data) for data in (harvest.encode(), *others)]
+    found = [one for one in whole if one is not None]
+    return found if len(found) == len(whole) else harvest_below(root, skip=skip, walkers=1)
 
 
 def _harvest_folder(

@@ -23,10 +23,10 @@ from datapin.manifest.manifest import Manifest
 from datapin.pins.read import Pins
 from datapin.store.store import FileBatch
 from datapin.trees.intake.media import media_types, split_from_first_folder
-from datapin.trees.intake.statcache import StatCache
 from datapin.trees.intake.tables.column_kinds import Before
 from datapin.trees.intake.tables.table_rules import TableRules
 from datapin.trees.intake.walk import FoundFiles, walk
+from datapin.trees.stat_records import StatRecords, read_stat_records
 from datapin.verbs.rows.add_changes import AddChanges, Confirm, changes_to, confirm_drop
 from datapin.verbs.rows.add_keys import SourceKeys
 from datapin.verbs.rows.commit_rows import commit_rows, previous_manifest
@@ -77,8 +77,8 @@ def add(
         recorded = _recorded(workspace, dataset)
         placed = _source_keys(workspace, sources, recorded)
         cache_path = stat_cache_path(workspace, dataset, names)
-        cache = StatCache.load(cache_path)
-        trusted, known_ids = cache.trusted(found)
+        cache = read_stat_records(cache_path)
+        trusted, known_ids = cache.match(found.keys, found.stats)
         log.step("add", "%d files, %d unchanged since the last add and not read again", len(found), trusted.sum())
         if previous is not None and _nothing_to_do(workspace, dataset, previous, cache, found, trusted, placed, rules):
             rows = previous.rows
@@ -146,7 +146,7 @@ def _nothing_to_do(
     workspace: Workspace,
     dataset: str,
     previous: Manifest,
-    cache: StatCache,
+    cache: StatRecords,
     found: FoundFiles,
     trusted: npt.NDArray[np.bool_],
     placed: SourceKeys,

@@ -12,8 +12,8 @@ from datapin.base.errors import Refused, listed
 from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import arrow_flags, flags
 from datapin.manifest.manifest import Manifest
-from datapin.trees.intake.statcache import StatCache
 from datapin.trees.intake.walk import FoundFiles
+from datapin.trees.stat_records import StatRecords
 from datapin.verbs.rows.add_keys import SourceKeys
 from datapin.verbs.rows.add_moves import Moves, find_moves, gone_from
 from datapin.verbs.rows.removed_rows import were_removed
@@ -40,7 +40,7 @@ def changes_to(
     sources: SourceKeys,
     found: FoundFiles,
     table: pa.Table,
-    cache: StatCache,
+    cache: StatRecords,
     recorded: list[str],
     *,
     mirror: bool,
@@ -53,7 +53,7 @@ def changes_to(
     pairs = sources.absorbed(before, keys, assets, recorded)
     absorbed = pa.array([old for old, _ in pairs], pa.string())
     rest = before.filter(pc.invert(pc.is_in(before["key"], value_set=absorbed)))
-    known = cache.records.keys if cache.stamp and not any(sources.prefixes) else None
+    known = cache.keys if cache.stamp and not any(sources.prefixes) else None
     pairs += find_moves(rest, keys, assets, gone_from(workspace.root, recorded, known))
     moves = Moves.of(pairs)
     findings = moves.findings(dataset)

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from datapin.base.id_columns import IdMatrix
-from datapin.trees.intake.statcache import StatCache
 from datapin.trees.intake.walk import FoundFiles
+from datapin.trees.stat_records import StatRecords, write_stat_records
 from datapin.verbs.workspace.workspace import Workspace
 
 
@@ -22,6 +22,10 @@ def stat_cache_path(workspace: Workspace, dataset: str, sources: list[str]) -> P
 
 
 def save_stat_cache(path: Path, found: FoundFiles, stats: npt.NDArray[np.int64], ids: IdMatrix, *, stamp: str) -> None:
-    """Remember what is known about these files; a cache that cannot be written only costs time later."""
+    """Remember what is known about these files; a cache that cannot be written only costs time later.
+
+    `stats` must not be newer than the bytes that `ids` name, or a file that changed while it was read would be trusted.
+    """
+    records = StatRecords(found.keys, stats, ids, settled_before_ns=found.settled_before_ns, stamp=stamp)
     with suppress(OSError):
-        StatCache.save(path, found.keys, stats, ids, settled_before_ns=found.settled_before_ns, stamp=stamp)
+        write_stat_records(path, records)

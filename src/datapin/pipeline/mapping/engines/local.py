@@ -25,7 +25,7 @@ ALONE_S = 1.5  # starting processes costs a third of that
 _AHEAD = 4  # items taken ahead per worker: bounds memory, keeps workers busy behind a slow one
 _AT_ONCE = 2  # items a worker holds: it never waits for the next
 _UNFORESEEN = 1  # Python's exit code after an exception that nobody caught
-_THREAD_LIMITS = (
+THREAD_LIMITS = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -169,7 +169,7 @@ class _Pool:
                 stdout=2,  # what a user's function prints must not mix with results on stdout
                 process_group=0,  # Ctrl-C is for us: we end the workers
                 # Unbuffered: what a function prints is there when it prints it, also if the worker is ended.
-                env={**worker_environment(), **dict.fromkeys(_THREAD_LIMITS, "1"), "PYTHONUNBUFFERED": "1"},
+                env={**worker_environment(), **dict.fromkeys(THREAD_LIMITS, "1"), "PYTHONUNBUFFERED": "1"},
             )
         worker = _Worker(process, Connection(ours.detach()))
         self._workers.append(worker)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,6 @@ from PIL import Image, features
 
 from datapin.pipeline.operators.decoding import DECODE_ERRORS, UNBOUND, Bound, load, reason, upright
 from datapin.pipeline.operators.operator import AssetBroken, UInt8
-from datapin.pipeline.record.fingerprint import zlib_version
 
 PLAIN_MODES = ("L", "LA", "RGB", "RGBA")
 DECODED_MEDIA_TYPES = frozenset(
@@ -46,7 +46,7 @@ def environment() -> dict[str, str]:
         "decoder": DECODER,
         "encoder": ENCODER,
         "pillow": PIL.__version__,
-        "zlib": f"{zlib_version()}, {features.version_codec('zlib')}",
+        "zlib": f"{zlib.ZLIB_RUNTIME_VERSION}, {features.version_codec('zlib')}",
     }
 
 
