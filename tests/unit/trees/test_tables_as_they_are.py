@@ -308,6 +308,15 @@ def test_types_are_what_is_asked(tmp_path: Path) -> None:
         pairs("--types", ["label"])
     with pytest.raises(Usage):
         type_named("decimal(50,2)", "--types x")
+    assert type_named("float", "--types x") == pa.float64(), "as in Python, not as in Arrow"
+
+
+def test_a_dataset_of_short_floats_is_told_as_such(tmp_path: Path) -> None:
+    before = Before("data/raw", pa.schema({"x": pa.float32()}))
+    with pytest.raises(BadRows, match="data/raw has float") as caught:
+        read(tmp_path, "key,x\na,007\n", before=before)
+    assert "--types x=float32" in caught.value.hint
+    assert read(tmp_path, "key,x\na,007\n", before=before, types={"x": "float32"}).table["x"].type == pa.float32()
 
 
 def test_the_datasets_types_come_first(tmp_path: Path) -> None:

@@ -129,6 +129,6 @@ def _type_name(kind: pa.DataType) -> str:
     """As `--types` calls it."""
     if types.is_decimal(kind):
         return f"'decimal({kind.precision},{kind.scale})'"
-    plain = {"string": "text", "date32": "date", "time64": "time", "time32": "time"}
+    plain = {"string": "text", "date32": "date", "time64": "time", "time32": "time", "float": "float32"}
     name = str(kind).split("[", 1)[0]
     return "timestamptz" if types.is_timestamp(kind) and kind.tz else plain.get(name, name)

@@ -11,6 +11,8 @@ import pyarrow as pa
 from datapin.base.errors import Usage
 
 _NAMED_TYPES: dict[str, pa.DataType] = {
+    **{str(kind): kind for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64())},
+    **{str(kind): kind for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
     "text": pa.string(),
     "str": pa.string(),
     "string": pa.string(),
@@ -19,7 +21,7 @@ _NAMED_TYPES: dict[str, pa.DataType] = {
     "integer": pa.int64(),
     "bigint": pa.int64(),
     "uint": pa.uint64(),
-    "float": pa.float64(),
+    "float": pa.float64(),  # Python's; Arrow calls float32 so
     "double": pa.float64(),
     "number": pa.float64(),
     "bool": pa.bool_(),
@@ -29,8 +31,6 @@ _NAMED_TYPES: dict[str, pa.DataType] = {
     "timestamp": pa.timestamp("us"),
     "timestamptz": pa.timestamp("us", "UTC"),
     "time": pa.time64("us"),
-    **{str(kind): kind for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64())},
-    **{str(kind): kind for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
     "float32": pa.float32(),
     "float64": pa.float64(),
 }
