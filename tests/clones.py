@@ -38,6 +38,10 @@ class Clone:
 
     path: Path
 
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return ENVIRONMENT
+
     def run(
         self,
         *words: str | Path,
@@ -48,10 +52,10 @@ class Clone:
     ) -> Ended:
         """Run a command; `code` None accepts any exit code. A traceback always fails the test.
 
-        `env` and `variables` stand in its environment beside ENVIRONMENT; a mapping goes in as `env`.
+        `env` and `variables` stand in its environment beside its own; a mapping goes in as `env`.
         """
         given, folder = [str(word) for word in words], cwd or self.path
-        environment = {**ENVIRONMENT, **env, **variables}
+        environment = {**self.environment, **env, **variables}
         if given[0] in ("datapin", "dvc"):
             given[0] = str(BIN / given[0])
         if warm.can_run(Path(given[0]), environment):

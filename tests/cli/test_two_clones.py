@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from clones import NOTHING_MORE, Clone, Ended, write_images
+from clones import ENVIRONMENT, Clone, write_images
 from teams import Member
 
 
@@ -19,16 +19,9 @@ class Person(Member):
 
     name: str = ""
 
-    def run(
-        self,
-        *words: str | Path,
-        code: int | None = 0,
-        cwd: Path | None = None,
-        env: Mapping[str, str] = NOTHING_MORE,
-        **variables: str,
-    ) -> Ended:
-        said = {"GIT_AUTHOR_NAME": self.name, "GIT_AUTHOR_EMAIL": f"{self.name}@example.com".lower()}
-        return super().run(*words, code=code, cwd=cwd, env={**said, **env, **variables})
+    @property
+    def environment(self) -> Mapping[str, str]:
+        return {**ENVIRONMENT, "GIT_AUTHOR_NAME": self.name, "GIT_AUTHOR_EMAIL": f"{self.name}@example.com".lower()}
 
     def labels(self, selector: str = "data/raw") -> dict[str, str]:
         return {key: str(row["label"]) for key, row in self.rows(selector).items()}

@@ -17,11 +17,11 @@ import pytest
 
 from datapin.base import failpoints
 from datapin.base.errors import AssetsMissing, Damage, DatapinError
-from datapin.base.ids import asset_id_of
 from datapin.base.settings import StoreSettings
 from datapin.pack.table import read_table_of_file
 from datapin.store.adding import put
 from datapin.store.store import FileBatch, Store
+from stored import asset_id_of
 
 SETTINGS = StoreSettings(large_asset=8192, pack_size=5000)
 KILLED = failpoints.KILLED

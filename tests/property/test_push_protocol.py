@@ -12,6 +12,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import Manifests, PushVersion, push_versions
-from datapin.transfer.root_records import read_roots
+from stored import read_roots
 from tapped_backend import TappedBackend
 
 # --- the model: one asset, one atomic step per request, any process may stop for ever at any step
@@ -293,7 +294,7 @@ class Collector:
         for key, record in read_roots(self.remote):
             if record.state == "pending":
                 _, tag = self.remote.backend.get_tagged(key)
-                self.remote.backend.replace(key, record.in_state("expired").encoded(), tag)
+                self.remote.backend.replace(key, replace(record, state="expired").encoded(), tag)
 
     def live(self) -> set[str]:
         return {

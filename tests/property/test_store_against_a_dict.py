@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from datapin.base.errors import AssetsMissing
-from datapin.base.ids import asset_id_of
 from datapin.base.settings import StoreSettings
 from datapin.store.store import FileBatch, Store
+from stored import asset_id_of
 
 SETTINGS = StoreSettings(large_asset=4096, pack_size=4096)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import NewType
 
@@ -12,11 +11,6 @@ AssetId = NewType("AssetId", str)
 
 RAW_ID_BYTES = 32
 _HEX_ID = re.compile(r"[0-9a-f]{64}\Z")
-
-
-def asset_id_of(data: bytes | bytearray | memoryview) -> AssetId:
-    """The id of these bytes."""
-    return AssetId(hashlib.sha256(data).hexdigest())
 
 
 def parse_asset_id(text: str) -> AssetId:

@@ -169,11 +169,6 @@ class Pins:
         return sorted({out.path for out in self.datasets} | self.unreadable_datasets)
 
     @property
-    def readable(self) -> list[str]:
-        """Every dataset whose pointer can be read, sorted."""
-        return sorted({out.path for out in self.datasets})
-
-    @property
     def unknown_outputs(self) -> list[str]:
         """Folders that stages have put out and of which nothing is here, as in a fresh clone: they may be datasets."""
         return sorted({out.path for out in self.unknown if out.stage is not None})

@@ -10,13 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 
 from datapin.base.documents import read_json
 from datapin.base.errors import DamagedPack, ObjectMissing
 from datapin.store.remote import RemoteStore
-from datapin.transfer.threads import map_in_order
 
 ROOTS = "roots"
 PENDING, FINAL, EXPIRED = "pending", "final", "expired"
@@ -52,10 +51,6 @@ class RootRecord:
     def version(self) -> str:
         """The part of its key that names the version."""
         return version_name(self.dataset, self.digest, self.manifest)
-
-    def in_state(self, state: str) -> RootRecord:
-        """The same record, in another state."""
-        return replace(self, state=state)
 
     def encoded(self) -> bytes:
         """The bytes of the object."""
@@ -137,15 +132,6 @@ def read_root(remote: RemoteStore, key: str) -> RootRecord | None:
             keep_root(remote, key, record)
             return record
     return None
-
-
-def read_roots(remote: RemoteStore, keys: Sequence[str] | None = None) -> Iterator[tuple[str, RootRecord]]:
-    """The key and content of every record, or of these. Raises DamagedPack if one does not parse, RemoteUnreachable."""
-    keys = list_roots(remote) if keys is None else keys
-    records = map_in_order(lambda key: read_root(remote, key), keys, jobs=_READS_AT_ONCE)
-    for key, record in zip(keys, records, strict=True):
-        if record is not None:  # else it was retired since we listed
-            yield key, record
 
 
 def _checksum(said: Mapping[str, object]) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from datapin.base.errors import BadAssetId
 from datapin.base.id_columns import id_prefixes, ids_from_hex, ids_from_raw, ids_to_hex
-from datapin.base.ids import asset_id_of, parse_asset_id
+from datapin.base.ids import parse_asset_id
+from stored import asset_id_of
 
 HEX = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(50)]
 

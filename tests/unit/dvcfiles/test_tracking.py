@@ -63,7 +63,7 @@ def test_stock_dvc_pushes_and_pulls_it(clone: Clone, pin: Pin, tmp_path: Path) -
     clone.dvc("push", "-q")
     clone.git("clone", "-q", clone.path, tmp_path / "other")
     other = Clone(tmp_path / "other")
-    assert Pins(other.path).readable == ["data/raw"]
+    assert Pins(other.path).names == ["data/raw"]
     other.dvc("pull", "-q")
     assert other.files("data", "raw") == clone.files("data", "raw")
 
@@ -79,7 +79,7 @@ def test_a_plain_dvc_add_keeps_the_summary_which_is_then_stale(clone: Clone, pin
     stale = Pins(clone.path).dataset("data/raw")
     assert stale is not None
     assert stale.digest is None
-    assert Pins(clone.path).readable == ["data/raw"]
+    assert Pins(clone.path).names == ["data/raw"]
     pin(b"edited")
     again = Pins(clone.path).dataset("data/raw")
     assert again is not None
@@ -138,7 +138,7 @@ def test_the_current_folder_does_not_matter(clone: Clone, pin: Pin, monkeypatch:
     monkeypatch.chdir("/")
     pin(b"one", dataset="deep/down/set")
     assert (clone.path / "deep" / "down" / "set.dvc").is_file()
-    assert Pins(clone.path).readable == ["deep/down/set"]
+    assert Pins(clone.path).names == ["deep/down/set"]
 
 
 def test_a_dvc_root_below_gits_works(clone: Clone, pin: Pin) -> None:
@@ -146,7 +146,7 @@ def test_a_dvc_root_below_gits_works(clone: Clone, pin: Pin) -> None:
     sub.mkdir()
     Clone(sub).dvc("init", "-q", "--subdir")
     pin(b"one", root=sub)
-    assert Pins(sub).readable == ["data/raw"]
+    assert Pins(sub).names == ["data/raw"]
     clone.commit("v1")
     pin(b"two", root=sub)
     old = Pins.at(sub, "HEAD").dataset("data/raw")
@@ -260,7 +260,7 @@ def test_reading_pointers_imports_neither_dvc_nor_gitpython(clone: Clone, pin: P
     code = (
         "import sys; from pathlib import Path; from datapin.pins.read import Pins\n"
         "from datapin.dvcfiles.settings import cache_directory\n"
-        "assert Pins(Path(sys.argv[1])).readable == ['data/raw']\n"
+        "assert Pins(Path(sys.argv[1])).names == ['data/raw']\n"
         "assert cache_directory(Path(sys.argv[1]))\n"
         "print(sorted(name for name in ('dvc', 'git', 'dvc_data', 'pandas') if name in sys.modules))"
     )

@@ -48,14 +48,14 @@ def derived(clone: Clone, pin: Pin) -> Clone:
 
 
 def test_source_and_derived_datasets_are_found(derived: Clone) -> None:
-    assert Pins(derived.path).readable == ["data/prepared", "data/raw"]
+    assert Pins(derived.path).names == ["data/prepared", "data/raw"]
     assert [pointer.stage for pointer in Pins(derived.path).datasets] == ["prepare", None]
     assert [pointer.dataset for pointer in Pins.at(derived.path, "HEAD").datasets] == ["data/prepared", "data/raw"]
 
 
 def test_a_clone_without_any_data_knows_its_source_datasets(derived: Clone, tmp_path: Path) -> None:
     derived.git("clone", "-q", derived.path, tmp_path / "fresh")
-    assert Pins(tmp_path / "fresh").readable == ["data/raw"]
+    assert Pins(tmp_path / "fresh").names == ["data/raw"]
 
 
 def test_what_a_plain_dvc_add_pinned_is_a_dataset_if_it_holds_shards(clone: Clone) -> None:
@@ -64,14 +64,14 @@ def test_what_a_plain_dvc_add_pinned_is_a_dataset_if_it_holds_shards(clone: Clon
     (clone.path / "images" / "a.png").write_bytes(b"x")
     (clone.path / "one.csv").write_text("a")
     clone.dvc("add", "-q", "plain", "images", "one.csv")
-    assert Pins(clone.path).readable == ["plain"]
+    assert Pins(clone.path).names == ["plain"]
     pointer = Pins(clone.path).dataset("plain")
     assert pointer is not None
     assert pointer.summary is None
 
 
 def test_a_repository_without_datasets_has_none(clone: Clone) -> None:
-    assert Pins(clone.path).readable == []
+    assert Pins(clone.path).names == []
     assert Pins(clone.path).dataset("data/raw") is None
     assert Pins.at(clone.path, "HEAD").dataset("data/raw") is None
 
@@ -187,14 +187,14 @@ def test_a_hostile_or_broken_list_of_files_leads_nowhere(clone: Clone, pin: Pin,
     path.write_bytes(listing)
     with pytest.raises(DamagedManifest):
         shards_at(clone.path, "data/raw", "HEAD")
-    assert Pins(clone.path).readable == ["data/raw"]
+    assert Pins(clone.path).names == ["data/raw"]
 
 
 def test_a_pointer_with_a_summary_in_a_folder_that_is_gone_still_counts(clone: Clone, pin: Pin) -> None:
     pin(b"one")
     shutil.rmtree(clone.path / "data" / "raw")
     shutil.rmtree(clone.path / ".dvc" / "cache")
-    assert Pins(clone.path).readable == ["data/raw"]
+    assert Pins(clone.path).names == ["data/raw"]
     pointer = Pins(clone.path).dataset("data/raw")
     assert pointer is not None
     assert pointer.digest == summary_of(b"one")["digest"]

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from datapin.base.errors import AssetsMissing, BadAssetId, DamagedAsset, NoRepository, StoreFormat
-from datapin.base.ids import AssetId, asset_id_of
+from datapin.base.ids import AssetId
 from datapin.store import reader as reader_module
 from datapin.store.store import Store
+from stored import asset_id_of
 
 from .conftest import SMALL, batch_of, file_names, matrix_of
 

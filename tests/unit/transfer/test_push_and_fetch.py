@@ -15,7 +15,7 @@ from datapin.base.errors import AssetsMissing, DamagedAsset, DamagedPack, Remote
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
-from datapin.transfer.root_records import read_roots
+from stored import read_roots
 
 from .conftest import CONTENTS, SETTINGS, check_holds, files_below, fill, harm, ids_of, push, remote_at
 

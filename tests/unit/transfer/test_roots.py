@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.fetch import fetch_assets
 from datapin.transfer.push import Manifests, PushVersion, push_versions
-from datapin.transfer.root_records import RootRecord, decode_root, read_roots
+from datapin.transfer.root_records import RootRecord, decode_root
+from stored import read_roots
 from tapped_backend import TappedBackend
 
 from .conftest import CONTENTS, NO_MANIFESTS, SETTINGS, check_holds, fill, ids_of, push, remote_at, version_of
@@ -201,7 +203,8 @@ def test_a_push_that_a_collector_overtakes_starts_again_under_a_new_key(mine: St
         if name == "get_tagged" and len(expired) < 2:
             path = place / key
             expired.append(key)
-            path.write_bytes(decode_root(path.read_bytes(), key, "here").in_state("expired").encoded())
+            record = decode_root(path.read_bytes(), key, "here")
+            path.write_bytes(replace(record, state="expired").encoded())
 
     expired: list[str] = []
     _, remote = tapped_at(place, before=expire_one)
@@ -215,7 +218,8 @@ def test_a_push_that_is_overtaken_again_and_again_says_so(mine: Store, place: Pa
     def expire(name: str, key: str) -> None:
         if name == "get_tagged":
             path = place / key
-            path.write_bytes(decode_root(path.read_bytes(), key, "here").in_state("expired").encoded())
+            record = decode_root(path.read_bytes(), key, "here")
+            path.write_bytes(replace(record, state="expired").encoded())
 
     with pytest.raises(PushOvertaken) as caught:
         push(mine, tapped_at(place, before=expire)[1], CONTENTS)
