@@ -20,7 +20,7 @@ from datapin.base.ids import AssetId
 from datapin.base.progress import SILENT
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
-from datapin.pipeline.operators.augment import AugmentImage, apply_recipe
+from datapin.pipeline.operators.images.augment_image import AugmentImage, apply_recipe
 from datapin.pipeline.params.stages import AugmentParams
 from datapin.repo import Repo
 from datapin.verbs.verify.verify import verify

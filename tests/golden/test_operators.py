@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datapin.pipeline.operators.augment import AugmentImage
 from datapin.pipeline.operators.features import ColorHist, Features, Hog, Pixels
 from datapin.pipeline.operators.images.augment import Operators
+from datapin.pipeline.operators.images.augment_image import AugmentImage
 from datapin.pipeline.operators.images.files import encode_png, pixels_hash
-from datapin.pipeline.operators.images.seeding import raw_stream, uniforms
-from datapin.pipeline.operators.prepare import NormaliseImage
+from datapin.pipeline.operators.images.prepare import NormaliseImage
+from datapin.pipeline.operators.seeding import raw_stream, uniforms
 
 ASSET = "5" * 64
 

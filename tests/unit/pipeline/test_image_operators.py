@@ -10,11 +10,16 @@ import pytest
 from PIL import Image
 
 from datapin.base.errors import OperatorRefused
-from datapin.pipeline.operators.augment import AugmentImage, apply_recipe, apply_recipe_to_pixels, read_recipe
 from datapin.pipeline.operators.images.augment import Draw, Operators, augmented
+from datapin.pipeline.operators.images.augment_image import (
+    AugmentImage,
+    apply_recipe,
+    apply_recipe_to_pixels,
+    read_recipe,
+)
 from datapin.pipeline.operators.images.files import decode_plain, samples
-from datapin.pipeline.operators.images.seeding import uniforms
 from datapin.pipeline.operators.operator import AssetBroken
+from datapin.pipeline.operators.seeding import uniforms
 from workspaces import picture, png
 
 ASSET = hashlib.sha256(b"asset").hexdigest()

@@ -14,8 +14,8 @@ from datapin.base.id_columns import ids_from_hex
 from datapin.pipeline.mapping.derived import DerivedAssets, derive_assets
 from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import Rows, distinct
+from datapin.pipeline.operators.images.prepare import NormaliseImage
 from datapin.pipeline.operators.operator import Derived
-from datapin.pipeline.operators.prepare import NormaliseImage
 from workspaces import Workspace, picture, sha256
 
 OPERATOR = NormaliseImage((6, 6), "stretch", "L")

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from datapin.pipeline.operators.augment import AugmentImage
-from datapin.pipeline.operators.decoding import FORMATS, Bound, load
 from datapin.pipeline.operators.images.augment import Operators
+from datapin.pipeline.operators.images.augment_image import AugmentImage
+from datapin.pipeline.operators.images.decoding import FORMATS, Bound, load
 from datapin.pipeline.operators.images.files import decode_plain, in_mode, read_image, samples
+from datapin.pipeline.operators.images.prepare import CheckImage, NormaliseImage
 from datapin.pipeline.operators.operator import AssetBroken
-from datapin.pipeline.operators.prepare import CheckImage, NormaliseImage
 from image_files import grey_waves, icon, png_file, saved, tiff_file, transparent, turned
 
 ASSET = "5" * 64
@@ -263,7 +263,7 @@ def test_grey_is_resized_before_it_is_coloured_with_the_same_result() -> None:
 
 MEASURE = """
 import re, sys
-from datapin.pipeline.operators.prepare import NormaliseImage
+from datapin.pipeline.operators.images.prepare import NormaliseImage
 print(NormaliseImage((32, 32), "stretch", "RGB", 178_956_970).derive(sys.stdin.buffer.read(), "5" * 64, 0).is_moved)
 # Of this program: the resource usage of a process begins with what its parent had when it was started.
 print(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])

@@ -18,7 +18,7 @@ from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
 from datapin.pipeline.mapping.map import Rows
-from datapin.pipeline.operators.augment import AugmentImage
+from datapin.pipeline.operators.images.augment_image import AugmentImage
 from datapin.pipeline.params.stages import AugmentParams
 from datapin.pipeline.splits.copies_again import make_again
 from datapin.pipeline.splits.crossing import Codes, Mask

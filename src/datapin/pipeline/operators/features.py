@@ -11,8 +11,8 @@ from PIL import Image
 
 from datapin.pipeline.operators.images import files as images
 from datapin.pipeline.operators.images.hog import hog
+from datapin.pipeline.operators.images.prepare import resized
 from datapin.pipeline.operators.operator import AssetBroken, Float32, UInt8, Vectors
-from datapin.pipeline.operators.prepare import resized
 from datapin.pipeline.operators.user_code import UserFunction
 from datapin.pipeline.record.fingerprint import fingerprint_of
 

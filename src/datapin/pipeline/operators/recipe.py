@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datapin.pipeline.operators.augment import apply_recipe, apply_recipe_to_pixels, read_recipe
+from datapin.pipeline.operators.images.augment_image import apply_recipe, apply_recipe_to_pixels, read_recipe
 
 __all__ = ["RECIPE", "TRAIN", "apply_recipe", "apply_recipe_to_pixels", "read_recipe"]
 

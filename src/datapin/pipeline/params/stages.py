@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from datapin.pipeline.operators.decoding import MOST_PIXELS, USUAL_PIXELS
 from datapin.pipeline.operators.images.augment import Operators, Resampling, Rotate, Shift, Zoom
-from datapin.pipeline.operators.prepare import Fit
+from datapin.pipeline.operators.images.decoding import MOST_PIXELS, USUAL_PIXELS
+from datapin.pipeline.operators.images.prepare import Fit
 from datapin.pipeline.params.params import OutputPath, ParamsSection, RepoPath
 
 Side = Annotated[int, Field(ge=1, le=16_384)]

@@ -14,7 +14,7 @@ from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.mapping.work import AssetBatch, AssetSource
-from datapin.pipeline.operators.augment import AugmentImage
+from datapin.pipeline.operators.images.augment_image import AugmentImage
 from datapin.pipeline.operators.operator import AssetBroken, AssetOperator, Vectors
 from datapin.pipeline.record.fingerprint import fingerprint_of
 

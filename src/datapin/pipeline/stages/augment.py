@@ -25,8 +25,8 @@ from datapin.pipeline.mapping.output import (
     previous_of,
     properties_from,
 )
-from datapin.pipeline.operators.augment import AugmentImage
-from datapin.pipeline.operators.images.image_notes import note_findings
+from datapin.pipeline.operators.images.augment_image import AugmentImage
+from datapin.pipeline.operators.notes import note_findings
 from datapin.pipeline.operators.recipe import RECIPE, TRAIN
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import AugmentParams, PrepareParams

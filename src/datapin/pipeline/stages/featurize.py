@@ -22,7 +22,7 @@ from datapin.pipeline.mapping.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_
 from datapin.pipeline.mapping.output import open_input, output_place, previous_of, properties_from
 from datapin.pipeline.mapping.work import CheckInvariance, ExtractFeatures, located
 from datapin.pipeline.operators.features import ColorHist, Features, Hog, ImageExtractor, Pixels
-from datapin.pipeline.operators.images.image_notes import note_findings
+from datapin.pipeline.operators.notes import note_findings
 from datapin.pipeline.operators.recipe import RECIPE
 from datapin.pipeline.operators.user_code import UserFunction
 from datapin.pipeline.params.params import read_params

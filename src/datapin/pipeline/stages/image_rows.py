@@ -11,7 +11,7 @@ from datapin.base.errors import AssetsMissing
 from datapin.base.ids import AssetId
 from datapin.manifest.columns.columns import Mask, flags, one_array
 from datapin.pipeline.mapping.context import StageContext
-from datapin.pipeline.operators.decoding import begins_as_image
+from datapin.pipeline.operators.images.decoding import begins_as_image
 from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
 
 _UNTOLD = "application/octet-stream"

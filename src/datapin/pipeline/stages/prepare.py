@@ -19,9 +19,9 @@ from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.derived import DerivedAssets, derive_assets, rows_of, with_assets, with_columns
 from datapin.pipeline.mapping.map import name_damaged_row
 from datapin.pipeline.mapping.output import open_input, output_place, previous_of, properties_from
-from datapin.pipeline.operators.decoding import MOST_PIXELS
-from datapin.pipeline.operators.images.image_notes import note_findings, row_findings
-from datapin.pipeline.operators.prepare import SETTING, CheckImage, NormaliseImage
+from datapin.pipeline.operators.images.decoding import MOST_PIXELS
+from datapin.pipeline.operators.images.prepare import SETTING, CheckImage, NormaliseImage
+from datapin.pipeline.operators.notes import note_findings, row_findings
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import PrepareParams
 from datapin.pipeline.splits.classes import CLASSES, check_classes, pinned_classes

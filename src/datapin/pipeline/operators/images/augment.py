@@ -17,7 +17,7 @@ from PIL import Image, ImageFilter
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from datapin.pipeline.operators.images.files import samples
-from datapin.pipeline.operators.images.seeding import raw_stream, uniforms
+from datapin.pipeline.operators.seeding import raw_stream, uniforms
 
 _STEPS = 1 << 16  # coordinates are multiples of 1/65536 pixel: exact in double precision
 _LEVELS = np.arange(256, dtype=np.int64)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import PIL
 from PIL import Image, features
 
-from datapin.pipeline.operators.decoding import DECODE_ERRORS, UNBOUND, Bound, load, reason, upright
+from datapin.pipeline.operators.images.decoding import DECODE_ERRORS, UNBOUND, Bound, load, reason, upright
 from datapin.pipeline.operators.operator import AssetBroken, UInt8
 
 PLAIN_MODES = ("L", "LA", "RGB", "RGBA")

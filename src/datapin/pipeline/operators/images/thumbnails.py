@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from datapin.pipeline.operators.decoding import USUAL_PIXELS, Bound
+from datapin.pipeline.operators.images.decoding import USUAL_PIXELS, Bound
 from datapin.pipeline.operators.images.files import encode_png, read_image
 
 _EXACT_PIXELS = 64 * 64  # up to here every pixel may matter, and PNG is small

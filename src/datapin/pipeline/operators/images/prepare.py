@@ -7,8 +7,8 @@ from typing import Literal
 
 from PIL import Image, ImageOps
 
-from datapin.pipeline.operators.decoding import MOST_PIXELS, Bound, load
 from datapin.pipeline.operators.images import files as images
+from datapin.pipeline.operators.images.decoding import MOST_PIXELS, Bound, load
 from datapin.pipeline.operators.operator import Derived
 from datapin.pipeline.record.fingerprint import fingerprint_of
 
