@@ -20,8 +20,9 @@ from datapin.base.ids import AssetId
 from datapin.base.progress import SILENT
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
-from datapin.pipeline.operators.images.augment_image import AugmentImage, apply_recipe
-from datapin.pipeline.params.stages import AugmentParams
+from datapin.pipeline.operators.images.augment_image import AugmentImage
+from datapin.pipeline.operators.recipe import apply_recipe, recipe_of
+from datapin.pipeline.params.image import ImageAugmentParams
 from datapin.repo import Repo
 from datapin.verbs.verify.verify import verify
 from datapin.verbs.workspace.workspace import Workspace
@@ -607,7 +608,8 @@ def _made_of_a_val_image(repo: Clone, number: int = 7) -> None:
     """A real copy of a val image, made by the very operator, that says to be made of a train image."""
     rows = forge(repo.path / "data/augmented", lambda rows: None)
     train, val = pick(rows, "train"), rows[pick(rows, "val")]["asset_id"]
-    data = apply_recipe(AugmentImage(operators=AugmentParams().operators).recipe, _stored(repo, val), val, number)
+    recipe = recipe_of(AugmentImage(operators=ImageAugmentParams().operators))
+    data = apply_recipe(recipe, _stored(repo, val), val, number)
     made = str(Workspace.find(repo.path, progress=SILENT).store.put(data))
     operator = next(row["operator"] for key, row in rows.items() if "~" in key)
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datapin.pipeline.operators.features import ColorHist, Features, Hog, Pixels
+from datapin.pipeline.operators.features import Features
 from datapin.pipeline.operators.images.augment import Operators
 from datapin.pipeline.operators.images.augment_image import AugmentImage
-from datapin.pipeline.operators.images.files import encode_png, pixels_hash
+from datapin.pipeline.operators.images.extractors import ColorHist, Hog, Pixels
+from datapin.pipeline.operators.images.files import encode_png
 from datapin.pipeline.operators.images.prepare import NormaliseImage
+from datapin.pipeline.operators.recipe import recipe_of
 from datapin.pipeline.operators.seeding import raw_stream, uniforms
 
 ASSET = "5" * 64
@@ -34,7 +36,7 @@ def seen(mode: str, operators: dict[str, Any]) -> str:
     operator = AugmentImage(operators=Operators.model_validate(operators), seed=11, fill=3)
     together = hashlib.sha256()
     for copy in range(1, 9):
-        together.update(pixels_hash(operator.augment(photo(mode), ASSET, copy)))
+        together.update(operator.derive(photo(mode), ASSET, copy).pixels or b"")
     return together.hexdigest()[:16]
 
 
@@ -109,7 +111,7 @@ def test_features(extractor: Pixels | ColorHist | Hog, expected: str) -> None:
 def test_fingerprints() -> None:
     operator = AugmentImage(operators=Operators.model_validate({"rotate": {}}), seed=11)
     assert operator.fingerprint[:16] == "d94176d5b27c4ede"
-    assert operator.recipe == (
+    assert recipe_of(operator) == (
         '{"fill":0,"fingerprint":"d94176d5b27c4ede15cbab233a9e25794ed295cc6510f52e2a0d672bc59ed737",'
         '"operators":{"rotate":{"degrees":10.0,"probability":1.0,"version":1}},'
         '"recipe":1,"resampling":"bilinear","seed":11}'

@@ -11,7 +11,7 @@ from datapin.base.errors import StageRefused
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageReport
 from datapin.pipeline.operators.recipe import RECIPE, apply_recipe
-from datapin.pipeline.params.stages import AugmentParams
+from datapin.pipeline.params.image import ImageAugmentParams
 from datapin.pipeline.stages.augment import augment
 from workspaces import Workspace, digits, labels_of, picture
 
@@ -27,7 +27,7 @@ def fill(workspace: Workspace, count: int = 12, **columns: Any) -> dict[str, byt
 
 
 def run(workspace: Workspace, jobs: int = 1, **params: Any) -> StageReport:
-    return augment(workspace.context(jobs), AugmentParams.model_validate(params))
+    return augment(workspace.context(jobs), ImageAugmentParams.model_validate(params))
 
 
 def children(workspace: Workspace) -> list[dict[str, Any]]:

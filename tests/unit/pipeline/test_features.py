@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from datapin.base.errors import OperatorRefused
-from datapin.pipeline.operators.features import ColorHist, Features, Hog, Pixels
+from datapin.pipeline.operators.features import Features
+from datapin.pipeline.operators.images.extractors import ColorHist, Hog, Pixels
 from datapin.pipeline.operators.images.hog import hog
 from datapin.pipeline.operators.user_code import UserFunction
 from workspaces import picture, png

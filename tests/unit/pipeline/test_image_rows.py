@@ -10,7 +10,8 @@ import pytest
 
 from datapin.base.errors import AssetsMissing, StageRefused
 from datapin.pipeline.mapping.context import StageReport
-from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.params.image import ImageAugmentParams, ImagePrepareParams
+from datapin.pipeline.params.stages import FeaturizeParams
 from datapin.pipeline.splits.pixel_columns import pixel_columns
 from datapin.pipeline.splits.splitting import units_of
 from datapin.pipeline.stages.augment import augment
@@ -30,7 +31,7 @@ def fill(workspace: Workspace, assets: dict[str, bytes], dataset: str = "data/ra
 
 
 def run(workspace: Workspace, **params: Any) -> StageReport:
-    return prepare(workspace.context(), PrepareParams.model_validate(params))
+    return prepare(workspace.context(), ImagePrepareParams.model_validate(params))
 
 
 def said(report: StageReport, check: str) -> list[str]:
@@ -104,7 +105,7 @@ def test_what_was_odd_about_an_image_is_told_by_its_key_in_every_stage_also_from
         for found in (
             said(run(workspace), "image-notes"),
             said(run(workspace, resize=16, mode="L"), "image-notes"),
-            said(augment(workspace.context(), AugmentParams(input="data/in")), "image-notes"),
+            said(augment(workspace.context(), ImageAugmentParams(input="data/in")), "image-notes"),
             said(
                 featurize(
                     workspace.context(),
@@ -264,7 +265,7 @@ def test_prepare_asks_nothing_while_pixels_stay_where_they_are(workspace: Worksp
 
 
 def copies(workspace: Workspace, **params: Any) -> StageReport:
-    return augment(workspace.context(), AugmentParams.model_validate({"input": "data/in", **params}))
+    return augment(workspace.context(), ImageAugmentParams.model_validate({"input": "data/in", **params}))
 
 
 def test_copies_inherit_no_place_unless_told_to(workspace: Workspace) -> None:
@@ -295,7 +296,7 @@ def test_a_recipe_is_held_to_the_same_rule(workspace: Workspace) -> None:
 
 def test_workers_say_the_same_as_one_process(workspace: Workspace) -> None:
     boxed(workspace, {f"0/{number}.png": saved(grey_waves(30 + number, 20), "PNG") for number in range(40)})
-    params = PrepareParams.model_validate({"resize": 8, "pixel_columns": {"bbox": "drop", "Mask": "keep"}})
+    params = ImagePrepareParams.model_validate({"resize": 8, "pixel_columns": {"bbox": "drop", "Mask": "keep"}})
     alone = prepare(workspace.context(1), params)
     files = workspace.files("data/prepared")
     together = prepare(workspace.context(2), params)

@@ -316,5 +316,5 @@ def test_a_copy_knows_whether_its_pixels_were_moved() -> None:
     never = AugmentImage(operators=Operators.model_validate({"rotate": {"probability": 0.0}}))
     told = [one.derive(upright, ASSET, 1).is_moved for one in (bright, turn, never)]
     assert told == [False, True, False]
-    assert [one.moves_pixels for one in (bright, turn, never)] == told
+    assert [one.moves_places for one in (bright, turn, never)] == told
     assert bright.derive(lying, ASSET, 1).is_moved

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from datapin.base.errors import BadSettings
+from datapin.pipeline.kinds.kind import NAMES, kind_named
+from datapin.pipeline.params.bases import SectionOfKind
+from datapin.pipeline.params.image import HogParams, ImagePrepareParams
 from datapin.pipeline.params.params import MAX_BYTES, ParamsSection, read_params
-from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, HogParams, PrepareParams
+from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
 
 
 def read(
@@ -31,9 +34,9 @@ def refusal(
 
 
 def test_a_section_that_is_not_there_has_all_its_defaults(tmp_path: Path) -> None:
-    assert read(tmp_path, "other: {anything: 1}\n") == PrepareParams()
-    assert read(tmp_path, "prepare:\n") == PrepareParams()
-    assert read(tmp_path, "") == PrepareParams()
+    assert read(tmp_path, "other: {anything: 1}\n") == ImagePrepareParams()
+    assert read(tmp_path, "prepare:\n") == ImagePrepareParams()
+    assert read(tmp_path, "") == ImagePrepareParams()
 
 
 def test_flip_is_off_unless_asked_for(tmp_path: Path) -> None:
@@ -71,6 +74,19 @@ def test_an_unknown_name_of_an_extractor_is_matched_with_that_extractor(tmp_path
 
 def test_an_unknown_name_with_no_likeness_lists_what_there_is(tmp_path: Path) -> None:
     assert "known names: " in refusal(tmp_path, "prepare: {zzz: 1}").hint
+
+
+def test_an_unknown_kind_of_data_is_refused_with_the_nearest_known_one(tmp_path: Path) -> None:
+    for section, model in (("prepare", PrepareParams), ("augment", AugmentParams)):
+        error = refusal(tmp_path, f"{section}: {{kind: imag, seed: 3}}", section, model)
+        assert error.message == f"params.yaml: {section}.kind: unknown kind of data 'imag'"
+        assert error.hint == "did you mean 'image'?"
+
+
+@pytest.mark.parametrize("model", [PrepareParams, AugmentParams])
+def test_each_kind_has_a_module_and_a_class_for_each_section(model: type[SectionOfKind]) -> None:
+    assert set(model.KINDS) == set(NAMES)
+    assert {kind_named(name).name for name in NAMES} == set(NAMES)
 
 
 def test_several_problems_are_named_together(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from datapin.base.findings import Finding
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.mapping.context import StageReport
 from datapin.pipeline.operators.images.files import decode
-from datapin.pipeline.params.stages import PrepareParams
+from datapin.pipeline.params.image import ImagePrepareParams
 from datapin.pipeline.stages.prepare import prepare, run_prepare
 from workspaces import Workspace, digits, labels_of, picture
 
@@ -26,7 +26,7 @@ def fill(workspace: Workspace, assets: dict[str, bytes], **columns: Any) -> Mani
 
 
 def run(workspace: Workspace, jobs: int = 1, previous: Manifest | None = None, **params: Any) -> StageReport:
-    return prepare(workspace.context(jobs, previous), PrepareParams(**params))
+    return prepare(workspace.context(jobs, previous), ImagePrepareParams(**params))
 
 
 def finding(report: StageReport, check: str) -> Finding:

@@ -1,4 +1,4 @@
-"""hygiene: augmented copies that are not what their operator makes of the parent they name. Reads the images."""
+"""hygiene: augmented copies that are not what their operator makes of the parent they name. Reads the assets."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from datapin.checks.hygiene.origins import fresh_rows, made_anew, origin_of, par
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
+from datapin.pipeline.kinds.kind import kind_named
 from datapin.pipeline.mapping.map import Rows
-from datapin.pipeline.operators.images.augment_image import AugmentImage
+from datapin.pipeline.operators.operator import AssetOperator
 from datapin.pipeline.params.stages import AugmentParams
 from datapin.pipeline.splits.copies_again import make_again
 from datapin.pipeline.splits.crossing import Codes, Mask
 from datapin.pipeline.splits.looks import looks_of
-from datapin.pipeline.stages.augment import operator_of
 
 FORGED = "hygiene.copy-forged"
-_NUMBER = r"~(?P<n>[0-9]{1,9})\.png$"
+_NUMBER = r"~(?P<n>[0-9]{1,9})\.[a-z0-9]+$"
 
 
 def _forged(subject: Subject, dataset: str) -> Iterator[Finding]:
     rows, origin = rows_of(subject, dataset), origin_of(subject, dataset)
     if origin is None or origin.kind != "augment":
         return
-    operator = operator_of(params_of(subject, origin, "augment", AugmentParams))
+    params = params_of(subject, origin, "augment", AugmentParams)
+    operator = kind_named(params.kind).copy(params)
     hint = f"make them anew with {made_anew(origin)}"
     own = np.flatnonzero(rows.copies & fresh_rows(subject, dataset))
     named = _text(rows, "operator", own)
@@ -60,7 +61,7 @@ def _text(rows: DatasetRows, name: str, places: Codes) -> pa.Array:
 
 
 def _not_what_is_made(
-    subject: Subject, rows: DatasetRows, places: Codes, copies: Codes, operator: AugmentImage
+    subject: Subject, rows: DatasetRows, places: Codes, copies: Codes, operator: AssetOperator
 ) -> Mask:
     """Which of these copies have other pixels than the operator gives."""
     keys, sizes = rows.keys.take(arrow_numbers(places)), _sizes(rows, places)

@@ -28,12 +28,12 @@ from datapin.git.ask import blob_at
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.select import rows_of as rows_by_key
+from datapin.pipeline.kinds.kind import kind_named
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.derived import PIXELS, derive_assets
 from datapin.pipeline.mapping.map import MapPlan, Rows, map_rows
 from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.mapping.work import ExtractFeatures
-from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
 from datapin.pipeline.operators.operator import AssetOperator
 from datapin.pipeline.params.params import ParamsSection, parse_yaml, validate_params
 from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
@@ -42,7 +42,7 @@ from datapin.pipeline.stages import augment, featurize, prepare
 from datapin.store.lending import lend
 
 _CONFIDENCE = 0.95
-_COPY = re.compile(r"~([0-9]+)\.png\Z")
+_COPY = re.compile(r"~([0-9]+)\.[a-z0-9]+\Z")
 _HINT = "run `datapin verify --repro` to see all that differs, and `datapin doctor` for what is not as recorded here"
 
 Given = TypeVar("Given", bound=ParamsSection)
@@ -146,11 +146,12 @@ class _Chooser:
         params = self._params(PrepareParams, prepare.STAGE)
         source, output = self._manifest(params.input), self._manifest(params.output)
         table = output.to_table(_some(output, ["key", "asset_id", PIXELS, "media_type"]))
-        if not params.makes_images:
+        kind = kind_named(params.kind)
+        if not params.makes_assets:
             if "media_type" not in table.column_names:
-                return "no row says that it is an image, so none was looked at"
+                return f"no row says that it is of kind {kind.name}, so none was looked at"
             kinds = one_array(table["media_type"]).cast(pa.string())
-            table = table.filter(pc.is_in(kinds, value_set=pa.array(sorted(DECODED_MEDIA_TYPES))))
+            table = table.filter(pc.is_in(kinds, value_set=pa.array(sorted(kind.media_types))))
         chosen = self._choose(table)
         wanted = pa.schema(
             [pa.field("key", pa.string()), pa.field("asset_id", pa.string()), pa.field("size", pa.int64())]
@@ -158,7 +159,7 @@ class _Chooser:
         read = rows_by_key(source, one_array(chosen["key"]), wanted)
         if len(read) != len(chosen):
             raise BadSettings(params.output, "", f"holds rows that {params.input} does not have", _HINT)
-        operator = prepare.operator_of(params)
+        operator = kind.prepare(params)
         return self._assets(chosen, ids_from_hex(read["asset_id"]), _zeros(len(read)), len(table), operator)
 
     def augmented(self) -> _Sample | str:
@@ -166,7 +167,7 @@ class _Chooser:
         params = self._params(AugmentParams, augment.STAGE)
         if params.mode == "online":
             return "only a recipe was written, so there are no rows to compute again"
-        operator = augment.operator_of(params)
+        operator = kind_named(params.kind).copy(params)
         output = self._manifest(params.output)
         table = output.to_table(_some(output, ["key", "asset_id", PIXELS, "parent_id", "operator"]))
         if not {"parent_id", "operator"} <= set(table.column_names) and not params.copies:

@@ -1,4 +1,4 @@
-"""What was odd about images that decoded all the same, told with the keys of their rows."""
+"""What was odd about assets that decoded all the same, told with the keys of their rows."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from datapin.base.findings import Finding
 
 MOST_FINDINGS = 100
 
-_CHECK = "image-notes"
 
-
-def note_findings(keys: pa.Array, notes: pa.Array, dataset: str) -> list[Finding]:
+def note_findings(kind: str, keys: pa.Array, notes: pa.Array, dataset: str) -> list[Finding]:
     """One warning for each row that has a note, each key once, up to a bound."""
     has_note = notes.is_valid()
     told = dict(zip(keys.filter(has_note).to_pylist(), notes.filter(has_note).to_pylist(), strict=True))
-    return row_findings(_CHECK, list(told), [f"decoded, but: {note}" for note in told.values()], dataset)
+    return row_findings(f"{kind}-notes", list(told), [f"decoded, but: {note}" for note in told.values()], dataset)
 
 
 def row_findings(check: str, keys: Sequence[str], messages: Sequence[str], dataset: str) -> list[Finding]:

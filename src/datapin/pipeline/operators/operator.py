@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ class Derived:
 
     data: bytes | None  # None: the asset as it is
     pixels: bytes | None = None  # SHA-256 over shape, dtype and raw samples of an image
-    is_moved: bool = False  # its pixels lie elsewhere than in the asset as stored: what names places in it is wrong now
+    is_moved: bool = False  # what it holds lies elsewhere than in the asset as stored: what names places is wrong now
     note: str | None = None  # what was odd about the asset, though there is a result
 
 
@@ -55,6 +55,20 @@ class AssetOperator(Operator, Protocol):
 
     def derive(self, data: bytes, asset_id: str, copy: int) -> Derived:
         """The result for one asset. Raises AssetBroken."""
+        ...
+
+
+class CopyOperator(AssetOperator, Protocol):
+    """Makes the copies of augment: copy n of an asset is a function of its id, n and the seed."""
+
+    @property
+    def parts(self) -> Mapping[str, Any]:
+        """All that it is made of, as JSON has it; the `kind` of data too, unless that is images."""
+        ...
+
+    @property
+    def moves_places(self) -> bool:
+        """Whether some copy may have what the asset holds in other places, see `Derived.is_moved`."""
         ...
 
 

@@ -2,11 +2,59 @@
 
 from __future__ import annotations
 
-from datapin.pipeline.operators.images.augment_image import apply_recipe, apply_recipe_to_pixels, read_recipe
+from functools import lru_cache
+from importlib import import_module
 
-__all__ = ["RECIPE", "TRAIN", "apply_recipe", "apply_recipe_to_pixels", "read_recipe"]
+from datapin.base.documents import read_json
+from datapin.base.errors import OperatorRefused
+from datapin.pipeline.operators.operator import AssetBroken, CopyOperator
+from datapin.pipeline.record.fingerprint import canonical_json
 
 RECIPE = "datapin.recipe"
 """The property of a manifest that holds the recipe, as canonical JSON; meant for rows of the split train alone."""
 
 TRAIN = "train"
+
+_VERSION = 1
+_HOMES = {"image": "images.augment_image"}  # the module with `from_recipe` of each kind
+
+
+def recipe_of(operator: CopyOperator) -> str:
+    """Canonical JSON from which `read_recipe` makes this operator again."""
+    return canonical_json({"recipe": _VERSION, "fingerprint": operator.fingerprint, **operator.parts})
+
+
+@lru_cache(maxsize=16)
+def read_recipe(recipe: str) -> CopyOperator:
+    """The operator that a recipe describes.
+
+    Raises OperatorRefused if it was written for other operators, or other versions of them, than there are here.
+    """
+    try:
+        parts = read_json(recipe, "the recipe")
+        kind = parts.get("kind", "image")
+        home = import_module(f"datapin.pipeline.operators.{_HOMES[kind]}")  # late: the libraries of one kind only
+        operator: CopyOperator = home.from_recipe(parts)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
+        raise OperatorRefused("augment", f"cannot read the recipe: {_first_line(error)}") from None
+    if recipe_of(operator) != recipe:
+        raise OperatorRefused(operator.name, "the recipe was made by another version of these operators")
+    return operator
+
+
+def apply_recipe(recipe: str, data: bytes, asset_id: str, copy: int) -> bytes:
+    """Copy number `copy` of an asset: what mode offline stores. With mode online, `copy` is the epoch.
+
+    Raises OperatorRefused if the asset is not of the recipe's kind.
+    """
+    operator = read_recipe(recipe)
+    try:
+        derived = operator.derive(data, asset_id, copy)
+    except AssetBroken as error:
+        raise OperatorRefused(operator.name, f"asset {asset_id[:12]}: {error}") from None
+    assert derived.data is not None
+    return derived.data
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -6,7 +6,7 @@ import difflib
 import types
 import typing
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -24,6 +24,19 @@ class ParamsSection(BaseModel):
     """Part of `params.yaml`: unknown names are errors, nothing is converted silently, values do not change later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def reader_of(cls, given: object) -> type[Self]:
+        """The class that reads what is `given`. Raises UnknownKind if that asks for one that is not there."""
+        return cls
+
+
+class UnknownKind(ValueError):
+    """A section names a kind of data that there is not: the name seen; those that are `known`."""
+
+    def __init__(self, seen: str, known: tuple[str, ...]) -> None:
+        super().__init__(seen)
+        self.known = known
 
 
 def _check_path(path: str) -> str:
@@ -49,7 +62,7 @@ def _check_output(path: str) -> str:
 OutputPath = Annotated[str, AfterValidator(_check_path), AfterValidator(_check_output)]
 """As RepoPath, of something that is written there and pinned."""
 
-Params = TypeVar("Params", bound=BaseModel)
+Params = TypeVar("Params", bound=ParamsSection)
 
 
 def read_params(path: Path, section: str, model: type[Params]) -> Params:
@@ -64,7 +77,12 @@ def read_params(path: Path, section: str, model: type[Params]) -> Params:
 def validate_params(given: object, path: str, section: str, model: type[Params]) -> Params:
     """`given` (parsed YAML) as `model`. Raises BadSettings for the first problem; its hint names the others."""
     try:
+        model = model.reader_of(given)
         return model.model_validate(given)
+    except UnknownKind as error:
+        close = difflib.get_close_matches(str(error), error.known, n=1)
+        advice = f"did you mean {close[0]!r}?" if close else f"kinds: {', '.join(error.known)}"
+        raise BadSettings(path, f"{section}.kind", f"unknown kind of data {str(error)!r}", advice) from None
     except ValidationError as error:
         problems = [_problem(details, path, section, given, model) for details in error.errors(include_url=False)]
     first, others = problems[0], problems[1:]

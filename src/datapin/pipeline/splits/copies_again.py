@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from datapin.base.id_columns import IdMatrix
+from datapin.base.ids import RAW_ID_BYTES
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.mapping.work import AssetBatch, AssetSource
-from datapin.pipeline.operators.images.augment_image import AugmentImage
 from datapin.pipeline.operators.operator import AssetBroken, AssetOperator, Vectors
 from datapin.pipeline.record.fingerprint import fingerprint_of
 
@@ -43,18 +43,19 @@ class _MakeAgain:
                     problems.append(str(error))
                     continue
                 assert derived.data is not None
-                assert derived.pixels is not None
-                values.append(hashlib.sha256(derived.data).digest() + derived.pixels)
+                values.append(hashlib.sha256(derived.data).digest() + (derived.pixels or bytes(RAW_ID_BYTES)))
                 problems.append(None)
             return Vectors(values, problems)
 
         return make
 
 
-def make_again(rows: Rows, operator: AugmentImage, context: StageContext, *, title: str) -> tuple[IdMatrix, IdMatrix]:
+def make_again(rows: Rows, operator: AssetOperator, context: StageContext, *, title: str) -> tuple[IdMatrix, IdMatrix]:
     """Asset ids and hashes of the samples, each uint8 [n, 32], that copy `rows.copies` of each parent `rows.ids` has.
 
-    Zeros where the parent is no image. Raises AssetsMissing, DamagedAsset, StorageFailed, WorkersLost.
+    Zeros where the parent is broken, and for samples of what is no image.
+
+    Raises AssetsMissing, DamagedAsset, StorageFailed, WorkersLost.
     """
     key = fingerprint_of({"again": operator.fingerprint, "environment": dict(operator.environment)})
     plan = MapPlan(_MakeAgain(operator, context.store.root), key, makes_assets=False, title=title)

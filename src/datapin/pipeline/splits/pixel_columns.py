@@ -11,7 +11,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,9 +18,7 @@ import pyarrow.compute as pc
 from datapin.base.errors import StageRefused, listed
 from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import one_array
-
-Rule = Literal["refuse", "keep", "drop"]
-Rules = Rule | Mapping[str, Literal["keep", "drop"]]
+from datapin.pipeline.params.values import Rules
 
 
 def _words(text: str) -> frozenset[str]:

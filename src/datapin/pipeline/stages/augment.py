@@ -14,6 +14,7 @@ from datapin.base.errors import DamagedAsset, StageRefused, listed
 from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
+from datapin.pipeline.kinds.kind import DataKind, kind_named
 from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.derived import derive_assets, rows_of, with_assets, with_columns
 from datapin.pipeline.mapping.map import name_damaged_row
@@ -25,9 +26,8 @@ from datapin.pipeline.mapping.output import (
     previous_of,
     properties_from,
 )
-from datapin.pipeline.operators.images.augment_image import AugmentImage
 from datapin.pipeline.operators.notes import note_findings
-from datapin.pipeline.operators.recipe import RECIPE, TRAIN
+from datapin.pipeline.operators.recipe import RECIPE, TRAIN, recipe_of
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import AugmentParams, PrepareParams
 from datapin.pipeline.splits.leaks import refuse_leaks
@@ -35,7 +35,6 @@ from datapin.pipeline.splits.pixel_columns import settle_pixel_columns
 from datapin.pipeline.splits.split_rule import SOURCE_COLUMNS, rows_off_rule
 
 STAGE = "augment"
-_PNG_SUFFIX = r"(?i)\.(png|jpe?g|gif|bmp|tiff?|webp|pgm|ppm|pnm)$"
 
 
 def run_augment(context: StageContext, params_file: Path) -> StageReport:
@@ -55,7 +54,7 @@ def augment(context: StageContext, params: AugmentParams, preparing: PreparePara
         raise StageRefused(
             STAGE, f"{seen}; only train rows ever are", "set splits: [train] in params.yaml: anything else leaks"
         )
-    operator = operator_of(params)
+    kind = kind_named(params.kind)
     with output_place(context, STAGE, params.output, [params.input]) as place:
         source = open_input(context, STAGE, params.input)
         table = source.to_table()
@@ -65,8 +64,8 @@ def augment(context: StageContext, params: AugmentParams, preparing: PreparePara
         if preparing is not None:
             _refuse_edited_splits(context, params, preparing, source, table)
         if params.mode == "online":
-            return _write_recipe(context, params, operator, place, source, table)
-        return _write_copies(context, params, operator, place, source, table)
+            return _write_recipe(context, params, kind, place, source, table)
+        return _write_copies(context, params, kind, place, source, table)
 
 
 def _refuse_edited_splits(
@@ -96,36 +95,39 @@ def _refuse_edited_splits(
         )
 
 
-def operator_of(params: AugmentParams) -> AugmentImage:
-    """What makes each copy."""
-    return AugmentImage(operators=params.operators, seed=params.seed, fill=params.fill, resampling=params.resampling)
-
-
 def _write_recipe(
     context: StageContext,
     params: AugmentParams,
-    operator: AugmentImage,
+    kind: DataKind,
     place: OutputPlace,
     source: Manifest,
     table: pa.Table,
 ) -> StageReport:
+    operator = kind.copy(params)
     is_train = pc.fill_null(pc.equal(one_array(table["split"]), TRAIN), False)
-    moved = pc.and_(is_train, pa.scalar(operator.moves_pixels))
-    settled = settle_pixel_columns(table, moved, params.pixel_columns, stage=STAGE, dataset=params.input, is_copy=True)
-    table = settled.table
-    properties = {**properties_from(source, params.input), RECIPE: operator.recipe}
+    table, findings = _settled(table, pc.and_(is_train, pa.scalar(operator.moves_places)), params)
+    properties = {**properties_from(source, params.input), RECIPE: recipe_of(operator)}
     written = place.write(table, properties, previous_of(context, params.output))
-    return StageReport(STAGE, written.rows, 0, 0, 0, tuple(settled.findings), written.digest)
+    return StageReport(STAGE, written.rows, 0, 0, 0, tuple(findings), written.digest)
+
+
+def _settled(table: pa.Table, moved: pa.Array, params: AugmentParams) -> tuple[pa.Table, list[Finding]]:
+    """The rows after the rule for columns that name places in an asset, where copies hold things elsewhere."""
+    if params.places is None:
+        return table, []
+    settled = settle_pixel_columns(table, moved, params.places, stage=STAGE, dataset=params.input, is_copy=True)
+    return settled.table, settled.findings
 
 
 def _write_copies(
     context: StageContext,
     params: AugmentParams,
-    operator: AugmentImage,
+    kind: DataKind,
     place: OutputPlace,
     source: Manifest,
     table: pa.Table,
 ) -> StageReport:
+    operator = kind.copy(params)
     row, copy = _planned(table, params)
     parents = table.take(pa.array(row))
     findings: tuple[Finding, ...] = () if len(row) else (_nothing_to_do(params),)
@@ -136,13 +138,10 @@ def _write_copies(
         except DamagedAsset as error:
             raise name_damaged_row(error, one_array(parents["key"]), one_array(parents["asset_id"])) from None
         _refuse_broken(parents, derived.problems)
-        moved = pa.array(derived.good["is_moved"])
-        settled = settle_pixel_columns(
-            parents, moved, params.pixel_columns, stage=STAGE, dataset=params.input, is_copy=True
-        )
-        parents = settled.table
-        findings = (*note_findings(one_array(parents["key"]), derived.notes, params.input), *settled.findings)
-        children = _children(with_assets(parents, derived), parents, copy, operator.fingerprint)
+        parents, settled = _settled(parents, pa.array(derived.good["is_moved"]), params)
+        findings = (*note_findings(kind.name, one_array(parents["key"]), derived.notes, params.input), *settled)
+        made = with_assets(parents, derived, media_type=kind.media_type)
+        children = _children(made, parents, copy, operator.fingerprint, kind)
         _refuse_collisions(table, children, params.input)
         table = pa.concat_tables([table, children.cast(_same_types(children, table))], promote_options="default")
         computed, reused = derived.computed, derived.reused
@@ -178,12 +177,14 @@ def _copies_per_row(table: pa.Table, params: AugmentParams) -> npt.NDArray[np.in
     return np.where(labels.is_valid().to_numpy(zero_copy_only=False), per_row, 0)
 
 
-def _children(derived: pa.Table, parents: pa.Table, copy: npt.NDArray[np.int64], fingerprint: str) -> pa.Table:
+def _children(
+    derived: pa.Table, parents: pa.Table, copy: npt.NDArray[np.int64], fingerprint: str, kind: DataKind
+) -> pa.Table:
     """Rows of the copies: what they do not have of their own, they inherit."""
-    stems = pc.replace_substring_regex(one_array(parents["key"]), _PNG_SUFFIX, "")
+    stems = pc.replace_substring_regex(one_array(parents["key"]), rf"(?i)\.({kind.endings})$", "")
     numbers = pa.array(copy).cast(pa.string())
     lineage = {
-        "key": pc.binary_join_element_wise(stems, "~", numbers, ".png", ""),
+        "key": pc.binary_join_element_wise(stems, "~", numbers, kind.ending, ""),
         "parent": parents["key"],
         "parent_id": parents["asset_id"],
         "operator": pa.array([fingerprint]).take(pa.array(np.zeros(len(copy), dtype=np.int64))),
@@ -218,7 +219,7 @@ def _refuse_collisions(table: pa.Table, children: pa.Table, dataset: str) -> Non
         raise StageRefused(
             STAGE,
             f"{len(names)} key(s) of copies are taken already: {listed(names, 5)}",
-            f"rename these rows of {dataset}, or the images that differ only in their ending",
+            f"rename these rows of {dataset}, or the assets that differ only in their ending",
         )
 
 

@@ -15,23 +15,21 @@ from datapin.base.findings import Finding
 from datapin.base.id_columns import ids_from_hex
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
+from datapin.pipeline.kinds.kind import kind_named
 from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.derived import rows_of
 from datapin.pipeline.mapping.engines.local import ALONE_S, LocalEngine
 from datapin.pipeline.mapping.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
 from datapin.pipeline.mapping.output import open_input, output_place, previous_of, properties_from
 from datapin.pipeline.mapping.work import CheckInvariance, ExtractFeatures, located
-from datapin.pipeline.operators.features import ColorHist, Features, Hog, ImageExtractor, Pixels
+from datapin.pipeline.operators.features import Extractor, Features
 from datapin.pipeline.operators.notes import note_findings
 from datapin.pipeline.operators.recipe import RECIPE
 from datapin.pipeline.operators.user_code import UserFunction
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import (
-    ColorHistParams,
     ExtractorParams,
     FeaturizeParams,
-    HogParams,
-    PixelsParams,
     UserFunctionParams,
 )
 from datapin.pipeline.record.fingerprint import (
@@ -93,7 +91,9 @@ class _Run:
 
     def note_findings(self) -> list[Finding]:
         """What was odd about the assets of all rows so far."""
-        return note_findings(one_array(self._noted["key"]), one_array(self._noted["note"]), self._params.input)
+        kinds = {one.KIND for one in self._params.extract if not isinstance(one, UserFunctionParams)}
+        keys, notes = one_array(self._noted["key"]), one_array(self._noted["note"])
+        return note_findings("-".join(sorted(kinds)), keys, notes, self._params.input)
 
     def tables(self, source: Manifest) -> Iterator[pa.Table]:
         """The rows with their features, in key order."""
@@ -180,16 +180,10 @@ def operator_of(params: FeaturizeParams, root: Path) -> Features:
     return Features(tuple(_extractor(one, root) for one in params.extract))
 
 
-def _extractor(params: ExtractorParams, root: Path) -> ImageExtractor | UserFunction:
+def _extractor(params: ExtractorParams, root: Path) -> Extractor | UserFunction:
     if isinstance(params, UserFunctionParams):
         return _user_function(params, root)
-    size = (params.resize[0], params.resize[1]) if params.resize else None
-    if isinstance(params, PixelsParams):
-        return Pixels(size, params.mode, params.scale)
-    if isinstance(params, ColorHistParams):
-        return ColorHist(size, params.mode, params.bins)
-    assert isinstance(params, HogParams)
-    return Hog(size, params.mode, params.cell, params.bins)
+    return kind_named(params.KIND).extractor(params)
 
 
 def _user_function(params: UserFunctionParams, root: Path) -> UserFunction:
@@ -212,7 +206,7 @@ def engine_of(operator: Features, jobs: int) -> LocalEngine:
 def _checked(operator: Features, source: Manifest, context: StageContext) -> tuple[Features, list[Finding]]:
     """The operator, with user functions called in batches where that was declared and holds for a sample."""
     findings: list[Finding] = []
-    extractors: list[ImageExtractor | UserFunction] = []
+    extractors: list[Extractor | UserFunction] = []
     for extractor in operator.extractors:
         if isinstance(extractor, UserFunction) and declares_batch_invariance(
             context.root, extractor.module, extractor.function, extractor.use

@@ -15,12 +15,11 @@ import pyarrow.compute as pc
 from datapin.base.errors import DamagedAsset, StageRefused, listed
 from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import one_array
+from datapin.pipeline.kinds.kind import DataKind, kind_named
 from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.derived import DerivedAssets, derive_assets, rows_of, with_assets, with_columns
 from datapin.pipeline.mapping.map import name_damaged_row
 from datapin.pipeline.mapping.output import open_input, output_place, previous_of, properties_from
-from datapin.pipeline.operators.images.decoding import MOST_PIXELS
-from datapin.pipeline.operators.images.prepare import SETTING, CheckImage, NormaliseImage
 from datapin.pipeline.operators.notes import note_findings, row_findings
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import PrepareParams
@@ -28,7 +27,6 @@ from datapin.pipeline.splits.classes import CLASSES, check_classes, pinned_class
 from datapin.pipeline.splits.duplicates import settle_duplicates
 from datapin.pipeline.splits.pixel_columns import settle_pixel_columns
 from datapin.pipeline.splits.splitting import crossing_rows, keep_given, split_by_hash, units_of
-from datapin.pipeline.stages.image_rows import rows_to_decode
 
 STAGE = "prepare"
 
@@ -45,9 +43,9 @@ def prepare(context: StageContext, params: PrepareParams) -> StageReport:
     with output_place(context, STAGE, params.output, [params.input]) as place:
         source = open_input(context, STAGE, params.input)
         previous = previous_of(context, params.output)
-        work = _Work(params, source.to_table(), [])
+        work = _Work(params, kind_named(params.kind), source.to_table(), [])
         work.settle_labels()
-        computed, reused = work.settle_images(context)
+        computed, reused = work.settle_assets(context)
         work.table, findings = settle_duplicates(work.table, params.duplicates, params.input)
         work.findings += findings
         if not work.table.num_rows:
@@ -76,6 +74,7 @@ class _Work:
     """The rows on their way through the stage."""
 
     params: PrepareParams
+    kind: DataKind
     table: pa.Table
     findings: list[Finding]
 
@@ -102,9 +101,9 @@ class _Work:
         self._report("unlabelled", keys, ["has no label"] * len(keys))
         self._keep(~missing)
 
-    def settle_images(self, context: StageContext) -> tuple[int, int]:
-        """Images that do not decode are dropped or refused; the others take the asked form. Rows computed, reused."""
-        operator = operator_of(self.params)
+    def settle_assets(self, context: StageContext) -> tuple[int, int]:
+        """Assets that do not decode are dropped or refused; the others take the asked form. Rows computed, reused."""
+        operator = self.kind.prepare(self.params)
         chosen = self._rows_to_map(context)
         if not chosen.any():
             return 0, 0
@@ -115,16 +114,16 @@ class _Work:
             raise name_damaged_row(error, one_array(part["key"]), one_array(part["asset_id"])) from None
         broken = chosen.copy()
         broken[chosen] = derived.is_broken
-        self.findings += note_findings(one_array(part["key"]), derived.notes, self.params.input)
+        self.findings += note_findings(self.kind.name, one_array(part["key"]), derived.notes, self.params.input)
         if broken.any():
             self._settle_broken(broken, derived.problems.drop_null().to_pylist())
-        if self.params.makes_images:
+        if self.params.makes_assets:
             self._replace(derived, operator.fingerprint)
-            moved = pa.array(derived.good["is_moved"])
-            rule, dataset = self.params.pixel_columns, self.params.input
-            settled = settle_pixel_columns(self.table, moved, rule, stage=STAGE, dataset=dataset)
-            self.table = settled.table
-            self.findings += settled.findings
+            if self.params.places is not None:
+                moved, dataset = pa.array(derived.good["is_moved"]), self.params.input
+                settled = settle_pixel_columns(self.table, moved, self.params.places, stage=STAGE, dataset=dataset)
+                self.table = settled.table
+                self.findings += settled.findings
         return derived.computed, derived.reused
 
     def settle_split(self) -> None:
@@ -162,25 +161,26 @@ class _Work:
                 self.findings.append(Finding("warning", "empty-split", self.params.output, message))
 
     def _rows_to_map(self, context: StageContext) -> BoolColumn:
-        if self.params.makes_images:
+        if self.params.makes_assets:
             return np.ones(self.table.num_rows, dtype=bool)
-        return rows_to_decode(self.table, context)
+        return self.kind.rows_to_decode(self.table, context)
 
     def _settle_broken(self, broken: BoolColumn, problems: Sequence[str]) -> None:
         keys = self._keys(broken)
         if self.params.on_broken == "refuse":
             named = [f"{key} ({problem})" for key, problem in zip(keys, problems, strict=True)]
             advice = "remove them with `datapin remove`, or set on_broken: drop in params.yaml"
-            if any(SETTING in problem for problem in problems):
-                advice += f"; {SETTING} in params.yaml may be raised to {MOST_PIXELS}"
-            raise StageRefused(STAGE, f"{len(keys)} broken image(s): {listed(named, 5)}", advice)
-        self._report("broken-image", keys, problems)
+            for setting, most in self.kind.limits.items():
+                if any(setting in problem for problem in problems):
+                    advice += f"; {setting} in params.yaml may be raised to {most}"
+            raise StageRefused(STAGE, f"{len(keys)} broken {self.kind.noun}(s): {listed(named, 5)}", advice)
+        self._report(f"broken-{self.kind.name}", keys, problems)
         self._keep(~broken)
 
     def _replace(self, derived: DerivedAssets, fingerprint: str) -> None:
         """Put the new assets in; a row whose asset changed names the one it came from."""
         before = self.table
-        self.table = with_assets(self.table, derived)
+        self.table = with_assets(self.table, derived, media_type=self.kind.media_type)
         changed = pc.not_equal(self.table["asset_id"], before["asset_id"])
         lineage = {"parent": before["key"], "parent_id": before["asset_id"], "operator": pa.scalar(fingerprint)}
         for name, value in lineage.items():
@@ -200,11 +200,3 @@ class _Work:
     def _report(self, check: str, keys: Sequence[str], problems: Sequence[str]) -> None:
         messages = [f"{problem}; the row was dropped" for problem in problems]
         self.findings += row_findings(check, keys, messages, self.params.input)
-
-
-def operator_of(params: PrepareParams) -> CheckImage | NormaliseImage:
-    """What the stage applies to each image."""
-    if not params.makes_images:
-        return CheckImage(params.max_pixels)
-    size = (params.resize[0], params.resize[1]) if params.resize else None
-    return NormaliseImage(size, params.fit, params.mode, params.max_pixels)
