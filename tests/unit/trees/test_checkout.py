@@ -30,6 +30,7 @@ from datapin.base.errors import (
 )
 from datapin.base.settings import StoreSettings
 from datapin.store.store import Store
+from datapin.trees.checkout import survey
 from datapin.trees.checkout import write as checkout_write
 from datapin.trees.checkout.checkout import CheckoutReport, checkout_files
 from datapin.trees.checkout.plan import PlannedPaths, plan_checkout
@@ -41,6 +42,14 @@ Out = Callable[..., CheckoutReport]
 
 V1 = {"a/1": b"one", "a/2": b"two", "b/c/3": b"three", "top": b"", "z/4": b"four"}
 V2 = {"a/1": b"ONE", "a/2": b"two", "b/c/3": b"three", "new/5": b"five", "top": b""}
+
+
+@pytest.fixture(params=["one process", "a child looks at half"], autouse=True)
+def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test with few files, and as if they were many: what lies there is then looked at by two processes."""
+    if request.param != "one process":
+        monkeypatch.setattr(survey, "_SHARED_FROM", 1)
+        monkeypatch.setattr(survey, "core_count", lambda: 2)
 
 
 @pytest.fixture
@@ -81,6 +90,23 @@ def test_a_second_checkout_writes_nothing(out: Out, tmp_path: Path) -> None:
     before = {path: path.stat().st_ino for path in (tmp_path / "out").rglob("*")}
     assert out(V1) == CheckoutReport(written=0, removed=0, unchanged=5, bytes=0)
     assert {path: path.stat().st_ino for path in (tmp_path / "out").rglob("*")} == before
+
+
+@pytest.mark.parametrize("shared", ["a child looks at half"], indirect=True)
+def test_a_child_that_dies_costs_time_only(out: Out, monkeypatch: pytest.MonkeyPatch) -> None:
+    out(V1)
+    parent, fork, died = os.getpid(), os.fork, []
+
+    def dying() -> int:
+        number = fork()
+        if os.getpid() != parent:
+            os._exit(9)
+        died.append(number)
+        return number
+
+    monkeypatch.setattr(os, "fork", dying)
+    assert out(V1) == CheckoutReport(written=0, removed=0, unchanged=5, bytes=0)
+    assert died
 
 
 def test_another_version_changes_only_what_differs(out: Out, tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 import time
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +20,15 @@ import pyarrow.compute as pc
 from datapin.base.id_columns import IdMatrix
 from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, numbers
 from datapin.trees.checkout.state import CheckoutState
+from datapin.trees.forks import child, core_count
 from datapin.trees.safe_tree import Obstructed, SafeTree, kind_name
 from datapin.trees.stat_records import TICK_NS, StatMatrix
 
 _Places = npt.NDArray[np.int64]
 
+_COUNT = struct.Struct("=q")
+_STATS = 4  # numbers for each file
+_SHARED_FROM = 20_000  # keys: of fewer, a child takes longer to start than it saves
 _FEW = 16  # one name in so many: to look for it takes less than to list what lies around it
 _LEFTOVER = re.compile(r"\.tmp-\d+-[0-9a-f]{16}\Z")
 
@@ -52,6 +58,19 @@ class _Gathering:
     others: list[tuple[int, os.stat_result]] = field(default_factory=list)  # what is no file
     blocked: dict[str, str] = field(default_factory=dict)
 
+    def encode(self) -> bytes:
+        """The files alone, to travel between processes."""
+        return b"".join([_COUNT.pack(len(self.places)), self.places.tobytes(), self.stats.tobytes()])
+
+    @classmethod
+    def decode(cls, data: bytes) -> _Gathering | None:
+        """The files in `data`, None if it is not whole."""
+        count = _COUNT.unpack_from(data)[0] if len(data) >= _COUNT.size else -1
+        if len(data) != _COUNT.size * (1 + count * (1 + _STATS)):
+            return None
+        end = _COUNT.size * (1 + count)
+        return cls(array("q", data[_COUNT.size : end]), array("q", data[end:]))
+
 
 @dataclass(frozen=True, slots=True)
 class _Folder:
@@ -76,7 +95,7 @@ def survey(tree: SafeTree, known: CheckoutState, wanted: pa.StringArray, *, forc
         if place < len(wanted) and (stat.S_ISDIR(seen.st_mode) or not force):
             found.blocked[keys[place].as_py()] = kind_name(seen)
     places = np.array(found.places, np.int64)
-    stats = np.array(found.stats, np.int64).reshape(-1, 4)
+    stats = np.array(found.stats, np.int64).reshape(-1, _STATS)
     is_known, ids = known.records.match_at(position[places], stats)
     keys = keys.take(arrow_numbers(places))
     _hash(tree, keys, np.flatnonzero(~is_known), ids)
@@ -139,8 +158,31 @@ def _by_folder(keys: pa.StringArray) -> Iterator[_Folder]:
 
 def _gather(tree: SafeTree, keys: pa.StringArray, *, is_swept: bool, are_new_few: bool) -> _Gathering:
     """Look at the keys: leftovers are swept after a crash, folders not listed if hardly a name will be missing."""
+    folders = list(_by_folder(keys))
+    look = partial(_look, tree, is_swept=is_swept, are_new_few=are_new_few)
+    if is_swept or len(keys) < _SHARED_FROM or core_count() == 1:
+        return look(folders)
+    half = int(np.searchsorted(np.cumsum([len(folder.names) for folder in folders]), len(keys) // 2)) + 1
+    with child(partial(_looked, tree, folders[half:], are_new_few=are_new_few)) as answer:
+        found = look(folders[:half])
+        theirs = _Gathering.decode(answer()) or look(folders[half:])
+    found.places.extend(theirs.places)
+    found.stats.extend(theirs.stats)
+    found.others += theirs.others
+    found.blocked |= theirs.blocked
+    return found
+
+
+def _looked(tree: SafeTree, folders: Sequence[_Folder], *, are_new_few: bool) -> bytes:
+    """What a child answers: nothing if it met more than files, which its parent must see for itself."""
+    mounted = len(tree.mounted)
+    found = _look(tree, folders, is_swept=False, are_new_few=are_new_few)
+    return b"" if found.others or found.blocked or len(tree.mounted) > mounted else found.encode()
+
+
+def _look(tree: SafeTree, folders: Sequence[_Folder], *, is_swept: bool, are_new_few: bool) -> _Gathering:
     found = _Gathering()
-    for folder in _by_folder(keys):
+    for folder in folders:
         names, places = folder.names, folder.places
         try:
             if is_swept or not are_new_few:
