@@ -207,9 +207,9 @@ class Pins:
         """
         if self.is_of_inner_project(name):
             return None
-        for out in self._own_outs(name):
-            if out.path == name and out.is_folder:
-                return out
+        own = self.own(name)
+        if own is not None:
+            return own
         unreadable: DatapinError | None = None
         for lock in (file for file in self.files if is_lock(file)):
             # The last part of the path stands in the text as it is; most lock files are thus passed over unparsed.
@@ -225,6 +225,14 @@ class Pins:
         if unreadable is not None:
             raise unreadable
         return None
+
+    def own(self, name: str) -> PinnedOut | None:
+        """The folder that `<name>.dvc` pins under this name: no listing of all files, which takes time where many
+        are untracked. Raises Refused or BadSettings if it cannot be read.
+        """
+        if self.is_of_inner_project(name):
+            return None
+        return next((out for out in self._own_outs(name) if out.path == name and out.is_folder), None)
 
     def has_own_pointer(self, name: str) -> bool:
         """Whether `<name>.dvc` pins the dataset and says so itself: no listing of all files is needed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,19 @@ _ONE_PATH = re.compile(rb"^  path: ([A-Za-z][\w./-]*)$", re.MULTILINE)
 def may_overlap(root: Path, dataset: str) -> bool:
     """Whether any other `.dvc` file or stage puts out a path above, at or below `dataset`; True also if unknown."""
     mine = os.fspath(root / dataset)
+    files = files_named(root, "*.dvc", "dvc.yaml")
     return any(
-        path is None or overlap(path, mine) or overlap(path, f"{mine}.dvc") for _, path in other_outputs(root, dataset)
+        path is None or overlap(path, mine) or overlap(path, f"{mine}.dvc")
+        for _, path in other_outputs(root, dataset, files)
     )
 
 
-def other_outputs(root: Path, dataset: str) -> Iterator[tuple[str, str | None]]:
-    """Each pointer or pipeline but the dataset's own, and each absolute path that it puts out; None if unknown."""
-    for file in files_named(root, "*.dvc", "dvc.yaml"):
+def other_outputs(root: Path, dataset: str, files: Iterable[str]) -> Iterator[tuple[str, str | None]]:
+    """Each pointer or pipeline of `files` but the dataset's own, and each absolute path that it puts out.
+
+    The path is None if it is unknown.
+    """
+    for file in files:
         name = posixpath.basename(file)
         if file == f"{dataset}.dvc" or name == ".dvc" or not (name == "dvc.yaml" or name.endswith(".dvc")):
             continue

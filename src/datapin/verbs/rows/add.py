@@ -65,9 +65,10 @@ def add(
     """
     if not sources:
         raise Usage("nothing to add", "name files or folders: datapin add FOLDER --to data/raw")
-    dataset = dataset_to_write(workspace, to)
+    pins = workspace.pins()
+    dataset = dataset_to_write(workspace, to, pins)
     with workspace.edit_lock(dataset):
-        previous = previous_manifest(workspace, dataset)
+        previous = previous_manifest(workspace, dataset, pins)
         found = _find(workspace, sources, dataset)
         left_out = left_out_findings(found.left_out, dataset)
         found, properties = without_metadata(workspace, found, rules.metadata, previous)
@@ -157,7 +158,7 @@ def _nothing_to_do(
         return False
     if cache.stamp != _stamp(previous.digest, rules):
         return False
-    pointer = Pins(workspace.root).dataset(dataset)
+    pointer = Pins(workspace.root).own(dataset)
     if (
         pointer is None
         or pointer.digest != previous.digest
@@ -264,7 +265,7 @@ def _kept_or(
 
 
 def _recorded(workspace: Workspace, dataset: str) -> list[str]:
-    pointer = Pins(workspace.root).dataset(dataset)
+    pointer = Pins(workspace.root).own(dataset)
     return list(pointer.sources) if pointer is not None else []
 
 

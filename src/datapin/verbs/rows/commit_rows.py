@@ -24,12 +24,16 @@ from datapin.verbs.workspace.placing import is_placing, place, staging
 from datapin.verbs.workspace.workspace import Workspace
 
 
-def previous_manifest(workspace: Workspace, dataset: str) -> Manifest | None:
-    """The work tree's manifest to edit, None for a new dataset. Refuses what is no source dataset."""
+def previous_manifest(workspace: Workspace, dataset: str, seen: Pins | None = None) -> Manifest | None:
+    """The work tree's manifest to edit, None for a new dataset. Refuses what is no source dataset.
+
+    `seen` are the pins from before the edit lock: good for what stages put out, not for the dataset's own pointer.
+    """
     directory = workspace.dataset_path(dataset)
     refuse_odd_place(workspace, dataset)
-    pointer = Pins(workspace.root).dataset(dataset)
-    if Pins(workspace.root).is_stage_output(dataset):
+    pins = Pins(workspace.root)
+    pointer = pins.own(dataset)
+    if pointer is None and (seen or pins).is_stage_output(dataset):
         raise Refused(
             f"{dataset} is the output of a stage; `dvc repro` would overwrite the edit",
             "edit the source dataset and run `dvc repro`",
@@ -58,7 +62,7 @@ def commit_rows(
     try:
         report = edit(staged)
         changed = bool(report.added or report.changed or report.removed)
-        pointer = Pins(workspace.root).dataset(dataset)
+        pointer = Pins(workspace.root).own(dataset)
         recorded = pointer.sources if pointer is not None else []
         wanted = recorded if sources is None else list(sources)
         with all_or_nothing(workspace, dataset):

@@ -74,7 +74,7 @@ def write(workspace: Workspace, name: str, rows: pa.Table) -> AddReport:
     Raises BadKeys or BadRows for rows that break the format, AssetsMissing for assets that neither the dataset nor the
     store knows.
     """
-    dataset = dataset_to_write(workspace, name)
+    dataset = dataset_to_write(workspace, name, workspace.pins())
     table = normalise(rows, where="the table")
     if not table.num_rows:
         raise Refused("the table has no rows; a dataset needs at least one", "check what was selected")

@@ -16,21 +16,21 @@ from datapin.verbs.workspace.workspace import Workspace
 _ANOTHER = "name another folder with --to, for example data/raw"
 
 
-def dataset_to_write(workspace: Workspace, text: str) -> str:
-    """The dataset that `text` names, there or to be made.
+def dataset_to_write(workspace: Workspace, text: str, pins: Pins) -> str:
+    """The dataset that `text` names, there or to be made; `pins` are those of the work tree.
 
     Raises Usage for a name that a new dataset must not have, Refused for a place where DVC or Git would not pin it.
     """
     dataset = workspace.dataset_name(text, new=True)
     if os.path.isfile(workspace.root / f"{dataset}.dvc"):
-        if Pins(workspace.root).dataset(dataset) is None:
+        if pins.own(dataset) is None:
             raise Refused(f"{dataset}.dvc pins something else than a folder {dataset}", _ANOTHER)
         return dataset  # a name that a history holds stays
     problem = dataset_problem(dataset)
     if problem is not None:
         raise Usage(f"{text!r} cannot be a dataset: its name {problem}", "name a folder such as data/raw")
     refuse_odd_place(workspace, dataset)
-    _refuse_overlap(workspace, dataset)
+    _refuse_overlap(workspace, dataset, pins)
     _refuse_git(workspace, dataset)
     return dataset
 
@@ -59,9 +59,9 @@ def refuse_odd_place(workspace: Workspace, dataset: str) -> None:
         )
 
 
-def _refuse_overlap(workspace: Workspace, dataset: str) -> None:
+def _refuse_overlap(workspace: Workspace, dataset: str, pins: Pins) -> None:
     mine = folded_name(dataset)
-    for file, path in other_outputs(workspace.root, dataset):
+    for file, path in other_outputs(workspace.root, dataset, pins.files):
         if path is None or not path.startswith(f"{workspace.root}/"):
             continue
         output = path.removeprefix(f"{workspace.root}/")
