@@ -14,8 +14,10 @@ from pathlib import Path
 from datapin.base.documents import keep_sealed, read_sealed
 from datapin.base.errors import DatapinError
 from datapin.base.state import cache_of, slug_of
+from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.comparing.diff import Changes, count_changes
+from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.manifest import Manifest
 from datapin.pins.manifests import open_linked
 
@@ -38,9 +40,11 @@ class VersionCounts:
 
     def __init__(self, root: Path, dataset: str) -> None:
         self._root = root
+        self._cache = DvcCache(root)
         self._path = cache_of(root) / "log" / f"{slug_of(dataset)}.json"
         self._facts: dict[str, Facts] = {}
         self._changes: dict[str, Changes] = {}
+        self._counter = PairCounter()
         self._is_saved = True
         with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             kept = read_sealed(self._path, most_bytes=_MOST_BYTES)
@@ -75,45 +79,37 @@ class VersionCounts:
         pair = _pair(before, after)
         found = self._changes.get(pair)
         if found is None:
-            found = self._changes[pair] = self._count(before, after, {})
+            found = self._changes[pair] = self._count(before, after, self._counter)
             self._is_saved = False
         return found
 
     def count_ahead(self, pairs: Sequence[tuple[PinnedOut | None, PinnedOut]], *, jobs: int) -> None:
         """Find the changes of all these pairs, in threads; what cannot be read is left for `changes` to say."""
         unknown = [pair for pair in pairs if not self.knows_changes(*pair)]
-        share = max(_LEAST_LOT, -(-len(unknown) // max(1, min(jobs, _MOST_THREADS))))
+        lots = max(1, min(jobs, _MOST_THREADS, len(unknown) // _LEAST_LOT))
+        share = -(-len(unknown) // lots) or 1
         # Neighbours share a version, which is then read once: each thread takes a run of them.
-        runs = [unknown[start : start + share] for start in range(0, len(unknown), share)]
-        with ThreadPoolExecutor(_MOST_THREADS) as threads:
+        with ThreadPoolExecutor(lots) as threads:
+            runs = [unknown[start : start + share] for start in range(0, len(unknown), share)]
             for counted in threads.map(self._count_run, runs):
                 self._changes.update(counted)
                 self._is_saved = self._is_saved and not counted
 
     def _count_run(self, pairs: Sequence[tuple[PinnedOut | None, PinnedOut]]) -> dict[str, Changes]:
-        held: dict[str, Manifest] = {}
+        counter = PairCounter()
         counted = {}
         for before, after in pairs:
             with suppress(DatapinError):
-                counted[_pair(before, after)] = self._count(before, after, held)
+                counted[_pair(before, after)] = self._count(before, after, counter)
         return counted
 
-    def _count(self, before: PinnedOut | None, after: PinnedOut | None, held: dict[str, Manifest]) -> Changes:
-        """`held` are the manifests of the pair before, with what was read of them, and then those of this one."""
-        sides = {}
-        for pointer in (before, after):
-            if pointer is not None:
-                manifest = held.get(pointer.md5)
-                if manifest is None:
-                    manifest = self.open(pointer)
-                    manifest.keep_columns()
-                sides[pointer.md5] = manifest
-        held.clear()
-        held.update(sides)
+    def _count(self, before: PinnedOut | None, after: PinnedOut | None, counter: PairCounter) -> Changes:
         if before is None or after is None:
-            rows = [0 if pointer is None else sides[pointer.md5].rows for pointer in (before, after)]
+            rows = [0 if pointer is None else self.open(pointer).rows for pointer in (before, after)]
             return Changes(rows[1], 0, rows[0])
-        return count_changes(sides[before.md5], sides[after.md5])
+        files = [self._cache.shards(pointer) for pointer in (before, after)]
+        found = counter.count_files(files[0], files[1], where=after.dataset)
+        return count_changes(self.open(before), self.open(after)) if found is None else found
 
     def open(self, pointer: PinnedOut) -> Manifest:
         """The manifest, from DVC's cache. Raises ManifestMissing, DamagedManifest or BadRows."""

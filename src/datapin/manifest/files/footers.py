@@ -93,13 +93,13 @@ def readable(path: Path, shown_path: str) -> Iterator[None]:
         raise DamagedManifest(path=shown_path, problem=shown(str(error).split("\n", 1)[0], 160)[1:-1]) from None
 
 
-def open_parquet(path: Path, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
-    """The Parquet file whose footer `read_footer` has checked. Call inside `readable`.
+def open_parquet(path: Path | pa.Buffer, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
+    """The Parquet file, or its bytes, whose footer `read_footer` has checked. Call inside `readable`.
 
     Only its schema and rows may be asked for: its metadata accessors can end the process, see thrift.py.
     """
     return pq.ParquetFile(
-        path,
+        pa.BufferReader(path) if isinstance(path, pa.Buffer) else path,
         read_dictionary=read_dictionary,
         thrift_string_size_limit=_MOST_FOOTER_BYTES,
         thrift_container_size_limit=1_000_000,

@@ -32,7 +32,8 @@ from datapin.dvcfiles.cache import DvcCache
 from datapin.dvcfiles.outs import PinnedOut
 from datapin.manifest.columns.columns import Mask
 from datapin.manifest.columns.schema import asset_columns
-from datapin.manifest.comparing.diff import Changes, count_changes
+from datapin.manifest.comparing.diff import Changes
+from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.files.digest import shard_digest
 from datapin.manifest.manifest import Manifest
 from datapin.pins.manifests import open_linked
@@ -100,7 +101,7 @@ def count(dataset: ReadyDataset) -> Changes | None:
     if dataset.is_there:
         return Changes(0, 0, 0)
     with suppress(*UNREADABLE_ROWS):  # those after were verified
-        return count_changes(dataset.before, dataset.after)
+        return PairCounter().count(dataset.before, dataset.after)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Counts of changes are those of a dict, whatever the layout of the shards."""
+"""Counts along a history are those of `count_changes`, whatever was held from the pairs before."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import random
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from datapin.base.errors import DamagedManifest
+from datapin.manifest.comparing import pair_counts
 from datapin.manifest.comparing.diff import Changes, count_changes
+from datapin.manifest.comparing.held_shard import HeldShard
+from datapin.manifest.comparing.pair_counts import PairCounter
 from datapin.manifest.files.shards import CutRules
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.write import write_manifest
@@ -34,8 +38,17 @@ def write(folder: Path, rows: Rows, *, rules: CutRules = SMALL, **columns: pa.Ar
     return write_manifest(table, folder, rules=rules)
 
 
-def plain(changes: Changes) -> tuple[int, int, int]:
+def plain(changes: Changes | None) -> tuple[int, int, int]:
+    assert changes is not None
     return changes.added, changes.changed, changes.removed
+
+
+def files(manifest: Manifest) -> list[tuple[str, Path]]:
+    return [(path.name, path) for path in sorted(manifest.directory.iterdir())]
+
+
+def count(one: Manifest, other: Manifest, counter: PairCounter | None = None) -> Changes | None:
+    return (counter or PairCounter()).count_files(files(one), files(other), where="data/raw")
 
 
 def expected(before: Rows, after: Rows) -> tuple[int, int, int]:
@@ -45,10 +58,11 @@ def expected(before: Rows, after: Rows) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_random_history_counts_like_a_dict(tmp_path: Path, seed: int) -> None:
+def test_a_random_history_counts_like_a_dict_and_like_count_changes(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     values = [("a", 1.0), ("b", None), (None, float("nan")), ("a", 0.0), ("a", -0.0)]
     rows: Rows = {number: rng.choice(values) for number in range(rng.choice([0, 1, 40]))}
+    counter = PairCounter()
     before, manifest = rows, write(tmp_path / "first", rows)
     for step in range(8):
         rows = dict(before)
@@ -59,8 +73,10 @@ def test_a_random_history_counts_like_a_dict(tmp_path: Path, seed: int) -> None:
             else:
                 rows[number] = rng.choice(values)
         after = write(tmp_path / str(step), rows)
+        if before and rows:  # a manifest without rows bears no mark of ours
+            assert plain(count(manifest, after, counter)) == expected(before, rows)
+            assert plain(count(after, manifest, counter)) == expected(rows, before)
         assert plain(count_changes(manifest, after)) == expected(before, rows)
-        assert plain(count_changes(after, manifest)) == expected(rows, before)
         before, manifest = rows, after
 
 
@@ -93,9 +109,12 @@ def test_every_edit_of_every_layout_counts_like_a_dict(
             extra = pa.array([label for label, _ in rows.values()], pa.string()).cast(kind)
             versions[name] = write(tmp_path / f"{number} {name}", rows, rules=cut, extra=extra)
         sides.append(versions)
+    counter = PairCounter()
     for before, one in sides[0].items():
         for after, other in sides[1].items():
-            assert plain(count_changes(one, other)) == expected(EDITS[before], EDITS[after]), (before, after)
+            found = plain(count(one, other, counter))
+            assert found == expected(EDITS[before], EDITS[after]), (before, after)
+            assert found == plain(count_changes(one, other)), (before, after)
 
 
 def test_columns_that_come_go_and_change_their_type(tmp_path: Path) -> None:
@@ -105,11 +124,36 @@ def test_columns_that_come_go_and_change_their_type(tmp_path: Path) -> None:
     wide = write(tmp_path / "wide", rows, note=numbers)
     text = write(tmp_path / "text", rows, note=numbers.cast(pa.string()))
     empty = write(tmp_path / "empty", rows, note=pa.nulls(20, pa.string()))
-    assert plain(count_changes(plain_rows, wide)) == (0, 10, 0)
-    assert plain(count_changes(wide, plain_rows)) == (0, 10, 0)
-    assert plain(count_changes(wide, text)) == (0, 10, 0)
-    assert plain(count_changes(text, empty)) == (0, 10, 0)
-    assert plain(count_changes(empty, plain_rows)) == (0, 0, 0)
+    for one in (plain_rows, wide, text, empty):
+        for other in (plain_rows, wide, text, empty):
+            assert plain(count(one, other)) == plain(count_changes(one, other))
+    assert plain(count(plain_rows, wide)) == (0, 10, 0)
+
+
+def test_vectors_and_files_of_others_are_left_to_the_other_way_of_counting(tmp_path: Path) -> None:
+    rows: Rows = dict.fromkeys(range(20), ("a", 1.0))
+    here = write(tmp_path / "here", rows)
+    vector = pa.array([[float(number), 1.0] for number in range(20)], pa.list_(pa.float32(), 2))
+    assert count(here, write(tmp_path / "vectors", rows, vector=vector)) is None
+    (tmp_path / "foreign").mkdir()
+    pq.write_table(here.to_table().slice(5), tmp_path / "foreign" / "part-00000.parquet")
+    assert count(here, Manifest.open(tmp_path / "foreign")) is None
+    assert count(Manifest.open(tmp_path / "foreign"), here) is None
+    foreign = Manifest.open(tmp_path / "foreign")
+    assert plain(PairCounter().count(here, foreign)) == (0, 0, 5)
+    assert plain(PairCounter().count(None, foreign)) == (15, 0, 0)
+    assert plain(PairCounter().count(here, None)) == (0, 0, 20)
+    swapped = [(name, path) for (name, _), (_, path) in zip(files(here), reversed(files(here)), strict=True)]
+    assert PairCounter().count_files(files(here), swapped, where="data/raw") is None
+
+
+def test_versions_too_large_to_be_held_count_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: Rows = dict.fromkeys(range(60), ("a", 1.0))
+    versions = [write(tmp_path / "0", rows), write(tmp_path / "1", {**rows, 5: ("b", 1.0), 70: ("c", 1.0)})]
+    monkeypatch.setattr(pair_counts, "_MOST_HELD_ROWS", 10)
+    counter = PairCounter()
+    assert plain(count(versions[0], versions[1], counter)) == (1, 1, 0)
+    assert plain(count(versions[1], versions[0], counter)) == (0, 1, 1)
 
 
 def test_a_shard_that_lies_about_its_rows_is_damage(tmp_path: Path) -> None:
@@ -121,4 +165,14 @@ def test_a_shard_that_lies_about_its_rows_is_damage(tmp_path: Path) -> None:
     data[10:30] = bytes(20)
     path.write_bytes(data)
     with pytest.raises(DamagedManifest):
-        count_changes(here, other)
+        count(here, other)
+
+
+def test_a_dictionary_column_that_names_values_that_are_not_there_is_damage(tmp_path: Path) -> None:
+    shard = HeldShard(files(write(tmp_path / "here", {1: ("a", 1.0)}))[0][1], "data/raw")
+    values = pa.array(["a", "b"])
+    for indices in ([0, 2], [None, -1]):
+        lying = pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), values, safe=False)
+        with pytest.raises(DamagedManifest, match="values that are not there"):
+            shard._check_indices("label", lying)
+    shard._check_indices("label", pa.DictionaryArray.from_arrays(pa.array([0, None, 1], pa.int32()), values))
