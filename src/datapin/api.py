@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from datapin.repo import Named, Repo
+from datapin.arguments import Named
+from datapin.repo import Repo
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,10 +6,11 @@ A verb is loaded when its method is called, so that no caller pays for the other
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from datapin.arguments import Named, SomeNamed, Texts, at_least, one_of, texts
 from datapin.base.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ if TYPE_CHECKING:
     from datapin.verbs.workspace import reports
     from datapin.verbs.workspace.workspace import Workspace
 
-Named = str | Path  # a dataset, a selector, a file or a folder
-SomeNamed = Named | Sequence[Named]
-Texts = str | Sequence[str]
-
 
 class Repo:
     """A Git and DVC repository with datapin. Every method raises a DatapinError for what it foresees.
@@ -53,6 +50,7 @@ class Repo:
         """The repository around `start`. Raises NoRepository if Git, DVC or datapin is not set up there."""
         from datapin.verbs.workspace.workspace import Workspace
 
+        at_least(1, jobs=jobs)
         return cls(Workspace.find(Path(start), progress=progress, jobs=jobs))
 
     @classmethod
@@ -72,11 +70,14 @@ class Repo:
         `hooks` puts our part into Git's hooks (the default) or takes it out for good, `ci` writes a job for a CI
         server, `originals` are folders to add from, which Git is to ignore.
         """
-        from datapin.verbs.setup.initialise import initialise
+        from datapin.verbs.setup.initialise import TEMPLATES, initialise
+        from datapin.verbs.setup.initialise_ci import SERVERS
         from datapin.verbs.workspace.workspace import Workspace
 
+        one_of(TEMPLATES, template=template)
+        one_of(SERVERS, ci=ci)
         workspace = Workspace.find(Path(start), progress=progress, must_be_ready=False)
-        return initialise(workspace, remote=remote, template=template, hooks=hooks, ci=ci, originals=_texts(originals))
+        return initialise(workspace, remote=remote, template=template, hooks=hooks, ci=ci, originals=texts(originals))
 
     @property
     def root(self) -> Path:
@@ -109,20 +110,22 @@ class Repo:
         columns (`{"label": "double"}`) and `renames` (`{"Group": "group"}`).
         """
         from datapin.trees.intake.tables.table_rules import TableRules
-        from datapin.verbs.rows.add import AddRules, add
+        from datapin.verbs.rows.add import LABELS, SPLITS, AddRules, add
 
+        one_of(LABELS, label=label)
+        one_of(SPLITS, split=split)
         table = TableRules(csv_delimiter, csv_encoding, key_column, types or {}, renames or {})
         joined = None if metadata is None else os.fspath(metadata)
         rules = AddRules(
             label=label, split=split, metadata=joined, mirror=mirror, strict=strict, table=table, again=again, yes=yes
         )
-        return add(self._workspace, _texts(sources), os.fspath(to), rules, confirm)
+        return add(self._workspace, texts(sources), os.fspath(to), rules, confirm)
 
     def update(self, dataset: Named, assignments: Texts, *, where: str | None = None) -> reports.UpdateReport:
         """Set columns (`COL=SQL`) of the rows that match."""
         from datapin.verbs.rows.edit import update
 
-        return update(self._workspace, os.fspath(dataset), _texts(assignments), where)
+        return update(self._workspace, os.fspath(dataset), texts(assignments), where)
 
     def remove(self, dataset: Named, *, where: str) -> reports.RemoveReport:
         """Take the rows that match out of the dataset."""
@@ -168,7 +171,8 @@ class Repo:
         """Rows, in key order; all `columns` but long vectors, unless some are named."""
         from datapin.verbs.rows.read import list_rows
 
-        wanted = None if columns is None else _texts(columns)
+        at_least(0, limit=limit)
+        wanted = None if columns is None else texts(columns)
         return list_rows(self._workspace, os.fspath(selector), where=where, columns=wanted, limit=limit)
 
     def query(self, sql: str) -> pa.Table:
@@ -193,6 +197,7 @@ class Repo:
         """
         from datapin.verbs.history.diff import diff
 
+        at_least(0, limit=limit)
         page = None if html is None else Path(html)
         return diff(self._workspace, os.fspath(dataset), a, b, where=where, limit=limit, html=page)
 
@@ -203,19 +208,21 @@ class Repo:
         if ask:
             from datapin.verbs.remote.ask_remote import ask_remote
 
-            ask_remote(self._workspace, _texts(datasets))
-        return status(self._workspace, _texts(datasets))
+            ask_remote(self._workspace, texts(datasets))
+        return status(self._workspace, texts(datasets))
 
     def log(self, selector: Named, *, limit: int | None = None) -> list[LogEntry]:
         """The versions of a dataset over Git's history, newest first."""
         from datapin.verbs.history.log import log
 
+        at_least(1, limit=limit)
         return log(self._workspace, os.fspath(selector), limit=limit)
 
     def row_log(self, selector: Named, key: str, *, limit: int | None = None) -> list[RowLogEntry]:
         """The versions that changed one row, newest first: who, when, from what to what."""
         from datapin.verbs.history.row_log import row_log
 
+        at_least(1, limit=limit)
         return row_log(self._workspace, os.fspath(selector), key, limit=limit)
 
     def checkout(
@@ -235,8 +242,10 @@ class Repo:
         `layout` is `key`, `class` or `split-class`, `link` makes links of large files, `follow` lets rollbacks move the
         files along; None: as the last time there. `adopt` takes equal files that are there as datapin's.
         """
+        from datapin.trees.checkout.layout import LAYOUTS
         from datapin.verbs.checkout import checkout
 
+        one_of(LAYOUTS, layout=layout)
         return checkout(
             self._workspace, os.fspath(selector), into=os.fspath(into), where=where, force=force, link=link,
             layout=layout, adopt=adopt, follow=follow,
@@ -261,14 +270,14 @@ class Repo:
         from datapin.verbs.rollback.rollback import rollback
 
         return rollback(
-            self._workspace, _texts(datasets), to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy
+            self._workspace, texts(datasets), to, every=every, dry_run=dry_run, pin=pin, force=force, lazy=lazy
         )  # fmt: skip
 
     def restore(self, datasets: SomeNamed = (), *, dry_run: bool = False) -> RollbackReport:
         """Bring rows to what the pointers in the work tree pin; a copy of edits that nothing keeps is made first."""
         from datapin.verbs.rollback.rollback import restore
 
-        return restore(self._workspace, _texts(datasets), dry_run=dry_run)
+        return restore(self._workspace, texts(datasets), dry_run=dry_run)
 
     def recover(self) -> RecoverReport:
         """Finish or undo what a command that was cut off has left."""
@@ -295,8 +304,9 @@ class Repo:
         """
         from datapin.verbs.verify.verify import verify
 
+        at_least(1, sample=sample)
         return verify(
-            self._workspace, rev, names=_texts(checks), remote=remote, remote_name=remote_name, deep=deep, repro=repro,
+            self._workspace, rev, names=texts(checks), remote=remote, remote_name=remote_name, deep=deep, repro=repro,
             sample=sample, base=base,
         )  # fmt: skip
 
@@ -342,7 +352,7 @@ class Repo:
         from datapin.verbs.remote.move import push
 
         return push(
-            self._workspace, _texts(datasets), remote=remote, dry_run=dry_run, all_versions=all_versions, again=again
+            self._workspace, texts(datasets), remote=remote, dry_run=dry_run, all_versions=all_versions, again=again
         )
 
     def fetch(
@@ -358,7 +368,7 @@ class Repo:
         from datapin.verbs.remote.move import fetch
 
         return fetch(
-            self._workspace, _texts(selectors), remote=remote, where=where, dry_run=dry_run, all_versions=all_versions
+            self._workspace, texts(selectors), remote=remote, where=where, dry_run=dry_run, all_versions=all_versions
         )
 
     def resolve(
@@ -373,6 +383,7 @@ class Repo:
         from datapin.manifest.merge import Side
         from datapin.verbs.merging.resolve import Choice, resolve
 
+        one_of([one.value for one in Side], side=side.value if isinstance(side, Side) else side)
         taken = None if side is None else Side(side)
         return resolve(self._workspace, os.fspath(dataset), Choice(taken, values or {}, where))
 
@@ -385,7 +396,3 @@ class Repo:
         from datapin.verbs.setup.doctor import doctor
 
         return doctor(self._workspace)
-
-
-def _texts(names: SomeNamed) -> list[str]:
-    return [os.fspath(one) for one in ([names] if isinstance(names, str | Path) else names)]

@@ -74,16 +74,6 @@ def test_autostage_is_honoured(repo: Clone) -> None:
     assert "A  data/raw.dvc" in repo.git("status", "--porcelain")
 
 
-def test_a_tree_of_splits_and_classes(repo: Clone) -> None:
-    for split in ("train", "val"):
-        write_images(repo.path / "img" / split, per_class=2)
-    (repo.path / "img" / ".gitignore").unlink()
-    repo.datapin("add", "img", "--to", "data/raw", "--label", "parent", "--split", "first-folder")
-    shown = repo.json("show", "data/raw")
-    assert shown["splits"] == {"train": 4, "val": 4}
-    assert shown["labels"] == {"a": 4, "b": 4}
-
-
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_metadata_joins_by_key(repo: Clone, kind: str) -> None:
     write_images(repo.path / "img", per_class=2)

@@ -22,13 +22,6 @@ def test_update_and_remove_are_new_versions_to_commit(filled: Clone) -> None:
     assert filled.json("status")["datasets"][0]["head"] == {"added": 0, "changed": 0, "removed": 0}
 
 
-def test_an_update_that_changes_nothing_leaves_every_byte(filled: Clone) -> None:
-    before = filled.files("data")
-    assert filled.json("update", "data/raw", "--set", "label='a'", "--where", "label = 'a'")["changed"] == 0
-    assert filled.json("remove", "data/raw", "--where", "false")["removed"] == 0
-    assert filled.files("data") == before
-
-
 @pytest.mark.parametrize(
     ("words", "code", "named"),
     [

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import subprocess
 
-import pytest
-
 from clones import BIN, ENVIRONMENT, Clone
 
 
@@ -29,47 +27,6 @@ def test_ls_filters_and_limits(filled: Clone) -> None:
     assert filled.datapin("ls", "data/raw", "--columns", "key").stdout.split()[:2] == ["key", "a/00.bin"]
     message, _ = filled.refusal("ls", "data/raw", "--columns", "nothing", code=2)
     assert "'nothing'" in message
-
-
-def test_query_joins_versions(filled: Clone) -> None:
-    filled.datapin("update", "data/raw", "--set", "label='c'", "--where", "key = 'a/00.bin'")
-    sql = (
-        "SELECT n.key, o.label AS old, n.label AS new "
-        "FROM 'data/raw' n JOIN 'data/raw@HEAD' o USING (key) WHERE o.label <> n.label"
-    )
-    assert filled.json("query", sql) == [{"key": "a/00.bin", "old": "a", "new": "c"}]
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "SELEC 1",
-        "SELECT * FROM '/etc/passwd'",
-        "SELECT * FROM read_text('/etc/passwd')",
-        "COPY (SELECT 1) TO 'out.csv'",
-        "SELECT 1; SELECT 2",
-        "ATTACH 'x.db'",
-    ],
-)
-def test_sql_that_is_wrong_or_leaves_the_manifests_is_refused(filled: Clone, sql: str) -> None:
-    before = filled.files()
-    ended = filled.datapin("query", sql, code=None)
-    assert ended.returncode in (2, 10)
-    assert ended.stderr.startswith("error: ")
-    assert {k: v for k, v in filled.files().items() if not k.startswith((".datapin/", ".dvc/"))} == {
-        k: v for k, v in before.items() if not k.startswith((".datapin/", ".dvc/"))
-    }
-
-
-def test_a_dataset_at_an_earlier_commit(filled: Clone) -> None:
-    filled.git("tag", "v1")
-    first = filled.json("show", "data/raw")["digest"]
-    filled.datapin("remove", "data/raw", "--where", "label = 'a'")
-    filled.commit("v2")
-    assert filled.json("show", "data/raw@v1")["digest"] == first
-    assert filled.json("show", "data/raw@HEAD")["rows"] == 6
-    message, _ = filled.refusal("show", "data/raw@nosuch", code=10)
-    assert "nosuch" in message
 
 
 def test_python_reads_rows_and_bytes(filled: Clone) -> None:
@@ -101,18 +58,6 @@ def test_python_writes_rows_back_from_pandas(filled: Clone) -> None:
     assert out.split() == ["6", "6", "6"]
     assert filled.json("ls", "data/raw")[0]["weight"] == 0.5
     assert filled.json("status")["datasets"][0]["head"] == {"added": 0, "changed": 6, "removed": 6}
-
-
-def test_python_refuses_rows_whose_assets_nobody_has(filled: Clone) -> None:
-    out = python(
-        filled,
-        "import datapin\n"
-        "f = datapin.open('data/raw').to_pandas(); f['asset_id'] = '0' * 64\n"
-        "try: datapin.write('data/raw', f)\n"
-        "except datapin.errors.AssetsMissing as e: print(e.count, e.exit_code)",
-    )
-    assert out.split() == ["1", "20"]
-    assert filled.git("status", "--porcelain") == ""
 
 
 def test_a_folder_written_by_plain_pandas_opens_too(filled: Clone) -> None:

@@ -134,15 +134,6 @@ def test_a_rollback_that_was_committed_is_a_version_like_any_other(versions: Clo
     assert versions.json("diff", "data/raw", "v1")["rows"] == []
 
 
-def test_a_dry_run_changes_nothing(versions: Clone) -> None:
-    before = state(versions)
-    told = versions.json("rollback", "data/raw", "--to", "v1", "--dry-run")
-    assert [told["datasets"][0][name] for name in NOTHING_NEW] == [2, 3, 1]
-    assert told["dry_run"] is True
-    assert state(versions) == before
-    assert versions.git("status", "--porcelain") == ""
-
-
 def test_with_autostage_git_knows_of_it(versions: Clone) -> None:
     versions.dvc("config", "core.autostage", "true")
     versions.commit("settings")

@@ -156,18 +156,6 @@ def test_checkout_never_writes_through_a_symlink(filled: Clone) -> None:
     assert list(outside.iterdir()) == []
 
 
-def test_checkout_into_a_dataset_or_the_repository_itself_is_refused(filled: Clone) -> None:
-    for place in (".", "data/raw", ".git/x", "data/raw/sub"):
-        filled.refusal("checkout", "data/raw", "--into", place, code=2)
-
-
-def test_checkout_of_an_earlier_version(filled: Clone) -> None:
-    filled.datapin("remove", "data/raw", "--where", "label = 'a'")
-    filled.commit("v2")
-    filled.datapin("checkout", "data/raw@HEAD~1", "--into", "old")
-    assert filled.files("old") == filled.files("img")
-
-
 def test_checkout_by_class_is_remembered_for_the_folder(filled: Clone) -> None:
     filled.datapin("update", "data/raw", "--set", "label = 'z'", "--where", "key = 'a/00.bin'")
     filled.commit("v2")

@@ -16,7 +16,7 @@ import numpy as np
 
 from datapin.base import failpoints
 from datapin.base.errors import DamagedPack
-from datapin.base.files import fsync_directory, sweep_temporaries, temporary_name
+from datapin.base.files import fsync_directory, make_directory, sweep_temporaries, temporary_name
 from datapin.pack.encoded import EncodedAsset
 from datapin.pack.reader import read_stored
 from datapin.pack.table import read_table_of_file
@@ -56,6 +56,7 @@ def rebuild_index(root: str) -> RebuildReport:
     """Make the index anew; run twice it gives the same bytes. Raises OSError, Locked."""
     problems: list[str] = []
     with publish_lock(root):
+        make_directory(Path(root) / INDEX)  # it may be what was lost
         sweep_temporaries(Path(root) / INDEX)
         old = _old_entries(root)
         packs = list(find_packs(root, problems))

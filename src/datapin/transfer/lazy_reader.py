@@ -35,7 +35,8 @@ class LazyReader:
         try:
             if reader is not None:
                 return reader.read(number)
-            assert self._lazy is not None  # without it, what is missing was an error
+            if self._lazy is None:
+                return self._store.reader(row, verify=verify).read(0)
             try:
                 return self._store.reader(row, verify=verify, only_good=True).read(0)
             except AssetsMissing:
@@ -98,8 +99,6 @@ class LazyReader:
             reader = self._store.reader(self._ids, verify=verify, only_good=self._lazy is not None)
             return self._whole.setdefault(verify, reader)
         except AssetsMissing:
-            if self._lazy is None:
-                raise
             self._reads_until_look = _LOOK_AGAIN_AFTER_READS
             return None
 

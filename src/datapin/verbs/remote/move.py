@@ -337,7 +337,7 @@ def _manifest(
             raise why
         workspace.progress.note(f"{dataset} is not on the remote; `dvc repro` makes it again")
         return None
-    if not one.in_work_tree:
+    if dry_run or not one.in_work_tree:
         return open_linked(workspace.root, pointer)
     lay_out(workspace.root, [pointer])
     return work_tree_manifest(workspace, dataset)

@@ -37,6 +37,9 @@ from datapin.verbs.workspace.reports import AddReport
 from datapin.verbs.workspace.stat_caches import save_stat_cache, stat_cache_path
 from datapin.verbs.workspace.workspace import Workspace
 
+LABELS = ("none", "parent")
+SPLITS = ("none", "first-folder")
+
 
 @dataclass(frozen=True, slots=True)
 class AddRules:

@@ -41,10 +41,9 @@ def list_rows(
     unknown = [name for name in names if name not in manifest.schema.names]
     if unknown:
         raise Usage(f"{selector} has no column {unknown[0]!r}", f"columns: {', '.join(manifest.schema.names)}")
-    if where is None:
-        table = manifest.to_table(columns=names)
-    else:
-        table = manifest.to_table(columns=names).take(select_rows(manifest, where))
+    table = manifest.to_table(columns=names).select(names)  # in the order they were asked for, not the manifest's
+    if where is not None:
+        table = table.take(select_rows(manifest, where))
     return table if limit is None else table.slice(0, limit)
 
 

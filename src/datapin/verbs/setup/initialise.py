@@ -35,7 +35,7 @@ _CONFIG_TEXT = """\
 # follow = false                # true: files checked out by `datapin checkout` follow `git checkout` too
 """
 _IGNORED = ("/store/", "/cache/", "/memo/", "/tmp/", f"/{CONFIG_LOCAL}")  # noqa: S108  # folders of ours, not /tmp
-_TEMPLATES = {"image": ("dvc.yaml", "params.yaml", "reports/.gitignore")}
+TEMPLATES = {"image": ("dvc.yaml", "params.yaml", "reports/.gitignore")}
 
 
 def initialise(
@@ -77,23 +77,35 @@ def initialise(
         _set_remote(config, remote)
         changed.append(f"{FOLDER}/{CONFIG}")
     _complete_lines(workspace.root, f"{FOLDER}/.gitignore", _IGNORED, created, changed)
-    if template is not None:
-        source = files("datapin.verbs.setup") / "templates" / template
-        for name in _TEMPLATES[template]:
-            target = workspace.root / name
-            if not target.exists():
-                make_directory(target.parent)
-                publish_bytes(target, (source / name.replace(".gitignore", "gitignore")).read_bytes())
-                created.append(name)
+    taken = [] if template is None else _write_template(workspace.root, template, created)
     # Made now, so that a store of another format or a place that cannot be written is found at once.
     workspace.store.check()
     drivers = install_drivers(workspace.root)
     created += drivers.created
     changed += drivers.changed
-    notes = _hooks(workspace.root, hooks, created, changed)
+    notes = taken + _hooks(workspace.root, hooks, created, changed)
     notes += _ignore_originals(workspace, originals, created, changed)
     notes += [] if ci is None else _write_ci(workspace, ci, remote, created)
     return InitReport(created=created, changed=changed, notes=notes)
+
+
+def _write_template(root: Path, template: str, created: list[str]) -> list[str]:
+    """Write the template's files that are not there; a note for each that is and says something else.
+
+    No note where all are there: they are the user's since the last time.
+    """
+    source = files("datapin.verbs.setup") / "templates" / template
+    notes, before = [], len(created)
+    for name in TEMPLATES[template]:
+        target = root / name
+        content = (source / name.replace(".gitignore", "gitignore")).read_bytes()
+        if not target.exists():
+            make_directory(target.parent)
+            publish_bytes(target, content)
+            created.append(name)
+        elif target.read_bytes() != content:
+            notes.append(f"{name} as it is: the template's is {source / name}")
+    return notes if len(created) > before else []
 
 
 def _hooks(root: Path, hooks: bool | None, created: list[str], changed: list[str]) -> list[str]:
