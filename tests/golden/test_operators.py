@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from datapin.pipeline.operators.features import Features
-from datapin.pipeline.operators.images.augment import Operators
+from datapin.pipeline.operators.images.applied import Operators
 from datapin.pipeline.operators.images.augment_image import AugmentImage
 from datapin.pipeline.operators.images.extractors import ColorHist, Hog, Pixels
 from datapin.pipeline.operators.images.files import encode_png
@@ -60,6 +60,14 @@ def test_random_bits() -> None:
 @pytest.mark.parametrize(
     ("mode", "operators", "expected"),
     [
+        ("L", {"random_resized_crop": {}}, "ca169c32740be2bd"),
+        ("RGB", {"perspective": {}}, "8a86b7708b902866"),
+        ("RGB", {"hue": {}}, "f7d2089ab19c9005"),
+        ("RGB", {"saturation": {}}, "0c401d38b3014845"),
+        ("L", {"gamma": {}}, "3815729881dd6000"),
+        ("RGB", {"sharpen": {}}, "dae3e168a08f5b41"),
+        ("RGB", {"grayscale": {"probability": 0.5}}, "9775314fd2fc36b0"),
+        ("RGB", {"jpeg": {}}, "a09bc6fc8c4f73e1"),
         ("L", {"rotate": {}}, "8e7d0b618cd2f635"),
         ("RGB", {"rotate": {"degrees": 45.0}}, "44fc316a60567e6d"),
         ("L", {"shear": {}}, "0c7b3228cf608d37"),

@@ -10,9 +10,17 @@ import pytest
 from PIL import Image
 
 from datapin.base.errors import OperatorRefused
-from datapin.pipeline.operators.images.augment import Draw, Operators, augmented
+from datapin.pipeline.operators.images.applied import Operators, augmented
+from datapin.pipeline.operators.images.augment import Draw
 from datapin.pipeline.operators.images.augment_image import AugmentImage
 from datapin.pipeline.operators.images.files import decode_plain, samples
+from datapin.pipeline.operators.images.warps import (
+    Perspective,
+    RandomResizedCrop,
+    from_rectangle,
+    onto_rectangle,
+    projected,
+)
 from datapin.pipeline.operators.operator import AssetBroken
 from datapin.pipeline.operators.recipe import apply_recipe, read_recipe, recipe_of
 from datapin.pipeline.operators.seeding import uniforms
@@ -31,7 +39,13 @@ EVERYTHING: dict[str, Any] = {
     "blur": {},
     "noise": {},
     "cutout": {},
+    "random_resized_crop": {},
+    "perspective": {},
+    "gamma": {},
+    "sharpen": {"amount": 5.0},
+    "jpeg": {"low": 1},
 }
+COLOURS: dict[str, Any] = {"hue": {"turn": 0.5}, "saturation": {}, "grayscale": {"probability": 1.0}}
 
 
 def operator(seed: int = 0, fill: int = 0, **operators: dict[str, Any]) -> AugmentImage:
@@ -67,15 +81,29 @@ def test_every_operator_depends_on_asset_copy_and_seed(name: str) -> None:
     assert len(results) >= (3 if name == "flip" else 14)
 
 
-@pytest.mark.parametrize("name", sorted(EVERYTHING))
+@pytest.mark.parametrize("name", sorted(COLOURS))
+def test_operators_of_colours_change_colours_and_leave_grey_and_alpha_alone(name: str) -> None:
+    results = {operator(**{name: COLOURS[name]}).derive(picture(1, 24, 3), ASSET, copy).data for copy in range(8)}
+    assert len(results) >= (1 if name == "grayscale" else 7)
+    for mode in ("L", "LA"):
+        assert (changed(gradient(mode), **{name: COLOURS[name]}) == samples(gradient(mode))).all()
+    image = Image.frombytes("RGB", (24, 24), bytes(range(256)) * 6 + bytes(192)).convert("RGBA")
+    image.putalpha(77)
+    result = changed(image, **{name: COLOURS[name]})
+    assert (result[:, :, 3] == 77).all()
+    assert (result != samples(image)).any()
+
+
+@pytest.mark.parametrize("name", sorted({**EVERYTHING, **COLOURS}))
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 def test_every_operator_keeps_size_and_mode(name: str, mode: str) -> None:
     image = gradient(mode)
-    result = augmented(image, Operators.model_validate({name: EVERYTHING[name]}), Draw(ASSET, 1, 0), 0, "bilinear")
+    named = Operators.model_validate({name: {**EVERYTHING, **COLOURS}[name]})
+    result = augmented(image, named, Draw(ASSET, 1, 0), 0, "bilinear")
     assert (result.size, result.mode) == (image.size, mode)
 
 
-@pytest.mark.parametrize("name", ["brightness", "contrast", "noise"])
+@pytest.mark.parametrize("name", ["brightness", "contrast", "noise", "gamma", "sharpen", "jpeg"])
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_changes_of_value_leave_alpha_alone(name: str, mode: str) -> None:
     image = gradient(mode)
@@ -106,10 +134,70 @@ def test_probability_zero_leaves_every_copy_alone(name: str) -> None:
         {"noise": {"sigma": 0.0}},
         {"cutout": {"fraction": 0.0}},
         {"flip": {}},
+        {"random_resized_crop": {"low": 1.0, "high": 1.0, "ratio": 1.0}},
+        {"perspective": {"distortion": 0.0}},
+        {"gamma": {"low": 1.0, "high": 1.0}},
+        {"sharpen": {"amount": 0.0}},
+        {"hue": {"turn": 0.0}},
+        {"saturation": {"low": 1.0, "high": 1.0}},
     ],
 )
 def test_neutral_parameters_change_nothing(neutral: dict[str, Any]) -> None:
     assert (changed(gradient(), **neutral) == samples(gradient())).all()
+
+
+def test_grayscale_has_three_equal_channels() -> None:
+    grey = changed(Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)), grayscale={"probability": 1.0})
+    assert (grey[:, :, 0] == grey[:, :, 1]).all()
+    assert (grey[:, :, 0] == grey[:, :, 2]).all()
+
+
+def test_a_jpeg_of_full_quality_is_near_and_of_low_quality_is_not() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    near, far = (changed(image, jpeg={"low": q, "high": q}).astype(int) for q in (100, 5))
+    assert abs(near - samples(image)).mean() < abs(far - samples(image)).mean()
+    assert abs(far - samples(image)).mean() > 10
+
+
+@pytest.mark.parametrize(
+    "name", ["zoom", "brightness", "contrast", "saturation", "gamma", "random_resized_crop", "jpeg"]
+)
+def test_bounds_in_the_wrong_order_are_refused(name: str) -> None:
+    low, high = (95, 50) if name == "jpeg" else (0.9, 0.5)
+    with pytest.raises(ValueError, match="low must not exceed high"):
+        Operators.model_validate({name: {"low": low, "high": high}})
+
+
+def test_a_random_resized_crop_stays_inside_and_has_the_area_that_was_asked_for() -> None:
+    crop = RandomResizedCrop(low=0.2, high=0.6)
+    for copy in range(50):
+        affine = crop.affine(Draw(ASSET, copy, 0), 64, 48)
+        assert 0.15 <= affine.a * affine.d <= 0.6 + 1e-9
+        assert abs(affine.x) <= (1 - affine.a) * 32 + 1e-9
+        assert abs(affine.y) <= (1 - affine.d) * 24 + 1e-9
+
+
+def test_a_projection_takes_the_rectangle_to_its_corners_and_back() -> None:
+    for copy in range(50):
+        corners = Perspective(distortion=0.9).corners(Draw(ASSET, copy, 0), 60, 40)
+        assert corners is not None
+        there, back = from_rectangle(corners, 60, 40), onto_rectangle(corners, 60, 40)
+        for corner, plain in zip(corners, [(0, 0), (60, 0), (60, 40), (0, 40)], strict=True):
+            assert projected(there, plain) == pytest.approx(corner, abs=1e-9)
+            assert projected(back, corner) == pytest.approx(plain, abs=1e-9)
+        assert projected(back, projected(there, (17.5, 30.25))) == pytest.approx((17.5, 30.25), abs=1e-9)
+
+
+def test_a_perspective_puts_pixels_where_its_projection_says() -> None:
+    image = Image.new("L", (80, 60), 0)
+    image.paste(255, (38, 28, 43, 33))  # around (40.5, 30.5)
+    perspective = Perspective(distortion=0.6)
+    corners = perspective.corners(Draw(ASSET, 1, 0), 80, 60)
+    assert corners is not None
+    result = samples(perspective.warped(image, Draw(ASSET, 1, 0), 0, Image.Resampling.BILINEAR))[:, :, 0].astype(float)
+    rows, columns = np.mgrid[0:60, 0:80] + 0.5
+    centre = ((result * columns).sum() / result.sum(), (result * rows).sum() / result.sum())
+    assert projected(from_rectangle(corners, 80, 60), (40.5, 30.5)) == pytest.approx(centre, abs=0.3)
 
 
 def test_flip_mirrors_exactly() -> None:

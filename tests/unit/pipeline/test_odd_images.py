@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from datapin.pipeline.operators.images.augment import Operators
+from datapin.pipeline.operators.images.applied import Operators
 from datapin.pipeline.operators.images.augment_image import AugmentImage
 from datapin.pipeline.operators.images.decoding import FORMATS, Bound, load
 from datapin.pipeline.operators.images.files import decode_plain, in_mode, read_image, samples
@@ -117,6 +117,16 @@ def test_odd_pixels_come_out_as_they_are_seen(data: bytes, mode: str, first: obj
     if first is not None:
         assert image.getpixel((0, 0)) == first
         assert in_mode(image, "RGB").getpixel((0, 0)) == on_black
+
+
+def test_of_several_frames_pages_or_sizes_the_one_that_pillow_opens_is_read() -> None:
+    red, blue = Image.new("RGB", (4, 4), (255, 0, 0)), Image.new("RGB", (4, 4), (0, 0, 255))
+    for kind, more in (("GIF", {}), ("PNG", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("MPO", {"quality": 100})):
+        image = decode_plain(saved(red, kind, save_all=True, append_images=[blue], **more))
+        red_level, _, blue_level = in_mode(image, "RGB").getpixel((0, 0))  # type: ignore[misc]
+        assert (red_level > 200, blue_level < 60) == (True, True), kind
+    icon = decode_plain(saved(red.resize((64, 64)), "ICO", sizes=[(16, 16), (64, 64), (32, 32)]))
+    assert icon.size == (64, 64)
 
 
 def test_sixteen_bits_are_cut_to_their_upper_eight_wherever_they_come_from() -> None:

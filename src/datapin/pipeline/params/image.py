@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from datapin.pipeline.operators.images.augment import Operators, Resampling, Rotate, Shift, Zoom
+from datapin.pipeline.operators.images.applied import Operators, Resampling
+from datapin.pipeline.operators.images.augment import Rotate, Shift, Zoom
 from datapin.pipeline.operators.images.decoding import MOST_PIXELS, USUAL_PIXELS
 from datapin.pipeline.operators.images.prepare import Fit
 from datapin.pipeline.params.bases import AugmentParams, PrepareParams

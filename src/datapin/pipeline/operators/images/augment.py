@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from datapin.pipeline.operators.images.files import samples
 from datapin.pipeline.operators.seeding import raw_stream, uniforms
 
-_STEPS = 1 << 16  # coordinates are multiples of 1/65536 pixel: exact in double precision
-_LEVELS = np.arange(256, dtype=np.int64)
+STEPS = 1 << 16  # coordinates are multiples of 1/65536 pixel: exact in double precision
+LEVELS = np.arange(256, dtype=np.int64)
 _IRWIN_HALL_STD = math.sqrt(4 * ((1 << 32) - 1) / 12)  # of the sum of four uniform 16-bit numbers
 
 
@@ -48,7 +48,9 @@ class ImageOperator(BaseModel):
         return rest if first < self.probability else None
 
 
-class _Range(ImageOperator):
+class Range(ImageOperator):
+    """A parameter that is drawn between two bounds."""
+
     low: float = 1.0
     high: float = 1.0
 
@@ -59,6 +61,7 @@ class _Range(ImageOperator):
         return self
 
     def between(self, uniform: float) -> float:
+        """The value for a uniform number."""
         return self.low + (self.high - self.low) * uniform
 
 
@@ -136,7 +139,7 @@ class Shear(Geometric):
         return Affine(b=math.tan(math.radians((2 * chance[0] - 1) * self.degrees)))
 
 
-class Zoom(_Range, Geometric):
+class Zoom(Range, Geometric):
     """Enlarge by a factor between `low` and `high`; below 1 the image shrinks."""
 
     NAME = "zoom"
@@ -191,7 +194,7 @@ class Pointwise(ImageOperator):
         """The changed image."""
 
 
-class Brightness(_Range, Pointwise):
+class Brightness(Range, Pointwise):
     """Multiply all values by a factor between `low` and `high`."""
 
     NAME = "brightness"
@@ -202,11 +205,11 @@ class Brightness(_Range, Pointwise):
         """The brighter or darker image."""
         if (chance := self.chance(draw, 1)) is None:
             return image
-        factor = round(self.between(chance[0]) * _STEPS)
-        return _mapped(image, (_LEVELS * factor + _STEPS // 2) // _STEPS)
+        factor = round(self.between(chance[0]) * STEPS)
+        return mapped(image, (LEVELS * factor + STEPS // 2) // STEPS)
 
 
-class Contrast(_Range, Pointwise):
+class Contrast(Range, Pointwise):
     """Multiply the distance to the image's mean brightness by a factor between `low` and `high`."""
 
     NAME = "contrast"
@@ -217,9 +220,9 @@ class Contrast(_Range, Pointwise):
         """The image with more or less contrast."""
         if (chance := self.chance(draw, 1)) is None:
             return image
-        factor = round(self.between(chance[0]) * _STEPS)
+        factor = round(self.between(chance[0]) * STEPS)
         mean = int(np.asarray(image.convert("L")).sum(dtype=np.int64)) // (image.width * image.height)
-        return _mapped(image, mean + ((_LEVELS - mean) * factor + _STEPS // 2) // _STEPS)
+        return mapped(image, mean + ((LEVELS - mean) * factor + STEPS // 2) // STEPS)
 
 
 class Blur(Pointwise):
@@ -271,79 +274,19 @@ class Cutout(Pointwise):
         left = int(chance[2] * (image.width - across + 1))
         top = int(chance[3] * (image.height - down + 1))
         holed = image.copy()
-        holed.paste(_colour(image, fill, 255), (left, top, left + across, top + down))
+        holed.paste(in_colour(image, fill, 255), (left, top, left + across, top + down))
         return holed
 
 
-class Operators(BaseModel):
-    """The operators in use. Those named are applied in this fixed order, whatever the order in the file."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    flip: Flip | None = None
-    rotate: Rotate | None = None
-    shear: Shear | None = None
-    zoom: Zoom | None = None
-    shift: Shift | None = None
-    crop: Crop | None = None
-    brightness: Brightness | None = None
-    contrast: Contrast | None = None
-    blur: Blur | None = None
-    noise: Noise | None = None
-    cutout: Cutout | None = None
-
-    @property
-    def named(self) -> list[ImageOperator]:
-        """Those in use, in order."""
-        found = (getattr(self, name) for name in type(self).model_fields)
-        return [operator for operator in found if operator is not None]
-
-
-Resampling = Literal["nearest", "bilinear", "bicubic"]
-
-
-def sampling_map(image: Image.Image, operators: Operators, draw: Draw) -> Affine:
-    """Where all geometric operators together take each pixel of the result from."""
-    whole = Affine()
-    for operator in operators.named:
-        if isinstance(operator, Geometric):
-            whole = whole.then(operator.affine(draw, image.width, image.height))
-    return whole
-
-
-def augmented(image: Image.Image, operators: Operators, draw: Draw, fill: int, resampling: Resampling) -> Image.Image:
-    """The plain image after all operators: the geometric ones as one resampling, then the pointwise ones."""
-    image = _resampled(image, sampling_map(image, operators, draw), fill, resampling)
-    for operator in operators.named:
-        if isinstance(operator, Pointwise):
-            image = operator.apply(image, draw, fill)
-    return image
-
-
-def _resampled(image: Image.Image, affine: Affine, fill: int, resampling: Resampling) -> Image.Image:
-    if affine == Affine():
-        return image
-    a, b, c, d = (round(value * _STEPS) / _STEPS for value in (affine.a, affine.b, affine.c, affine.d))
-    half_width, half_height = image.width / 2, image.height / 2
-    x = round((half_width - a * half_width - b * half_height + affine.x) * _STEPS) / _STEPS
-    y = round((half_height - c * half_width - d * half_height + affine.y) * _STEPS) / _STEPS
-    return image.transform(
-        image.size,
-        Image.Transform.AFFINE,
-        (a, b, x, c, d, y),
-        resample=Image.Resampling[resampling.upper()],
-        fillcolor=_colour(image, fill, 0),
-    )
-
-
-def _colour(image: Image.Image, fill: int, alpha: int) -> int | tuple[int, ...]:
+def in_colour(image: Image.Image, fill: int, alpha: int) -> int | tuple[int, ...]:
+    """A grey level as a colour of the image's mode."""
     if image.mode == "L":
         return fill
     colours = len(image.getbands()) - (image.mode in ("LA", "RGBA"))
     return (fill,) * colours + ((alpha,) if image.mode in ("LA", "RGBA") else ())
 
 
-def _mapped(image: Image.Image, levels: npt.NDArray[np.int64]) -> Image.Image:
+def mapped(image: Image.Image, levels: npt.NDArray[np.int64]) -> Image.Image:
     """Every value replaced by its entry in `levels`; alpha is left alone."""
     table = np.clip(levels, 0, 255).astype(np.uint8)
     if image.mode in ("L", "RGB"):

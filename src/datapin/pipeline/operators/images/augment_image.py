@@ -5,19 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
+from PIL import Image, features
 from pydantic import BaseModel, ConfigDict, Field
 
 from datapin.pipeline.operators.images import files as images
-from datapin.pipeline.operators.images.augment import (
-    Affine,
-    Draw,
-    Geometric,
-    Operators,
-    Resampling,
-    augmented,
-    sampling_map,
-)
+from datapin.pipeline.operators.images.applied import Operators, Resampling, augmented, moves_pixels
+from datapin.pipeline.operators.images.augment import Draw, Geometric
+from datapin.pipeline.operators.images.warps import Perspective
 from datapin.pipeline.operators.operator import Derived
 from datapin.pipeline.record.fingerprint import fingerprint_of
 
@@ -44,20 +38,22 @@ class AugmentImage(BaseModel):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Pillow and zlib decide the bytes of the PNG."""
-        return images.environment()
+        """Pillow and zlib decide the bytes of the PNG, libjpeg those of artefacts."""
+        if self.operators.jpeg is None:
+            return images.environment()
+        return {**images.environment(), "jpeg": str(features.version("libjpeg_turbo") or features.version("jpg"))}
 
     def derive(self, data: bytes, asset_id: str, copy: int) -> Derived:
         """Copy number `copy` of the image, as PNG. Raises AssetBroken."""
         read, draw = images.read_image(data), Draw(asset_id, copy, self.seed)
-        is_moved = read.is_turned or sampling_map(read.image, self.operators, draw) != Affine()
+        is_moved = read.is_turned or moves_pixels(read.image, self.operators, draw)
         image = self._augmented(read.image, draw)
         return Derived(images.encode_png(image), images.pixels_hash(image), is_moved, read.note)
 
     @property
     def moves_places(self) -> bool:
         """Whether an operator in use does that to some copy of an image that is upright."""
-        return any(isinstance(one, Geometric) and one.probability > 0 for one in self.operators.named)
+        return any(isinstance(one, Geometric | Perspective) and one.probability > 0 for one in self.operators.named)
 
     def _augmented(self, image: Image.Image, draw: Draw) -> Image.Image:
         return augmented(image, self.operators, draw, self.fill, self.resampling)
