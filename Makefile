@@ -8,7 +8,7 @@ WORKERS := $(shell n=$$(($$(nproc 2>/dev/null || echo 2) + 1)); echo $$((n < 4 ?
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: api man setup repro verify test hints lint bench lock resolve clean
+.PHONY: api man setup repro verify test hints torch lint bench lock resolve clean
 
 setup: $(READY)
 
@@ -35,6 +35,18 @@ test: setup
 # The hint of every planted fault of `datapin verify`, run as printed: does it end the complaint? Takes half an hour.
 hints: setup
 	$(BIN)/python -m pytest tests/checks --hints -n $(WORKERS) --dist loadfile
+
+# The data loader's tests with the real PyTorch, in an environment of its own: gigabytes, unless TORCH names a build for CPUs.
+TORCH ?= torch>=2.0
+torch: .venv-torch/.ready
+	DATAPIN_REAL_TORCH=1 .venv-torch/bin/python -m pytest tests/unit/loading
+
+.venv-torch/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-torch/bin/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	.venv-torch/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
 
 lint: setup
 	$(BIN)/ruff format --check .
@@ -64,4 +76,4 @@ api: setup
 	$(BIN)/python docs/write_api.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .venv-torch .mypy_cache .ruff_cache .pytest_cache build dist

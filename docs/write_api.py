@@ -21,7 +21,7 @@ _HEAD = """\
 
 Written by `make api` from the docstrings; what is not on this page is not promised. In signatures, `Named` is
 `str | Path`, `SomeNamed` one of these or a sequence of them, `Texts` a text or a sequence of texts, `Fetch` is `"auto"`
-or `"never"`.
+or `"never"`, `Verify` is `True`, `False` or `"first"`.
 
 """
 _WIDTH = 110

@@ -14,12 +14,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datapin.base.errors import Refused, Usage
-from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.base.id_columns import IdMatrix, arrow_numbers, ids_from_hex
+from datapin.base.id_columns import numbers as numbers_of
 from datapin.base.progress import SILENT
+from datapin.manifest.columns.columns import one_array
 from datapin.manifest.columns.values import python_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
-from datapin.pipeline.operators.recipe import RECIPE, apply_recipe
+from datapin.pipeline.operators.recipe import RECIPE, TRAIN, apply_recipe
+from datapin.store.reader import Verify
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
 from datapin.transfer.lazy import Ahead, Lazy
@@ -54,7 +57,7 @@ class Sample:
         """All columns of the row as Python values."""
         return python_rows(self._dataset.table.slice(self.index, 1))[0]
 
-    def read(self, *, verify: bool = True) -> bytes:
+    def read(self, *, verify: Verify = True) -> bytes:
         """The asset's bytes, fetched if they are not here. Raises AssetsMissing or DamagedAsset."""
         return self._dataset.read(self.index, verify=verify)
 
@@ -85,23 +88,15 @@ class Batch(Sequence[Sample]):
     @property
     def table(self) -> pa.Table:
         """The rows of the batch, in its order."""
-        return self.dataset.table.take(pa.array(self.indices))
+        return self.dataset.table.take(arrow_numbers(self.indices))
 
-    def read(self, *, verify: bool = True) -> list[bytes]:
+    def read(self, *, verify: Verify = True) -> list[bytes]:
         """The bytes of each row; with an online recipe, train rows are augmented with copy = epoch.
 
         What is not here is fetched, and what the next batches need along with it. Raises AssetsMissing or DamagedAsset.
         """
         found = self.dataset.reads.read_many(self.indices, verify=verify, ahead=self.ahead, end=self.end)
-        recipe = self.dataset.recipe
-        if recipe is None:
-            return found
-        ids = self.table["asset_id"].to_pylist()
-        splits = self.table["split"].to_pylist() if "split" in self.dataset.schema.names else [None] * len(ids)
-        return [
-            apply_recipe(recipe, data, asset_id, self.epoch) if split == "train" else data
-            for data, asset_id, split in zip(found, ids, splits, strict=True)
-        ]
+        return self.dataset.as_in_epoch(self.indices, found, self.epoch)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -128,6 +123,7 @@ class Dataset(Sequence[Sample]):
         self._rows = rows
         self._source = source
         self._lazy = lazy
+        self._is_here = False
 
     @property
     def digest(self) -> str:
@@ -161,9 +157,70 @@ class Dataset(Sequence[Sample]):
         """The way to the bytes, by row."""
         return LazyReader(self._store, self.ids, self._sizes, self._lazy)
 
-    def read(self, index: int, *, verify: bool = True) -> bytes:
-        """The bytes of row `index`, fetched if they are not here. Raises AssetsMissing or DamagedAsset."""
+    def read(self, index: int, *, verify: Verify = True) -> bytes:
+        """The bytes of row `index`, fetched if they are not here; `verify` as in `read_many`.
+
+        Raises AssetsMissing or DamagedAsset.
+        """
         return self.reads.read(index, verify=verify)
+
+    def read_many(
+        self, rows: Sequence[int] | npt.NDArray[np.int64], *, verify: Verify = True, epoch: int | None = None
+    ) -> list[bytes]:
+        """The bytes of these rows, in their order; all that are not here are fetched at once.
+
+        `verify="first"` hashes an asset when this process first reads it, and again only if its file changed. With an
+        `epoch` and an online recipe, train rows are augmented with copy = epoch. Raises IndexError, AssetsMissing or
+        DamagedAsset.
+        """
+        numbers = np.asarray(rows, dtype=np.int64).reshape(-1)
+        count = len(self)
+        if len(numbers) and not (-count <= int(numbers.min()) and int(numbers.max()) < count):
+            raise IndexError(f"{self.name} has {count} rows, asked for row {_outside(numbers, count)}")
+        numbers = np.where(numbers < 0, numbers + count, numbers)
+        found = self.reads.read_many(numbers, verify=verify)
+        return found if epoch is None else self.as_in_epoch(numbers, found, epoch)
+
+    def in_order(self, order: npt.NDArray[np.int64]) -> InOrder:
+        """Reads these rows one batch after the other, and fetches ahead what is not here."""
+        return InOrder(self, order)
+
+    def as_in_epoch(self, rows: npt.NDArray[np.int64], contents: list[bytes], epoch: int) -> list[bytes]:
+        """The contents of these rows as a training sees them: with an online recipe, train rows as copy = epoch."""
+        if self.recipe is None or "split" not in self.schema.names:
+            return contents
+        places = arrow_numbers(rows)
+        ids, splits = (self._columns[name].take(places).to_pylist() for name in ("asset_id", "split"))
+        return [
+            apply_recipe(self.recipe, data, asset_id, epoch) if split == TRAIN else data
+            for data, asset_id, split in zip(contents, ids, splits, strict=True)
+        ]
+
+    @cached_property
+    def _columns(self) -> dict[str, pa.Array]:
+        return {name: self.column(name) for name in ("asset_id", "split")}
+
+    @property
+    def chosen_rows(self) -> npt.NDArray[np.int64] | None:
+        """Which rows of the version these are, int64 [n]; None for all."""
+        return None if self._rows is None else numbers_of(one_array(self._rows))
+
+    @property
+    def is_here(self) -> bool:
+        """Whether every asset is in the local store."""
+        self._is_here = self._is_here or not self._store.missing(self.ids).any()
+        return self._is_here
+
+    def column(self, name: str) -> pa.Array:
+        """One column of the rows; no other is read. Raises Usage if there is none of this name."""
+        if name not in self.schema.names:
+            raise Usage(f"{self.name} has no column {name!r}", f"columns: {', '.join(self.schema.names)}")
+        table = self.manifest.to_table(columns=[name])
+        return one_array((table if self._rows is None else table.take(self._rows))[name])
+
+    def order(self, seed: int, epoch: int = 0) -> npt.NDArray[np.int64]:
+        """A shuffled order of the rows, int64 [n]: a function of (digest, seed, epoch), n and nothing else."""
+        return _order(self.digest, seed, epoch, len(self))
 
     def __reduce__(self) -> tuple[Callable[[Source, str], Dataset], tuple[Source, str]]:
         # How to open it, and no open files: a data loader's process opens the same rows for itself.
@@ -204,9 +261,7 @@ class Dataset(Sequence[Sample]):
         """
         if batch_size < 1:
             raise Usage(f"batch size {batch_size} is less than 1")
-        order = (
-            np.arange(len(self), dtype=np.int64) if shuffle is None else _order(self.digest, shuffle, epoch, len(self))
-        )
+        order = np.arange(len(self), dtype=np.int64) if shuffle is None else self.order(shuffle, epoch)
         ahead = self.reads.ahead(order)
         try:
             for start in range(0, len(order), batch_size):
@@ -218,8 +273,29 @@ class Dataset(Sequence[Sample]):
 
     def _sizes(self) -> npt.NDArray[np.int64]:
         table = self.manifest.to_table(columns=["size"])
-        sizes: npt.NDArray[np.int64] = (table if self._rows is None else table.take(self._rows))["size"].to_numpy()
-        return sizes
+        return numbers_of(one_array((table if self._rows is None else table.take(self._rows))["size"]))
+
+
+class InOrder:
+    """Reads rows in an order that is known from the start."""
+
+    def __init__(self, dataset: Dataset, order: npt.NDArray[np.int64]) -> None:
+        self._dataset = dataset
+        self._order = order
+        self._ahead = dataset.reads.ahead(order)
+        self._at = 0
+
+    def next(self, count: int, *, epoch: int, verify: Verify = True) -> list[bytes]:
+        """The contents of the next `count` rows, as in this epoch. Raises AssetsMissing or DamagedAsset."""
+        rows = self._order[self._at : self._at + count]
+        self._at += len(rows)
+        found = self._dataset.reads.read_many(rows, verify=verify, ahead=self._ahead, end=self._at)
+        return self._dataset.as_in_epoch(rows, found, epoch)
+
+    def close(self) -> None:
+        """Stop fetching."""
+        if self._ahead is not None:
+            self._ahead.close()
 
 
 def open_dataset(
@@ -251,6 +327,10 @@ def _open_again(source: Source, digest: str) -> Dataset:
     if found.digest != digest:
         raise Refused(f"{source.name} has other rows than the process that sent it saw", "open a version of it")
     return found
+
+
+def _outside(numbers: npt.NDArray[np.int64], count: int) -> int:
+    return int(numbers[(numbers < -count) | (numbers >= count)][0])
 
 
 def _order(digest: str, seed: int, epoch: int, count: int) -> npt.NDArray[np.int64]:

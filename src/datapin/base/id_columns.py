@@ -1,8 +1,12 @@
-"""Columns of asset ids: hex strings in Arrow, raw bytes in NumPy `uint8 [n, 32]`; no Python object per row."""
+"""Columns of asset ids, hex strings in Arrow, raw bytes in NumPy `uint8 [n, 32]`, and of integers; no object per row.
+
+Arrow's own conversions from and to NumPy (`to_numpy`, `pa.array`) import pandas, see `manifest.columns.columns`.
+"""
 
 from __future__ import annotations
 
 import binascii
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +61,21 @@ def ids_to_hex(ids: IdMatrix) -> pa.StringArray:
     text[:, 1] = _HEX_DIGITS[flat & 15]
     offsets = np.arange(count + 1, dtype=np.int32) * (2 * RAW_ID_BYTES)
     return pa.StringArray.from_buffers(count, pa.py_buffer(offsets), pa.py_buffer(text))
+
+
+def numbers(array: pa.Array) -> npt.NDArray[Any]:
+    """The integers of an array; what stands for a null is not defined."""
+    if len(array) == 0:
+        return np.zeros(0, dtype=np.int64)
+    sign = "u" if pa.types.is_unsigned_integer(array.type) else ""
+    values = np.frombuffer(array.buffers()[1], dtype=f"{sign}int{array.type.bit_width}")
+    return values[array.offset : array.offset + len(array)]
+
+
+def arrow_numbers(values: npt.NDArray[np.int64]) -> pa.Int64Array:
+    """Integers as an Arrow column."""
+    held = np.ascontiguousarray(values, dtype=np.int64)
+    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
 
 
 def ids_from_raw(raw: bytes) -> IdMatrix:

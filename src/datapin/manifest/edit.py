@@ -13,17 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows, listed
-from datapin.manifest.columns.columns import (
-    Column,
-    Mask,
-    arrow_flags,
-    arrow_numbers,
-    flags,
-    numbers,
-    one_array,
-    shown,
-    without_rows,
-)
+from datapin.base.id_columns import arrow_numbers, numbers
+from datapin.manifest.columns.columns import Column, Mask, arrow_flags, flags, one_array, shown, without_rows
 from datapin.manifest.columns.schema import REQUIRED, aligned, merged_schema, normalise, sorted_by_key
 from datapin.manifest.comparing.compare import rows_differ
 from datapin.manifest.comparing.diff import cells_differ

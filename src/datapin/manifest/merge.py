@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns.columns import Mask, arrow_flags, arrow_numbers, flags, one_array
+from datapin.base.id_columns import arrow_numbers
+from datapin.manifest.columns.columns import Mask, arrow_flags, flags, one_array
 from datapin.manifest.columns.schema import merged_schema
 from datapin.manifest.columns.values import python_values
 from datapin.manifest.comparing.compare import rows_differ

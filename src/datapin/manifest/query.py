@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from datapin.base.errors import BadQuery
-from datapin.manifest.columns.columns import arrow_numbers
+from datapin.base.id_columns import arrow_numbers
 from datapin.manifest.columns.schema import REQUIRED, STANDARD, canonical_schema
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query_bounds import bounded_table, memory_bytes, refusals

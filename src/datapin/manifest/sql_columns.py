@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns.columns import arrow_numbers, decoded, one_array
+from datapin.base.id_columns import arrow_numbers
+from datapin.manifest.columns.columns import decoded, one_array
 from datapin.manifest.columns.mapped_types import mapped_type
 
 _SQL_DIGITS = 38

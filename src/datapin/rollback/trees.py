@@ -13,8 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from datapin.base.errors import Refused, listed
+from datapin.base.id_columns import arrow_numbers
 from datapin.base.progress import Progress
-from datapin.manifest.columns.columns import arrow_numbers
 from datapin.rollback.journal import TreeToWrite, refuse_unwritable
 from datapin.store.store import Store
 from datapin.trees.checkout.checkout import checkout_files, open_tree

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from datapin.base.errors import DamagedPack
+from datapin.base.id_columns import numbers
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.store.index import IN_LOOSE_FILE, Entries, Index, Int64s, join_entries
 from datapin.store.layout import INDEX, INDEX_SUFFIX, index_key
@@ -119,15 +120,15 @@ def choose_merge(rows: Sequence[int]) -> list[int]:
 def _entries_of(table: pa.Table, path: str) -> Entries:
     if any(table[name].null_count for name in SCHEMA.names if name != "pack"):
         raise DamagedPack(path, "a value is missing")
-    numbers = {name: _bounded(table[name], path) for name in ("offset", "length", "raw_length")}
+    places = {name: _bounded(table[name], path) for name in ("offset", "length", "raw_length")}
     packs, pack = _packs_of(table["pack"])
     return Entries(
         ids=_raw_ids(table["asset_id"]),
         pack=pack,
-        offset=numbers["offset"],
-        length=numbers["length"],
-        raw_length=numbers["raw_length"],
-        codec=table["codec"].to_numpy().astype(np.uint8, copy=False),
+        offset=places["offset"],
+        length=places["length"],
+        raw_length=places["raw_length"],
+        codec=numbers(_one(table["codec"])).astype(np.uint8, copy=False),
         packs=packs,
     )
 
@@ -135,13 +136,13 @@ def _entries_of(table: pa.Table, path: str) -> Entries:
 def _raw_ids(column: pa.ChunkedArray) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
     if not len(column):
         return np.empty((0, RAW_ID_BYTES), dtype=np.uint8)
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    array = _one(column)
     raw = np.frombuffer(array.buffers()[1], dtype=np.uint8)
     return raw[array.offset * RAW_ID_BYTES : (array.offset + len(array)) * RAW_ID_BYTES].reshape(-1, RAW_ID_BYTES)
 
 
 def _bounded(column: pa.ChunkedArray, path: str) -> Int64s:
-    values: Int64s = column.to_numpy().astype(np.int64)
+    values: Int64s = numbers(_one(column)).astype(np.int64)
     if (values < 0).any():
         raise DamagedPack(path, "an offset or length is beyond all bounds")
     return values
@@ -151,11 +152,14 @@ def _packs_of(column: pa.ChunkedArray) -> tuple[tuple[bytes, ...], np.ndarray[tu
     """The distinct packs, sorted, and each row's number among them."""
     if not len(column):
         return (), np.empty(0, dtype=np.int32)
-    encoded = column.combine_chunks().dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
+    encoded = _one(column).dictionary_encode(null_encoding="encode")
     seen = encoded.dictionary.to_pylist()
-    packs = tuple(sorted(seen))
-    places = {pack: number for number, pack in enumerate(packs)}
-    new_numbers = np.array([*(places[pack] for pack in seen), IN_LOOSE_FILE], dtype=np.int32)
-    return packs, new_numbers[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+    packs = tuple(sorted(pack for pack in seen if pack is not None))
+    places = {None: IN_LOOSE_FILE, **{pack: number for number, pack in enumerate(packs)}}
+    new_numbers = np.array([places[pack] for pack in seen], dtype=np.int32)
+    return packs, new_numbers[numbers(encoded.indices)]
+
+
+def _one(column: pa.ChunkedArray) -> pa.Array:
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return array if isinstance(array, pa.Array) else pa.nulls(0, column.type)

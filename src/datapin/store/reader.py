@@ -14,6 +14,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from datapin.base.errors import DamagedAsset
 from datapin.base.id_columns import IdMatrix
@@ -100,6 +104,32 @@ class PackFiles:
             _open_packs.pop(key, None)
 
 
+Verify = bool | Literal["first"]
+"""Whether bytes are hashed before they are handed out: always, never, or when a process first touches an asset."""
+
+
+class _Touched:
+    """Assets that this process has hashed, in files that have not changed since, as far as their inodes tell."""
+
+    def __init__(self, packs: npt.NDArray[np.int32]) -> None:
+        self._packs = packs  # of each asset; negative for loose ones
+        self._is_hashed = np.zeros(len(packs), dtype=bool)
+        self._files: dict[int, tuple[int, ...]] = {}
+
+    def knows(self, number: int, file: int, file_number: int) -> bool:
+        """Whether asset `number`, in the pack or loose file that is called `file` here, need not be hashed."""
+        found = os.fstat(file_number)
+        stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if self._files.get(file) != stamp:
+            self._files[file] = stamp
+            self._is_hashed[number if file < 0 else self._packs == file] = False
+        return bool(self._is_hashed[number])
+
+    def add(self, number: int) -> None:
+        """Note that the asset was hashed, and right."""
+        self._is_hashed[number] = True
+
+
 ReadElsewhere = Callable[[bytes, DamagedAsset | None], bytes]  # raw id, what the first copy's damage was
 
 
@@ -114,12 +144,13 @@ class Reader:
         files: PackFiles,
         elsewhere: ReadElsewhere,
         *,
-        verify: bool,
+        verify: Verify,
     ) -> None:
         self._root = root
         self._files = files
         self._elsewhere = elsewhere  # tries all copies, after the first one failed
-        self._verify = verify
+        self._verify = bool(verify)
+        self._touched = _Touched(locations.pack) if verify == "first" else None
         self._ids = ids.tobytes()
         self._pack = column_view(locations.pack)
         self._offset = column_view(locations.offset)
@@ -137,24 +168,19 @@ class Reader:
 
         Raises DamagedAsset if no copy is good, AssetsMissing if its pack is gone.
         """
+        number = number if number >= 0 else len(self) + number
         pack = self._pack[number]
-        length = self._length[number]
         try:
             if pack < 0:
-                return self._checked(number, self._read_loose(number))
+                return self._read_loose(number)
             file = self._open_pack(pack)
-            data = read_stored(file.number, self._offset[number], length)
+            data = read_stored(file.number, self._offset[number], self._length[number])
+            is_hashed = self._verify and not self._is_known(number, pack, file)
         except OSError:
             return self._elsewhere(self.raw_id(number), None)
         if self._codec[number] != CODEC_RAW:
-            return self._decoded(number, data)
-        if self._verify:
-            start = number * RAW_ID_BYTES if number >= 0 else (len(self) + number) * RAW_ID_BYTES
-            if hashlib.sha256(data).digest() != self._ids[start : start + RAW_ID_BYTES]:
-                return self._elsewhere(self.raw_id(number), self._damaged(number, "hash mismatch"))
-        elif len(data) != length:
-            return self._elsewhere(self.raw_id(number), self._damaged(number, "the pack is cut off"))
-        return data
+            return self._decoded(number, data, pack, is_hashed=is_hashed)
+        return self._checked(number, data, pack, is_hashed=is_hashed)
 
     def read_batch(self, numbers: Sequence[int]) -> list[bytes]:
         """The bytes of these assets, in this order; neighbours in a pack are read at once. Raises as `read`."""
@@ -172,7 +198,6 @@ class Reader:
 
     def raw_id(self, number: int) -> bytes:
         """The id of asset `number`."""
-        number = number if number >= 0 else len(self) + number
         return self._ids[number * RAW_ID_BYTES : (number + 1) * RAW_ID_BYTES]
 
     def _read_group(self, pack: int, places: Sequence[int], numbers: Sequence[int], result: list[bytes]) -> None:
@@ -192,30 +217,45 @@ class Reader:
                 number, begin = numbers[places[position]], offsets[position] - span.offset
                 data = block[begin : begin + lengths[position]]
                 # A piece that is not right takes the ordinary way, which tries the other copies.
-                result[places[position]] = data if self._is_right(number, data) else self.read(number)
+                is_right = bool(block) and self._is_right(number, data, pack, file)
+                result[places[position]] = data if is_right else self.read(number)
 
-    def _is_right(self, number: int, data: bytes) -> bool:
+    def _is_right(self, number: int, data: bytes, pack: int, file: OpenFile) -> bool:
         if self._codec[number] != CODEC_RAW or len(data) != self._length[number]:
             return False
-        return not self._verify or hashlib.sha256(data).digest() == self.raw_id(number)
+        if not self._verify or self._is_known(number, pack, file):
+            return True
+        is_right = hashlib.sha256(data).digest() == self.raw_id(number)
+        if is_right and self._touched is not None:
+            self._touched.add(number)
+        return is_right
 
-    def _decoded(self, number: int, stored: bytes) -> bytes:
+    def _is_known(self, number: int, name: int, file: OpenFile) -> bool:
+        return self._touched is not None and self._touched.knows(number, name, file.number)
+
+    def _decoded(self, number: int, stored: bytes, name: int, *, is_hashed: bool) -> bytes:
         try:
             data = decode(self._codec[number], stored, self._raw_length[number], self.raw_id(number))
         except CodecError as error:
             return self._elsewhere(self.raw_id(number), self._damaged(number, str(error)))
-        return self._checked(number, data)
+        return self._checked(number, data, name, is_hashed=is_hashed)
 
-    def _checked(self, number: int, data: bytes) -> bytes:
-        if self._verify and hashlib.sha256(data).digest() != self.raw_id(number):
-            return self._elsewhere(self.raw_id(number), self._damaged(number, "hash mismatch"))
+    def _checked(self, number: int, data: bytes, name: int, *, is_hashed: bool) -> bytes:
+        if is_hashed:
+            if hashlib.sha256(data).digest() != self.raw_id(number):
+                return self._elsewhere(self.raw_id(number), self._damaged(number, "hash mismatch"))
+            if self._touched is not None:
+                self._touched.add(number)
         if len(data) != self._raw_length[number]:
             return self._elsewhere(self.raw_id(number), self._damaged(number, "it is cut off"))
         return data
 
     def _read_loose(self, number: int) -> bytes:
         file = OpenFile(f"{self._root}/{loose_key(self.raw_id(number).hex())}")
-        return read_stored(file.number, 0, os.fstat(file.number).st_size)
+        name = IN_LOOSE_FILE - 1 - number  # each of these files on its own
+        is_hashed = self._verify and not self._is_known(number, name, file)
+        data = read_stored(file.number, 0, os.fstat(file.number).st_size)
+        return self._checked(number, data, name, is_hashed=is_hashed)
 
     def _open_pack(self, pack: int) -> OpenFile:
         last, file = self._last

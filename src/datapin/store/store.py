@@ -45,7 +45,7 @@ from datapin.store.layout import (
     storage_failures,
 )
 from datapin.store.publish import publish
-from datapin.store.reader import PackFiles, Reader, read_copy
+from datapin.store.reader import PackFiles, Reader, Verify, read_copy
 from datapin.store.rebuild import RebuildReport, has_strays, rebuild_index
 from datapin.store.trust import StoreState, note_damage, noted_damage, reliable
 
@@ -233,7 +233,7 @@ class Store:
         """The asset's bytes; another copy is tried where one is damaged. Raises AssetsMissing, DamagedAsset."""
         return self._read_any_copy(bytes.fromhex(parse_asset_id(asset_id)), None, verify=verify)
 
-    def reader(self, ids: IdMatrix, *, verify: bool = True, only_good: bool = False) -> Reader:
+    def reader(self, ids: IdMatrix, *, verify: Verify = True, only_good: bool = False) -> Reader:
         """A fast reader of these assets by their number. Raises AssetsMissing if one is not here.
 
         With `only_good` also if every copy of one is known to be damaged or lost.

@@ -6,7 +6,8 @@ import numpy as np
 
 from datapin.base.errors import AssetsMissing, DamagedAsset
 from datapin.base.id_columns import IdMatrix
-from datapin.store.store import Reader, Store
+from datapin.store.reader import Reader, Verify
+from datapin.store.store import Store
 from datapin.transfer.lazy import Ahead, Lazy, Rows, Sizes
 
 _LOOK_AGAIN_AFTER_READS = 1000
@@ -22,12 +23,12 @@ class LazyReader:
         self._ids = ids
         self._sizes = sizes
         self._lazy = lazy
-        self._whole: dict[bool, Reader] = {}
+        self._whole: dict[Verify, Reader] = {}
         self._reads_until_look = 0
         self._run_end = -1  # one asset after another was missing up to here
         self._run_rows = 1
 
-    def read(self, number: int, *, verify: bool = True) -> bytes:
+    def read(self, number: int, *, verify: Verify = True) -> bytes:
         """The bytes of one asset. Raises AssetsMissing, DamagedAsset."""
         number = range(len(self._ids))[number]
         row = self._ids[number : number + 1]
@@ -50,7 +51,9 @@ class LazyReader:
         except AssetsMissing as absence:
             raise self._store.known_damage(row) or absence from None
 
-    def read_many(self, numbers: Rows, *, verify: bool = True, ahead: Ahead | None = None, end: int = 0) -> list[bytes]:
+    def read_many(
+        self, numbers: Rows, *, verify: Verify = True, ahead: Ahead | None = None, end: int = 0
+    ) -> list[bytes]:
         """The bytes of these assets; all that are missing are fetched at once.
 
         `ahead` fetches them before, if they come before `end` in its order. Raises AssetsMissing, DamagedAsset.
@@ -70,7 +73,7 @@ class LazyReader:
         except AssetsMissing as absence:
             raise self._store.known_damage(rows) or absence from None
 
-    def _read_healed(self, rows: IdMatrix, damage: DamagedAsset, *, verify: bool) -> list[bytes]:
+    def _read_healed(self, rows: IdMatrix, damage: DamagedAsset, *, verify: Verify) -> list[bytes]:
         """The assets after a good copy of the damaged one was fetched. Raises `damage` if none can be had."""
         healed: set[str] = set()
         while self._lazy is not None and damage.asset_id not in healed:
@@ -90,7 +93,7 @@ class LazyReader:
         self._reads_until_look = 0
         return self._lazy.ahead(self._ids, order, self._sizes) if self._lazy is not None else None
 
-    def _look(self, verify: bool) -> Reader | None:
+    def _look(self, verify: Verify) -> Reader | None:
         """A reader of all, if all are here. To find out is not free, so it is done once in a while."""
         if self._reads_until_look > 0:
             self._reads_until_look -= 1

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from datapin.base.errors import DatapinError
-from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_from_raw
+from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_from_raw, numbers
 from datapin.checks.subject import Subject
-from datapin.manifest.columns.columns import flags, numbers, one_array
+from datapin.manifest.columns.columns import flags, one_array
 from datapin.manifest.columns.schema import asset_columns
 from datapin.manifest.manifest import Manifest
 

@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError, listed
 from datapin.base.findings import Finding
+from datapin.base.id_columns import numbers
 from datapin.checks.check import Check
 from datapin.checks.hygiene.origins import Origin, origin_of
 from datapin.checks.hygiene.rows import DatasetRows, each_dataset, rows_of
 from datapin.checks.subject import Subject
 from datapin.git.log import shallow_commits
-from datapin.manifest.columns.columns import arrow_flags, decoded, numbers, one_array
+from datapin.manifest.columns.columns import arrow_flags, decoded, one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.splits.classes import classes_of
 from datapin.pipeline.splits.leaks import is_augmented

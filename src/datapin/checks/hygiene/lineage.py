@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.findings import Finding, Severity
+from datapin.base.id_columns import arrow_numbers
 from datapin.checks.check import MOST_LISTED, Check
 from datapin.checks.hygiene.origins import (
     Ancestors,
@@ -24,7 +25,7 @@ from datapin.checks.hygiene.origins import (
 )
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, places_of, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns.columns import arrow_numbers, flags
+from datapin.manifest.columns.columns import flags
 from datapin.pipeline.operators.recipe import TRAIN
 from datapin.pipeline.splits.crossing import Codes, Mask, crossings, id_codes
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.findings import Finding
-from datapin.base.id_columns import ids_from_hex
+from datapin.base.id_columns import arrow_numbers, ids_from_hex, numbers
 from datapin.checks.check import MOST_LISTED, Check
 from datapin.checks.hygiene.origins import fresh_rows
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
+from datapin.manifest.columns.columns import flags, one_array
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.map import Rows
 from datapin.pipeline.mapping.memo import Memo

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError
+from datapin.base.id_columns import arrow_numbers
 from datapin.checks.hygiene.rows import PIXELS, places_of, rows_of
 from datapin.checks.subject import Subject
 from datapin.dvcfiles.stages import LockEntry
 from datapin.dvcfiles.texts import folder_of
-from datapin.manifest.columns.columns import arrow_numbers, flags
+from datapin.manifest.columns.columns import flags
 from datapin.pins.files import LOCK, beside
 from datapin.pipeline.mapping.output import inputs_of
 from datapin.pipeline.params.params import Params, parse_yaml, validate_params

@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import DatapinError
 from datapin.base.findings import Finding
-from datapin.base.id_columns import IdMatrix, ids_from_hex
+from datapin.base.id_columns import IdMatrix, arrow_numbers, ids_from_hex, numbers
 from datapin.checks.check import MOST_LISTED, unread
 from datapin.checks.subject import Subject
-from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array
+from datapin.manifest.columns.columns import flags, one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.splits.crossing import Codes, Mask, NamedCodes, id_codes, named
 from datapin.pipeline.splits.leaks import is_augmented

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.findings import Finding
+from datapin.base.id_columns import numbers
 from datapin.base.near_names import near_standard_name
 from datapin.checks.check import MOST_LISTED, Check
 from datapin.checks.hygiene.origins import origin_of, stages_of
 from datapin.checks.hygiene.rows import counted, each_dataset, rows_of
 from datapin.checks.subject import Subject
-from datapin.manifest.columns.columns import flags, numbers, one_array
+from datapin.manifest.columns.columns import flags, one_array
 from datapin.manifest.columns.keys import case_collisions
 from datapin.pipeline.splits.crossing import Codes
 from datapin.pipeline.stages.featurize import EXTRACTORS, FEATURES

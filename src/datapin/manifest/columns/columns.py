@@ -6,7 +6,7 @@ takes longer than reading a million rows; the ones here do not.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,15 +33,6 @@ def decoded(array: pa.Array) -> pa.Array:
     return array.dictionary_decode() if pa.types.is_dictionary(array.type) else array
 
 
-def numbers(array: pa.Array) -> npt.NDArray[Any]:
-    """The integers of an array; what stands for a null is not defined."""
-    if len(array) == 0:
-        return np.zeros(0, dtype=np.int64)
-    sign = "u" if pa.types.is_unsigned_integer(array.type) else ""
-    values = np.frombuffer(array.buffers()[1], dtype=f"{sign}int{array.type.bit_width}")
-    return values[array.offset : array.offset + len(array)]
-
-
 def flags(array: pa.BooleanArray) -> Mask:
     """The booleans of an array; a null is False."""
     validity, values = array.buffers()
@@ -64,12 +55,6 @@ def arrow_flags(mask: Mask) -> pa.BooleanArray:
     """A mask as an Arrow column."""
     bits = np.packbits(mask, bitorder="little")
     return pa.Array.from_buffers(pa.bool_(), len(mask), [None, pa.py_buffer(bits)])
-
-
-def arrow_numbers(values: npt.NDArray[np.int64]) -> pa.Int64Array:
-    """Integers as an Arrow column."""
-    held = np.ascontiguousarray(values, dtype=np.int64)
-    return pa.Array.from_buffers(pa.int64(), len(held), [None, pa.py_buffer(held)])
 
 
 def without_rows(schema: pa.Schema) -> pa.Table:

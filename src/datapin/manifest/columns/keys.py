@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import BadKeys
-from datapin.manifest.columns.columns import Column, flags, numbers, one_array, shown, text_at, text_bytes
+from datapin.base.id_columns import numbers
+from datapin.manifest.columns.columns import Column, flags, one_array, shown, text_at, text_bytes
 
 MAX_KEY_BYTES = 1024
 MAX_PROBLEMS = 100

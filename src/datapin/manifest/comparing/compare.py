@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns.columns import Mask, arrow_numbers, decoded, flags, numbers
+from datapin.base.id_columns import arrow_numbers, numbers
+from datapin.manifest.columns.columns import Mask, decoded, flags
 
 
 def rows_differ(before: pa.Array, after: pa.Array) -> Mask:

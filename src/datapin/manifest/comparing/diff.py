@@ -18,7 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.manifest.columns.columns import Mask, arrow_flags, decoded, flags, numbers, one_array
+from datapin.base.id_columns import numbers
+from datapin.manifest.columns.columns import Mask, arrow_flags, decoded, flags, one_array
 from datapin.manifest.comparing.compare import rows_differ
 from datapin.manifest.files.footers import Chunk, Footer, read_footer, readable
 from datapin.manifest.manifest import Manifest

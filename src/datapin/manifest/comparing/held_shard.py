@@ -9,7 +9,8 @@ import pyarrow as pa
 from pyarrow import types
 
 from datapin.base.errors import DamagedManifest, StorageFailed
-from datapin.manifest.columns.columns import numbers, one_array, shown
+from datapin.base.id_columns import numbers
+from datapin.manifest.columns.columns import one_array, shown
 from datapin.manifest.files.footers import DIGEST_MARK, Chunk, open_parquet, read_footer, readable
 
 

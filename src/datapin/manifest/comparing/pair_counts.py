@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns.columns import Mask, arrow_flags, flags, numbers, text_bytes
+from datapin.base.id_columns import numbers
+from datapin.manifest.columns.columns import Mask, arrow_flags, flags, text_bytes
 from datapin.manifest.comparing.compare import rows_differ
 from datapin.manifest.comparing.diff import Changes, cells_differ, count_changes
 from datapin.manifest.comparing.held_shard import HeldShard, is_text

@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from datapin.manifest.columns.columns import arrow_numbers, decoded, numbers, one_array, text_bytes, unpacked_bits
+from datapin.base.id_columns import arrow_numbers, numbers
+from datapin.manifest.columns.columns import decoded, one_array, text_bytes, unpacked_bits
 from datapin.manifest.columns.types import type_text
 
 Feed = Callable[[Any], None]  # bytes, or anything else that is a buffer

@@ -15,7 +15,8 @@ from pyarrow import types
 from datapin.base import failpoints
 from datapin.base.errors import BadRows, DamagedManifest
 from datapin.base.files import fsync_path
-from datapin.manifest.columns.columns import decoded, numbers, one_array, shown, text_bytes
+from datapin.base.id_columns import numbers
+from datapin.manifest.columns.columns import decoded, one_array, shown, text_bytes
 from datapin.manifest.columns.schema import REQUIRED, canonical_schema, normalise
 from datapin.manifest.files.digest import shard_digest
 from datapin.manifest.files.footers import (

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from datapin.base.id_columns import IdMatrix
-from datapin.manifest.columns.columns import numbers, one_array
+from datapin.base.id_columns import IdMatrix, numbers
+from datapin.manifest.columns.columns import one_array
 
 Codes = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]

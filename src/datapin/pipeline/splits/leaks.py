@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import StageRefused, listed
-from datapin.base.id_columns import ids_from_hex
-from datapin.manifest.columns.columns import arrow_numbers, flags, numbers, one_array, shown
+from datapin.base.id_columns import arrow_numbers, ids_from_hex, numbers
+from datapin.manifest.columns.columns import flags, one_array, shown
 from datapin.pipeline.splits.crossing import Codes, Crossings, Mask, NamedCodes, crossings, id_codes, named
 
 LEAK_COLUMNS = ("key", "asset_id", "split", "group", "parent", "parent_id")

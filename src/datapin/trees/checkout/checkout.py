@@ -15,9 +15,8 @@ import pyarrow as pa
 
 from datapin.base import failpoints
 from datapin.base.errors import AssetsMissing, Refused, StorageFailed, UnsavedEdits, Usage, listed
-from datapin.base.id_columns import IdMatrix
+from datapin.base.id_columns import IdMatrix, arrow_numbers
 from datapin.base.progress import SILENT, Progress
-from datapin.manifest.columns.columns import arrow_numbers
 from datapin.store.index import IN_LOOSE_FILE
 from datapin.store.store import Reader, Store
 from datapin.trees.checkout.layout import BY_KEY

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import Refused, listed
-from datapin.manifest.columns.columns import Column, Mask, arrow_flags, flags, numbers, one_array, shown
+from datapin.base.id_columns import numbers
+from datapin.manifest.columns.columns import Column, Mask, arrow_flags, flags, one_array, shown
 from datapin.manifest.columns.keys import key_problem
 
 BY_KEY = "key"

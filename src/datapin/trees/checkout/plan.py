@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows, listed
-from datapin.base.id_columns import IdMatrix, ids_from_hex
-from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, is_ascending, numbers
+from datapin.base.id_columns import IdMatrix, arrow_numbers, ids_from_hex, numbers
+from datapin.manifest.columns.columns import arrow_flags, is_ascending
 from datapin.manifest.columns.keys import check_keys
 from datapin.trees.checkout.state import CheckoutState
 from datapin.trees.checkout.survey import Present, survey

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from datapin.base.id_columns import IdMatrix
-from datapin.manifest.columns.columns import arrow_flags, arrow_numbers, numbers
+from datapin.base.id_columns import IdMatrix, arrow_numbers, numbers
+from datapin.manifest.columns.columns import arrow_flags
 from datapin.trees.checkout.state import CheckoutState
 from datapin.trees.forks import child, core_count
 from datapin.trees.safe_tree import Obstructed, SafeTree, kind_name
