@@ -19,11 +19,12 @@ from datapin.pipeline.params.train_params import TrainParams
 from datapin.pipeline.training.estimators import build_pipeline
 
 ROOT = Path(__file__).parents[3]
-TEMPLATE = Path(datapin.__file__).parent / "verbs/setup/templates/image"
-FOLDERS = pytest.mark.parametrize("folder", [ROOT, TEMPLATE], ids=["repository", "template"])
+TEMPLATES = Path(datapin.__file__).parent / "verbs/setup/templates"
+FOLDERS = pytest.mark.parametrize("folder", [ROOT, TEMPLATES / "image", TEMPLATES / "text"], ids=lambda path: path.name)
 
 
 def _stages(folder: Path) -> dict[str, Any]:
+    folder = TEMPLATES / "every" if folder.parent == TEMPLATES else folder
     stages: dict[str, Any] = YAML(typ="safe", pure=True).load((folder / "dvc.yaml").read_text())["stages"]
     return stages
 
@@ -83,7 +84,7 @@ def test_what_git_keeps_is_declared_as_metrics_or_plots_or_the_run_cache_would_b
 
 
 def test_the_template_is_the_pipeline_of_this_repository() -> None:
-    assert (TEMPLATE / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
+    assert (TEMPLATES / "every" / "dvc.yaml").read_bytes() == (ROOT / "dvc.yaml").read_bytes()
 
 
 def test_the_script_writes_every_digit_as_scikit_learn_has_it(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def _forged(subject: Subject, dataset: str) -> Iterator[Finding]:
     if origin is None or origin.kind != "augment":
         return
     params = params_of(subject, origin, "augment", AugmentParams)
-    operator = kind_named(params.kind).copy(params)
+    operator = kind_named(params.kind).copy(params, subject.root)
     hint = f"make them anew with {made_anew(origin)}"
     own = np.flatnonzero(rows.copies & fresh_rows(subject, dataset))
     named = _text(rows, "operator", own)

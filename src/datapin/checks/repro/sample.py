@@ -167,7 +167,7 @@ class _Chooser:
         params = self._params(AugmentParams, augment.STAGE)
         if params.mode == "online":
             return "only a recipe was written, so there are no rows to compute again"
-        operator = kind_named(params.kind).copy(params)
+        operator = kind_named(params.kind).copy(params, self.pinned.subject.root)
         output = self._manifest(params.output)
         table = output.to_table(_some(output, ["key", "asset_id", PIXELS, "parent_id", "operator"]))
         if not {"parent_id", "operator"} <= set(table.column_names) and not params.copies:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from datapin.pipeline.kinds.image_rows import rows_to_decode
 from datapin.pipeline.kinds.kind import DataKind
 from datapin.pipeline.operators.features import Extractor
@@ -26,7 +28,7 @@ def _prepare(params: ImagePrepareParams) -> CheckImage | NormaliseImage:
     return NormaliseImage(size, params.fit, params.mode, params.max_pixels)
 
 
-def _copy(params: ImageAugmentParams) -> AugmentImage:
+def _copy(params: ImageAugmentParams, root: Path) -> AugmentImage:
     return AugmentImage(operators=params.operators, seed=params.seed, fill=params.fill, resampling=params.resampling)
 
 

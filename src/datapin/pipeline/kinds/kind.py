@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import Mask
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.operators.features import Extractor
 from datapin.pipeline.operators.operator import AssetOperator, CopyOperator
 
-NAMES = ("image",)
+NAMES = ("image", "text")
+
+
+def _none(table: pa.Table, params: Any, context: StageContext) -> list[Finding]:
+    return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +35,14 @@ class DataKind:
     endings: str  # regular expression of the endings that these keys leave out
     prepare: Callable[[Any], AssetOperator]
     """What prepare does to each asset."""
-    copy: Callable[[Any], CopyOperator]
-    """What makes the copies of augment."""
+    copy: Callable[[Any, Path], CopyOperator]
+    """What makes the copies of augment; files that its params name lie below the root of the repository."""
     extractor: Callable[[Any], Extractor]
     """A built-in extractor, from its params."""
     rows_to_decode: Callable[[pa.Table, StageContext], Mask]
     """Which rows must decode where prepare only looks at them. Raises AssetsMissing."""
+    findings: Callable[[pa.Table, Any, StageContext], list[Finding]] = _none
+    """What prepare tells of its rows once they have their splits."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """Settings of prepare that refuse large assets, and how far each may be raised."""
 

@@ -13,15 +13,17 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from datapin.pipeline.params.bases import AugmentParams, PrepareParams
 from datapin.pipeline.params.image import ColorHistParams, HogParams, PixelsParams
 from datapin.pipeline.params.params import OutputPath, ParamsSection, RepoPath
+from datapin.pipeline.params.text import NgramsParams
 
 __all__ = ["AugmentParams", "ExtractorParams", "FeaturizeParams", "PrepareParams", "UserFunctionParams"]
 
+_BUILT_IN = ("pixels", "colorhist", "hog", "ngrams")
 _USER_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*\Z")
 
 
 def _check_use(use: str) -> str:
     if not _USER_FUNCTION.match(use):
-        raise ValueError("must be pixels, colorhist, hog, or module:function")
+        raise ValueError(f"must be {', '.join(_BUILT_IN)}, or module:function")
     return use
 
 
@@ -32,9 +34,6 @@ class UserFunctionParams(ParamsSection):
     params: dict[str, Any] = Field(default={}, description="keyword arguments")
     libraries: list[str] = Field(default=[], description="a new version of one of these computes everything again")
     inputs: list[RepoPath] = Field(default=[], description="files it reads; a change computes everything again")
-
-
-_BUILT_IN = ("pixels", "colorhist", "hog")
 
 
 def _as_extractor(given: object) -> object:
@@ -50,6 +49,7 @@ ExtractorParams = Annotated[
     Annotated[PixelsParams, Tag("pixels")]
     | Annotated[ColorHistParams, Tag("colorhist")]
     | Annotated[HogParams, Tag("hog")]
+    | Annotated[NgramsParams, Tag("ngrams")]
     | Annotated[UserFunctionParams, Tag("module:function")],
     Discriminator(_kind_of),
     BeforeValidator(_as_extractor),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from datapin.pipeline.params.params import ParamsSection, RepoPath
 
@@ -32,7 +32,10 @@ class TrainParams(ParamsSection):
     )
     estimator_params: dict[str, Any] = Field(default={}, description="its parameters; see `build_pipeline` for nesting")
     seed: int = Field(default=0, ge=0, lt=1 << 32, description="random_state of every step that accepts one")
-    scaler: Literal["none", "standard", "minmax"] = Field(default="none", description="fitted on train rows only")
+    scaler: Literal["none", "standard", "minmax", "tfidf"] = Field(
+        default="none",
+        description="fitted on train rows only; tfidf: of counts, see ngrams",
+    )
     pca: Annotated[int, Field(ge=1)] | Literal["none"] = Field(default="none", description="components to keep")
     fit_split: str = Field(default="train", min_length=1, description="the split the model learns from")
     evaluate: Annotated[list[str], AfterValidator(_names_are_unique)] = Field(
@@ -40,3 +43,9 @@ class TrainParams(ParamsSection):
     )
     model: Annotated[RepoPath, AfterValidator(_is_a_model_file)] = Field(default="models/model.skops")
     reports: RepoPath = Field(default="reports", description="folder of metrics, plots, predictions and run record")
+
+    @model_validator(mode="after")
+    def _no_components_of_tfidf(self) -> Self:
+        if self.scaler == "tfidf" and self.pca != "none":
+            raise ValueError("scaler: tfidf and pca do not go together: sparse rows, and dense")
+        return self

@@ -103,7 +103,7 @@ def _write_recipe(
     source: Manifest,
     table: pa.Table,
 ) -> StageReport:
-    operator = kind.copy(params)
+    operator = kind.copy(params, context.root)
     is_train = pc.fill_null(pc.equal(one_array(table["split"]), TRAIN), False)
     table, findings = _settled(table, pc.and_(is_train, pa.scalar(operator.moves_places)), params)
     properties = {**properties_from(source, params.input), RECIPE: recipe_of(operator)}
@@ -127,7 +127,7 @@ def _write_copies(
     source: Manifest,
     table: pa.Table,
 ) -> StageReport:
-    operator = kind.copy(params)
+    operator = kind.copy(params, context.root)
     row, copy = _planned(table, params)
     parents = table.take(pa.array(row))
     findings: tuple[Finding, ...] = () if len(row) else (_nothing_to_do(params),)

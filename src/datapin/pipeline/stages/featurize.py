@@ -128,7 +128,7 @@ class _Run:
             raise StageRefused(
                 STAGE,
                 f"row {mapped.rows.keys[row].as_py()} has {widths[row]} features, {self._first_key} has {self._width}",
-                "all images need one size and mode: set resize and mode in params.yaml, for prepare or this extractor",
+                "all assets need one shape; images: set resize and mode in params.yaml, for prepare or this extractor",
             )
         flat = np.frombuffer(values.buffers()[2], dtype="<f4", count=len(values) * self._width, offset=int(offsets[0]))
         _refuse_not_finite(flat.reshape(len(values), self._width), mapped.rows)
@@ -160,7 +160,7 @@ def _refuse_problems(mapped: Mapped) -> None:
         raise StageRefused(
             STAGE,
             f"{len(keys)} row(s) have no features: {listed(named, 5)}",
-            "let prepare drop broken images (on_broken: drop), or correct the extractor",
+            "let prepare drop broken assets (on_broken: drop), or correct the extractor",
         )
 
 

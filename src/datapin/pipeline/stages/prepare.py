@@ -53,6 +53,7 @@ def prepare(context: StageContext, params: PrepareParams) -> StageReport:
                 STAGE, f"no row of {params.input} is left", "see what was dropped with `on_broken: refuse`"
             )
         work.settle_split()
+        work.findings += work.kind.findings(work.table, params, context)
         classes = pinned_classes(work.table, params.classes, STAGE)
         properties = properties_from(source, params.input)
         properties.pop(CLASSES, None)

@@ -45,13 +45,15 @@ def build_pipeline(params: TrainParams, params_name: str) -> Any:
     Raises BadSettings for a name that is not a scikit-learn classifier or regressor, or a parameter it does not know.
     """
     from sklearn.decomposition import PCA
+    from sklearn.feature_extraction.text import TfidfTransformer
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
     estimator = _Builder(params_name, params.seed).build(params.estimator, params.estimator_params, SECTION)
     steps: list[tuple[str, Any]] = []
     if params.scaler != "none":
-        steps.append(("scaler", StandardScaler() if params.scaler == "standard" else MinMaxScaler()))
+        scalers = {"standard": StandardScaler, "minmax": MinMaxScaler, "tfidf": TfidfTransformer}
+        steps.append(("scaler", scalers[params.scaler]()))
     if params.pca != "none":
         steps.append(("pca", PCA(n_components=params.pca, svd_solver="full", random_state=params.seed)))
     steps.append(("estimator", estimator))

@@ -35,7 +35,9 @@ _CONFIG_TEXT = """\
 # follow = false                # true: files checked out by `datapin checkout` follow `git checkout` too
 """
 _IGNORED = ("/store/", "/cache/", "/memo/", "/tmp/", f"/{CONFIG_LOCAL}")  # noqa: S108  # folders of ours, not /tmp
-TEMPLATES = {"image": ("dvc.yaml", "params.yaml", "reports/.gitignore")}
+TEMPLATES = ("image", "text")
+_OF_EVERY_TEMPLATE = ("dvc.yaml", "reports/.gitignore")
+_OF_ONE_TEMPLATE = ("params.yaml",)
 
 
 def initialise(
@@ -94,17 +96,19 @@ def _write_template(root: Path, template: str, created: list[str]) -> list[str]:
 
     No note where all are there: they are the user's since the last time.
     """
-    source = files("datapin.verbs.setup") / "templates" / template
+    folder = files("datapin.verbs.setup") / "templates"
     notes, before = [], len(created)
-    for name in TEMPLATES[template]:
+    sources = {name: folder / "every" / name.replace(".gitignore", "gitignore") for name in _OF_EVERY_TEMPLATE}
+    sources |= {name: folder / template / name for name in _OF_ONE_TEMPLATE}
+    for name, source in sources.items():
         target = root / name
-        content = (source / name.replace(".gitignore", "gitignore")).read_bytes()
+        content = source.read_bytes()
         if not target.exists():
             make_directory(target.parent)
             publish_bytes(target, content)
             created.append(name)
         elif target.read_bytes() != content:
-            notes.append(f"{name} as it is: the template's is {source / name}")
+            notes.append(f"{name} as it is: the template's is {source}")
     return notes if len(created) > before else []
 
 

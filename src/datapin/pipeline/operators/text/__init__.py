@@ -1,0 +1,1 @@
+"""Texts: reading, normal forms, copies with edits, hashed n-grams, sketches for near duplicates."""
