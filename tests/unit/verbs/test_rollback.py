@@ -36,6 +36,7 @@ def test_a_dry_run_changes_nothing(world: World) -> None:
     assert report.is_dry_run
     assert report.changes_anything
     assert (report.datasets[0].removed, world.clone.files("data")) == (2, before)
+    assert world.clone.git("status", "--porcelain") == ""
 
 
 def test_a_version_where_we_are_changes_nothing(world: World) -> None:
