@@ -26,9 +26,11 @@ def test_update_without_a_condition_is_of_all_rows(world: World) -> None:
 
 
 def test_an_update_that_changes_nothing_says_so(world: World) -> None:
-    before = world.repo.show(RAW).digest
+    digest, before = world.repo.show(RAW).digest, world.clone.files("data")
     report = world.repo.update(RAW, "label = label")
-    assert (report.changed, report.digest) == (0, before)
+    assert (report.changed, report.digest) == (0, digest)
+    assert world.repo.remove(RAW, where="false").removed == 0
+    assert world.clone.files("data") == before
 
 
 @pytest.mark.parametrize(
@@ -109,9 +111,11 @@ def test_write_refuses_rows_that_break_a_rule(
 
 
 def test_write_refuses_assets_that_nobody_has(world: World) -> None:
-    with pytest.raises(AssetsMissing):
+    with pytest.raises(AssetsMissing) as refused:
         world.repo.write(RAW, pa.table({"key": ["a"], "asset_id": ["ab" * 32], "size": [1]}))
+    assert refused.value.count == 1
     assert world.key_list() == SECOND
+    assert world.clone.git("status", "--porcelain") == ""
 
 
 def test_a_dataset_that_is_not_there(world: World) -> None:
