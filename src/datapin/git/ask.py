@@ -76,7 +76,7 @@ def has_commit(root: Path) -> bool:
 
 def resolve(root: Path, rev: str) -> str:
     """The commit id that `rev` names. Raises UnknownVersion."""
-    if rev and not rev.startswith("-") and ":" not in rev:
+    if rev and not rev.startswith("-") and not {":", "\0"} & set(rev):
         answer = _output(root, "rev-parse", "--verify", "--quiet", f"{rev}^{{commit}}")
         if answer is not None:
             return answer.decode().strip()

@@ -134,8 +134,10 @@ def test_strict_makes_findings_errors(world: World) -> None:
 
 
 def test_no_source_and_a_source_that_is_not_there(world: World) -> None:
-    with pytest.raises(Usage):
-        world.repo.add([], to=RAW)
+    nothings: list[str | list[str]] = [[], "", [str(world.path / "more"), ""]]
+    for nothing in nothings:
+        with pytest.raises(Usage, match="nothing to add"):
+            world.repo.add(nothing, to=RAW)
     with pytest.raises(SourcesRefused, match="no such file or folder"):
         world.repo.add(world.path / "nowhere", to=RAW)
     assert world.key_list() == SECOND

@@ -90,7 +90,13 @@ def test_open_without_fetching(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("selector", "error"), [("data/none", UnknownDataset), (f"{RAW}@v9", UnknownVersion), (f"{RAW}@~9", UnknownVersion)]
+    ("selector", "error"),
+    [
+        ("data/none", UnknownDataset),
+        (f"{RAW}@v9", UnknownVersion),
+        (f"{RAW}@~9", UnknownVersion),
+        (f"{RAW}@\0", UnknownVersion),
+    ],
 )
 def test_names_that_nothing_has(world: World, selector: str, error: type[DatapinError]) -> None:
     for read in (world.repo.show, world.repo.ls):

@@ -87,7 +87,12 @@ def test_pin_is_for_outputs_of_stages(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("name", "to", "error"),
-    [(RAW, "v9", UnknownVersion), ("data/none", "v1", UnknownDataset), (RAW, "~5", UnknownVersion)],
+    [
+        (RAW, "v9", UnknownVersion),
+        ("data/none", "v1", UnknownDataset),
+        (RAW, "~5", UnknownVersion),
+        (RAW, "\0", UnknownVersion),
+    ],
 )
 def test_names_that_nothing_has(world: World, name: str, to: str, error: type[DatapinError]) -> None:
     before = world.clone.files("data")

@@ -84,6 +84,7 @@ def test_repro_without_stages_computes_nothing(world: World) -> None:
 
 
 def test_a_revision_that_is_not_there(world: World) -> None:
-    for asked in ({"rev": "v9"}, {"rev": "HEAD", "base": "v9"}):
-        with pytest.raises(UnknownVersion, match="v9"):
-            world.repo.verify(**asked)  # type: ignore[arg-type]
+    for name in ("v9", "\0"):
+        for asked in ({"rev": name}, {"rev": "HEAD", "base": name}):
+            with pytest.raises(UnknownVersion, match=name):
+                world.repo.verify(**asked)  # type: ignore[arg-type]

@@ -66,7 +66,7 @@ def add(
     Raises SourcesRefused with every file that cannot be added, BadKeys with every key that is unsafe; nothing changes
     then. Assets of an add that failed later stay in the store, invisible, and are used again by the next try.
     """
-    if not sources:
+    if not sources or not all(sources):  # '' would be the current folder
         raise Usage("nothing to add", "name files or folders: datapin add FOLDER --to data/raw")
     pins = workspace.pins()
     dataset = dataset_to_write(workspace, to, pins)
