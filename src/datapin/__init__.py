@@ -21,15 +21,29 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from datapin.api import open, put, put_all, write  # noqa: A004  # `datapin.open` is the promised name
     from datapin.dataset import Dataset
+    from datapin.loading.training import training
     from datapin.pipeline.training.model_file import dump_model, load_model
     from datapin.repo import Repo
 
-__all__ = ["Dataset", "Repo", "__version__", "dump_model", "errors", "load_model", "open", "put", "put_all", "write"]
+__all__ = [
+    "Dataset",
+    "Repo",
+    "__version__",
+    "dump_model",
+    "errors",
+    "load_model",
+    "open",
+    "put",
+    "put_all",
+    "training",
+    "write",
+]
 
 _HOMES = {
     **dict.fromkeys(("open", "put", "put_all", "write"), "datapin.api"),
     **dict.fromkeys(("dump_model", "load_model"), "datapin.pipeline.training.model_file"),
     "Dataset": "datapin.dataset",
+    "training": "datapin.loading.training",
     "Repo": "datapin.repo",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -22,6 +22,7 @@ from datapin.manifest.columns.values import python_rows
 from datapin.manifest.manifest import Manifest
 from datapin.manifest.query import select_rows
 from datapin.pipeline.operators.recipe import RECIPE, TRAIN, apply_recipe
+from datapin.pipeline.splits.classes import classes_of
 from datapin.store.reader import Verify
 from datapin.store.remote import RemoteStore
 from datapin.store.store import Store
@@ -71,6 +72,7 @@ class Source:
     where: str | None
     fetch: Fetch
     jobs: int
+    rows: npt.NDArray[np.int64] | None = field(default=None, compare=False)  # of the version, where they were chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,19 @@ class Dataset(Sequence[Sample]):
         """The rows' asset ids, `uint8 [n, 32]`."""
         table = self.manifest.to_table(columns=["asset_id"])
         return ids_from_hex((table if self._rows is None else table.take(self._rows))["asset_id"])
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """The classes in index order, as prepare pinned them; None if nobody did."""
+        found = classes_of(self.manifest)
+        return None if found is None else tuple(found)
+
+    def only(self, places: npt.NDArray[np.int64]) -> Dataset:
+        """Some of these rows, by their places, in order."""
+        chosen = places if self._rows is None else numbers_of(one_array(self._rows))[places]
+        return Dataset(
+            self.manifest, self._store, arrow_numbers(chosen), replace(self._source, rows=chosen), self._lazy
+        )
 
     @property
     def recipe(self) -> str | None:
@@ -323,10 +338,11 @@ def _open_again(source: Source, digest: str) -> Dataset:
     """The same dataset in another process. Raises Refused if its rows have changed meanwhile."""
     workspace = Workspace.find(Path(source.root), progress=SILENT, jobs=source.jobs)
     name, _, version = source.name.partition("@")
-    found = open_dataset(workspace, name, version=version or None, where=source.where, fetch=source.fetch)
+    where = source.where if source.rows is None else None
+    found = open_dataset(workspace, name, version=version or None, where=where, fetch=source.fetch)
     if found.digest != digest:
         raise Refused(f"{source.name} has other rows than the process that sent it saw", "open a version of it")
-    return found
+    return found if source.rows is None else found.only(source.rows)
 
 
 def _outside(numbers: npt.NDArray[np.int64], count: int) -> int:

@@ -50,6 +50,20 @@ def compare_files(before: Path, after: Path, name: str) -> Difference:
     return _compare_texts(*texts, _names(texts, name))
 
 
+def widest_gap(before: Path, after: Path, name: str) -> tuple[float, str] | None:
+    """By how much the figures in two JSON files differ at most, and which; None if anything but a figure does.
+
+    Whole numbers count rows, and may not differ. Raises OSError; ValueError if one is no JSON.
+    """
+    widest, where = 0.0, ""
+    for path, was, now in _differing(read_json(before.read_bytes(), name), read_json(after.read_bytes(), name), ""):
+        if not (_is_number(was) and _is_number(now)) or (isinstance(was, int) and isinstance(now, int)):
+            return None
+        gap = abs(float(was) - float(now))
+        widest, where = (gap, path) if gap >= widest else (widest, where)
+    return widest, where
+
+
 def compare_folders(before: Mapping[str, Path], after: Mapping[str, Path]) -> Difference:
     """What differs between two folders, given by the files in them. Raises as `compare_files`."""
     lost, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))

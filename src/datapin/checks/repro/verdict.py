@@ -11,7 +11,7 @@ from datapin.base.errors import Damage, DatapinError, OutputMissing, StorageFail
 from datapin.base.findings import Finding, Severity
 from datapin.checks.repro.clone import CleanClone
 from datapin.checks.repro.difference import Difference
-from datapin.checks.repro.files import compare_files, compare_folders
+from datapin.checks.repro.files import compare_files, compare_folders, widest_gap
 from datapin.checks.repro.outputs import PinnedOutputs, address, is_manifest
 from datapin.checks.repro.rerun import Rerun
 from datapin.checks.repro.tables import compare_manifest_rows
@@ -41,6 +41,14 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Loose:
+    """What is asked of a stage that does not give the same twice: its metrics, to within a tolerance."""
+
+    metrics: str
+    tolerance: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Causes:
     texts: list[str]
     hint: str
@@ -54,6 +62,7 @@ class _Judge:
     lock: Mapping[tuple[str, str], LockedStage]  # as the rerun wrote it
     environment: list[EnvironmentDifference] | None  # None: nobody tells
     recorded: Mapping[str, str]  # dataset: digest, as the run record tells
+    loose: Mapping[tuple[str, str], Loose]  # stages that say that they do not give the same twice
     spoiled: dict[str, Difference] = field(default_factory=dict)  # outputs that differ, by path
     verdict: Verdict = field(default_factory=Verdict)
 
@@ -86,6 +95,10 @@ class _Judge:
             except DatapinError as error:
                 self._find("error", out.path, f"could not be compared: {error.message_of(out.path)}", error.hint)
                 self.spoiled[out.path] = Difference("different", error.message)
+        loose = self.loose.get((stage.file, stage.name))
+        if loose is not None and differences and not self._follows(stage):
+            self._settle_loosely(stage, loose, differences)
+            return
         for path, difference in differences.items():
             if difference.grade != "equal":
                 self.spoiled[path] = difference
@@ -151,6 +164,33 @@ class _Judge:
         else:
             self._find("error", path, f"is another one: {message}{reasons}", causes.hint)
 
+    def _follows(self, stage: LockedStage) -> bool:
+        """Whether the stage read something that is another already."""
+        return any(overlap(path, dep.path) for path in self.spoiled for dep in stage.deps)
+
+    def _settle_loosely(self, stage: LockedStage, loose: Loose, differences: Mapping[str, Difference]) -> None:
+        """Only the metrics of the stage are held against the pinned ones, within the tolerance that it states."""
+        others = sorted(set(differences) - {loose.metrics})
+        if others:
+            message = f"{listed(others, 3)} differ(s), which the run record allows: it is not deterministic"
+            self._find("note", f"stage {address(stage)}", message, "")
+        if loose.metrics not in differences:
+            return
+        pinned = next(out for out in stage.outs if out.path == loose.metrics)
+        try:
+            gap = widest_gap(self.pinned.files(pinned)[""], self.clone.root / loose.metrics, loose.metrics)
+        except (OSError, ValueError, OutputMissing) as error:
+            self._find("error", loose.metrics, f"could not be compared: {error}", _HINT_RUN)
+            return
+        if gap is not None and gap[0] <= loose.tolerance:
+            said = f"differs by {gap[0]:g} at most ({gap[1]}), within the tolerance of {loose.tolerance:g}"
+            self._find("note", loose.metrics, said, "")
+            return
+        said = differences[loose.metrics].message if gap is None else f"{gap[1]} differs by {gap[0]:g}"
+        self.spoiled[loose.metrics] = differences[loose.metrics]
+        hint = "state a larger tolerance in datapin.training, or find out what else has changed"
+        self._find("error", loose.metrics, f"is another one: {said}, the tolerance is {loose.tolerance:g}", hint)
+
     @property
     def _is_elsewhere(self) -> bool:
         """Whether the outputs were made in an environment in which numbers may differ."""
@@ -186,7 +226,8 @@ def judge(pinned: PinnedOutputs, clone: CleanClone, result: Rerun) -> Verdict:
     before, after, made = _records(pinned, clone)
     environment = environment_differences(before, after) if before is not None and after is not None else None
     recorded = made.get("inputs")
-    judging = _Judge(pinned, clone, result, lock, environment, recorded if isinstance(recorded, dict) else {})
+    told = recorded if isinstance(recorded, dict) else {}
+    judging = _Judge(pinned, clone, result, lock, environment, told, _loose_stages(pinned))
     if result.problem:
         judging.verdict.findings.append(Finding("error", NAME, "dvc repro", result.problem, _HINT_RUN))
         return judging.verdict
@@ -220,6 +261,24 @@ def _records(
             before = environment_of(record, blob_at(pinned.subject.root, pinned.commit, path))
             return before, environment_of(again, read_environments(clone.root / path)), record
     return None, None, {}
+
+
+def _loose_stages(pinned: PinnedOutputs) -> dict[tuple[str, str], Loose]:
+    """The stages whose pinned run record says that they are not deterministic."""
+    found = {}
+    for stage in pinned.stages:
+        for out in stage.outs:
+            folder, _, name = out.path.rpartition("/")
+            if name != RECORD:
+                continue
+            try:
+                record = parse_record(pinned.files(out)[""].read_bytes(), out.path)
+            except (OSError, DatapinError):
+                continue
+            tolerance = record.get("tolerance")
+            if record.get("deterministic") is False and isinstance(tolerance, int | float):
+                found[stage.file, stage.name] = Loose(f"{folder}/metrics.json" if folder else "metrics.json", tolerance)
+    return found
 
 
 def _in_order(stages: list[LockedStage]) -> Iterator[LockedStage]:

@@ -39,12 +39,20 @@ class UnknownKind(ValueError):
         self.known = known
 
 
-def _check_path(path: str) -> str:
+def path_problem(path: str) -> str | None:
+    """What keeps a text from being a path of an input or output in the repository."""
     parts = path.split("/")
     if not path or path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in parts):
-        raise ValueError("must be a path below the repository, such as data/prepared")
+        return "must be a path below the repository, such as data/prepared"
     if parts[0] in (".git", ".dvc", ".datapin") or any(ord(letter) < 32 for letter in path):
-        raise ValueError("must not lie in .git, .dvc or .datapin, nor hold control characters")
+        return "must not lie in .git, .dvc or .datapin, nor hold control characters"
+    return None
+
+
+def _check_path(path: str) -> str:
+    problem = path_problem(path)
+    if problem is not None:
+        raise ValueError(problem)
     return path
 
 

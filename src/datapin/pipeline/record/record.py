@@ -41,13 +41,15 @@ class TrainRun:
     inputs: Mapping[str, str]  # dataset -> digest, the input and everything it was made from
     params: Mapping[str, Any]  # the stages' sections of params.yaml, as written
     seed: int
-    task: str  # classification or regression
+    task: str  # classification, regression, multilabel or detection
     classes: tuple[str, ...]  # in index order; empty for regression
     rows: Mapping[str, int]
     columns: int
     estimator: Mapping[str, Any]
     metrics: Mapping[str, Any]
     model: str
+    deterministic: bool = True  # whether the same inputs give the same bytes again
+    tolerance: float = 0.0  # by how much a metric may differ, where they do not
 
 
 def input_digests(dataset: str, digest: str, properties: Mapping[str, str]) -> dict[str, str]:
@@ -83,6 +85,8 @@ def encode_record(run: TrainRun, outputs: Mapping[str, str]) -> bytes:
         "model": {"path": run.model, "sha256": outputs[run.model]},
         "outputs": dict(outputs),
     }
+    if not run.deterministic:
+        record |= {"deterministic": False, "tolerance": run.tolerance}
     # DVC's run cache restores uncached outputs only if they are metrics or plots, and shows every figure of a metrics
     # file except those in lists: hence a list, of one.
     return report_json({"runs": [record]})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,57 +35,104 @@ class Evaluation:
     predictions: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class AskedRows:
+    """The rows that a model was asked about: some of `keys` in each evaluated split."""
+
+    keys: pa.Array
+    splits: pa.Array
+    labels: pa.Array
+    parts: Mapping[str, RowNumbers]
+
+    @property
+    def evaluated(self) -> RowNumbers:
+        """All rows that were asked about, in order."""
+        return all_of(self.parts)
+
+    @property
+    def shown(self) -> RowNumbers:
+        """The rows that plots show: those of the last split that has any."""
+        filled = [some for some in self.parts.values() if len(some)]
+        return filled[-1] if filled else np.empty(0, dtype=np.int64)
+
+    def predictions(self, predicted: pa.Array, stated: Floats | None, loss: Floats) -> bytes:
+        """`predictions.parquet`, see `encode_predictions`."""
+        numbers = pa.array(self.evaluated)
+        return encode_predictions(
+            self.keys.take(numbers), self.splits.take(numbers), self.labels.take(numbers), predicted, stated, loss
+        )
+
+
 def evaluate_classes(model: Any, rows: TrainingRows, params: TrainParams, classes: tuple[str, ...]) -> Evaluation:
     """Measure a classifier; without `predict_proba` there is no log loss, and ROC and calibration are empty."""
     parts = {split: rows.of_split(split) for split in params.evaluate}
-    evaluated = _all_of(parts)
+    evaluated = all_of(parts)
     actual = class_codes(rows.labels, classes)
     predicted, given = _ask_classifier(model, rows.features, evaluated, classes)
-    measured = {
-        split: classification_metrics(actual[some], predicted[some], None if given is None else given[some], classes)
-        for split, some in parts.items()
-        if len(some)
-    }
-    shown = _shown(parts)
     counts = {
         "fit": np.flatnonzero(rows.is_fit & ~rows.is_derived),
         "fit, augmented": np.flatnonzero(rows.is_fit & rows.is_derived),
         **parts,
     }
+    shares = {part: np.bincount(actual[some], minlength=len(classes)) for part, some in counts.items()}
+    asked = AskedRows(rows.keys, rows.splits, rows.labels, parts)
+    return told_classes(asked, actual, predicted, given, classes, shares)
+
+
+def told_classes(
+    asked: AskedRows,
+    actual: Codes,
+    predicted: Codes,
+    given: Floats | None,
+    classes: Sequence[str],
+    shares: Mapping[str, Codes],
+) -> Evaluation:
+    """What a classifier said: class numbers [n], probabilities [n, classes] or None; `shares` are rows per class."""
+    measured = {
+        split: classification_metrics(actual[some], predicted[some], None if given is None else given[some], classes)
+        for split, some in asked.parts.items()
+        if len(some)
+    }
+    shown, evaluated = asked.shown, asked.evaluated
     given_shown = None if given is None else given[shown]
     files = {
         "roc.csv": plots.roc_csv(actual[shown], given_shown),
         "calibration.csv": plots.calibration_csv(actual[shown], predicted[shown], given_shown),
         "confusion_matrix.csv": plots.confusion_csv(actual[shown], predicted[shown], classes),
-        "class_distribution.csv": plots.class_distribution_csv(
-            classes, {part: np.bincount(actual[some], minlength=len(classes)) for part, some in counts.items()}
-        ),
+        "class_distribution.csv": plots.class_distribution_csv(classes, shares),
     }
     stated: Floats | None = None
     loss = (actual[evaluated] != predicted[evaluated]).astype(np.float64)
     if given is not None:
         stated = given[evaluated, predicted[evaluated]]
         loss = row_losses(actual[evaluated], given[evaluated])
-    said = pa.array(classes, pa.string()).take(pa.array(predicted[evaluated]))
-    return Evaluation(measured, files, _predictions(rows, evaluated, said, stated, loss))
+    said = pa.array(list(classes), pa.string()).take(pa.array(predicted[evaluated]))
+    return Evaluation(measured, files, asked.predictions(said, stated, loss))
 
 
 def evaluate_numbers(model: Any, rows: TrainingRows, params: TrainParams) -> Evaluation:
     """Measure a regressor."""
     parts = {split: rows.of_split(split) for split in params.evaluate}
-    evaluated = _all_of(parts)
+    evaluated = all_of(parts)
     actual = rows.labels.to_numpy()
     predicted = np.zeros(len(actual))
     if len(evaluated):
         said = estimators.predict(model, rows.features[evaluated]).astype(np.float64).reshape(-1)
         predicted[evaluated] = np.round(said, ROW_DIGITS)
-    measured = {split: regression_metrics(actual[some], predicted[some]) for split, some in parts.items() if len(some)}
-    shown = _shown(parts)
+    return told_numbers(AskedRows(rows.keys, rows.splits, rows.labels, parts), actual, predicted)
+
+
+def told_numbers(asked: AskedRows, actual: Floats, predicted: Floats) -> Evaluation:
+    """What a regressor said, float64 [n]."""
+    measured = {
+        split: regression_metrics(actual[some], predicted[some]) for split, some in asked.parts.items() if len(some)
+    }
+    shown, evaluated = asked.shown, asked.evaluated
     loss = (actual[evaluated] - predicted[evaluated]) ** 2
     return Evaluation(
         metrics=measured,
         plots={"residuals.csv": plots.residuals_csv(actual[shown], predicted[shown])},
-        predictions=_predictions(rows, evaluated, pa.array(predicted[evaluated]), None, loss),
+        predictions=asked.predictions(pa.array(predicted[evaluated]), None, loss),
     )
 
 
@@ -107,23 +154,9 @@ def _ask_classifier(
     return predicted, given
 
 
-def _all_of(parts: Mapping[str, RowNumbers]) -> RowNumbers:
+def all_of(parts: Mapping[str, RowNumbers]) -> RowNumbers:
+    """The rows of all parts, in order."""
     return np.sort(np.concatenate([np.empty(0, dtype=np.int64), *parts.values()]))
-
-
-def _shown(parts: Mapping[str, RowNumbers]) -> RowNumbers:
-    """The rows that plots show: those of the last split that has any."""
-    filled = [some for some in parts.values() if len(some)]
-    return filled[-1] if filled else np.empty(0, dtype=np.int64)
-
-
-def _predictions(
-    rows: TrainingRows, evaluated: RowNumbers, predicted: pa.Array, stated: Floats | None, loss: Floats
-) -> bytes:
-    numbers = pa.array(evaluated)
-    return encode_predictions(
-        rows.keys.take(numbers), rows.splits.take(numbers), rows.labels.take(numbers), predicted, stated, loss
-    )
 
 
 # `predictions.parquet`: what the model said about every evaluated row, so that its worst mistakes can be looked at.
