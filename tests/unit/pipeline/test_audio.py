@@ -22,7 +22,7 @@ import soundfile
 from datapin.base.errors import BadSettings, OperatorRefused, Usage
 from datapin.pipeline.kinds.kind import kind_named
 from datapin.pipeline.mapping.context import StageReport
-from datapin.pipeline.operators.audio.augment import AudioDraw, AudioOperators, FrequencyMask, Noise
+from datapin.pipeline.operators.audio.augment import AudioDraw, AudioOperators, FrequencyMask, WhiteNoise
 from datapin.pipeline.operators.audio.augment_audio import AugmentAudio
 from datapin.pipeline.operators.audio.extractors import AudioStatistics, LogMel, Mfcc
 from datapin.pipeline.operators.audio.libraries import need_libraries
@@ -316,7 +316,7 @@ def test_a_copy_is_a_function_of_asset_copy_and_seed_and_as_long_as_its_parent(n
 
 def test_noise_has_the_ratio_that_was_asked_for() -> None:
     for decibels in (0.0, 12.0, 40.0):
-        changed = Noise(low=decibels, high=decibels).apply(tone(), AudioDraw(ASSET, 1, 0, RATE))
+        changed = WhiteNoise(low=decibels, high=decibels).apply(tone(), AudioDraw(ASSET, 1, 0, RATE))
         noise = changed - tone()
         assert abs(10 * np.log10((tone() ** 2).mean() / (noise**2).mean()) - decibels) < 1e-6
         assert abs(noise.mean()) < 0.1 * noise.std()

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from datapin.pipeline.operators.audio.augment import AudioOperators, Gain, Noise, Shift
+from datapin.pipeline.operators.audio.augment import AudioOperators, Gain, TimeShift, WhiteNoise
 from datapin.pipeline.operators.audio.extractors import Summary
 from datapin.pipeline.operators.audio.prepare import Align
 from datapin.pipeline.params.bases import AugmentParams, PrepareParams
@@ -41,7 +41,7 @@ class AudioPrepareParams(PrepareParams, of="audio"):
 
 
 def _default_operators() -> AudioOperators:
-    return AudioOperators(shift=Shift(), gain=Gain(), noise=Noise())
+    return AudioOperators(shift=TimeShift(), gain=Gain(), noise=WhiteNoise())
 
 
 class AudioAugmentParams(AugmentParams, of="audio"):

@@ -76,7 +76,7 @@ class Pitch(AudioOperator):
         return _faster(stretched(samples, factor), factor)
 
 
-class Shift(AudioOperator):
+class TimeShift(AudioOperator):
     """Move in time; silence comes in from the other end."""
 
     NAME = "shift"
@@ -116,7 +116,7 @@ class Gain(AudioOperator):
         return samples * 10 ** (self.db * (2 * numbers[0] - 1) / 20)
 
 
-class Noise(AudioOperator):
+class WhiteNoise(AudioOperator):
     """White noise at a signal-to-noise ratio: 10 log10(mean square of the signal / mean square of the noise)."""
 
     NAME = "noise"
@@ -177,10 +177,10 @@ class AudioOperators(BaseModel):
 
     speed: Speed | None = None
     pitch: Pitch | None = None
-    shift: Shift | None = None
+    shift: TimeShift | None = None
     pauses: Pauses | None = None
     gain: Gain | None = None
-    noise: Noise | None = None
+    noise: WhiteNoise | None = None
     time_mask: TimeMask | None = None
     frequency_mask: FrequencyMask | None = None
 
