@@ -18,6 +18,8 @@ from stopwatch import Command, RunFailed, Timing, read_all, run_quietly, sync_fi
 from tools import DATASET, TOOLS, Place, Tool, make_place
 
 INSIDE = Path(__file__).with_name("inside.py")
+LOADER = Path(__file__).with_name("loader.py")
+TORCH_PYTHON = Path(__file__).parents[1] / ".venv-torch/bin/python"
 TINY_INODES = 1_700_000
 EXTRA_SOURCE = "extra"
 
@@ -69,6 +71,27 @@ def measure_reads(bench: Bench) -> list[RunRecord]:
     return make_rounds(once, [TOOLS["datapin"]], _reads_journey)
 
 
+def measure_loader(bench: Bench) -> list[RunRecord]:
+    """Random batches of 10 KiB through PyTorch's DataLoader: datapin, plain files, LMDB, and no storage at all."""
+    runs = {name: RunRecord(name, 0) for name in ("datapin", "files", "lmdb", "floor")}
+    try:
+        if not TORCH_PYTHON.exists():
+            raise RunFailed("PyTorch is not installed: run make torch")
+        with bench.arena.fresh() as fresh:
+            place = make_place(fresh)
+            TOOLS["datapin"].set_up(place)
+            copy_source(bench, "even", place)
+            for command in (*TOOLS["datapin"].add(place), *TOOLS["datapin"].commit(place)):
+                place.call(*command)
+            answer = run_quietly((str(TORCH_PYTHON), str(LOADER)), place.root, place.environment)
+        for name, (value, unit) in json.loads(answer).items():
+            tool, _, step = name.partition(": ")
+            runs[tool].note(step, Reading(value, unit))
+    except RunFailed as failure:
+        runs["datapin"].failed = shorten(bench, str(failure))
+    return [run for run in runs.values() if run.steps or run.failed]
+
+
 def measure_rows(bench: Bench) -> list[RunRecord]:
     """Rows alone, without assets: write a manifest, open it, insert one row, compare the two."""
     once = replace(bench, size=replace(bench.size, rounds=1))
@@ -107,6 +130,7 @@ ITEMS: dict[str, Callable[[Bench], list[RunRecord]]] = {
     "memory": measure_memory,
     "rows": measure_rows,
     "reads": measure_reads,
+    "loader": measure_loader,
     "million": measure_million,
 }
 

@@ -16,7 +16,7 @@ Document = Mapping[str, Any]
 
 PAGE = "README.md"
 PLOT = "speed.png"
-TOOL_ORDER = ("datapin", "dvc", "git-lfs", "restic", "tar", "floor", "cp", "s5cmd", "boto3", "python")
+TOOL_ORDER = ("datapin", "dvc", "git-lfs", "restic", "tar", "floor", "cp", "s5cmd", "boto3", "files", "lmdb", "python")
 COLOURS = {
     "datapin": "#1b6ca8",
     "dvc": "#d1603d",
@@ -35,6 +35,7 @@ ITEM_TITLES = {
     "memory": "Peak memory, small files",
     "rows": "Rows alone (manifest, synthetic)",
     "reads": "Random reads of 10 KiB, one process",
+    "loader": "Random batches of 10 KiB, PyTorch's DataLoader with two workers",
     "million": "A dataset of very many tiny files",
     "s3": "To S3 and back (Ceph radosgw on this machine), many small files",
     "directory": "To a directory remote and back, many small files",
@@ -188,6 +189,7 @@ def _what(document: Document) -> str:
         "memory": f"{size['small_files']:,} files of 2–20 KiB, sum over all processes",
         "rows": f"{size['rows']:,} rows",
         "reads": f"{size['even_files']:,} assets",
+        "loader": f"{size['even_files']:,} assets, batches of 64, rates of the second to fourth epoch",
         "million": f"{size['tiny_files']:,} files of 64–256 bytes",
         "s3": f"{size['small_files']:,} files of 2–20 KiB; DVC one round",
         "directory": f"{size['small_files']:,} files of 2–20 KiB; DVC one round",

@@ -77,6 +77,20 @@ TARGETS = (
     Target(f"memory of add, {ROWS}", "million", "add memory", Rule.AT_MOST, 900e6, unit=BYTES),
     Target("random verified reads of 10 KiB", "reads", "verified reads", Rule.AT_LEAST, 60_000, unit=PER_SECOND),
     Target("random unverified reads of 10 KiB", "reads", "unverified reads", Rule.AT_LEAST, 200_000, unit=PER_SECOND),
+    *(
+        Target(
+            f"random batches of 10 KiB, DataLoader, {step}",
+            "loader",
+            step,
+            Rule.TIMES_THE_RATE,
+            limit,
+            "files",
+            unit=PER_SECOND,
+            other_step="epoch",
+        )
+        for step, limit in (("unverified", 1.6), ("verify=first", 1.1))
+    ),
+    Target("first batch of a DataLoader", "loader", "verify=first, first batch", Rule.AT_MOST, 0.1),
     Target(f"datapin.open, {ROWS}", "million", "open", Rule.AT_MOST, 1.5),
     Target("open the index of {tiny_files:,} assets", "million", "index open", Rule.AT_MOST, 0.5),
     Target("look up {tiny_files:,} ids", "million", "locate every id", Rule.AT_MOST, 1.0),

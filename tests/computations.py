@@ -55,3 +55,8 @@ class Extraction:
 
     def begin(self) -> Callable[[list[bytes]], Vectors]:
         return self.function.extract
+
+
+def number_and_label(data: bytes, row: dict[str, Any]) -> tuple[int, str]:
+    """A sample of rows that a data loader reads."""
+    return int(data[4:]), row["label"]

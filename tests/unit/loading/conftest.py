@@ -15,6 +15,7 @@ import pytest
 
 from clones import Clone
 from datapin import Repo
+from workspaces import digits, labels_of
 
 ROWS = 60
 STAND_IN = Path(__file__).parents[2] / "stand_in"
@@ -65,3 +66,20 @@ def elsewhere(made_rows: Path, tmp_path: Path) -> Repo:
     repo = Repo.find(clone.path)
     repo.fetch("data/raw", where="false")
     return repo
+
+
+@pytest.fixture(scope="session")
+def online(blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Repo:
+    """data/augmented: twelve pictures, half of them train rows, and the recipe of copies that are not stored."""
+    path = tmp_path_factory.mktemp("online") / "repo"
+    shutil.copytree(blank, path, symlinks=True)
+    pictures = digits(12)
+    repo = Repo.find(path)
+    ids = repo.put_all(pictures.values())
+    splits = ["train", "val", "train", "test"] * 3
+    rows = {"key": list(pictures), "asset_id": ids, "size": [len(one) for one in pictures.values()], "split": splits}
+    repo.write("data/prepared", pa.table({**rows, "label": labels_of(pictures)}))
+    Path(path, "params.yaml").write_text("augment: {mode: online, operators: {noise: {}}}\n")
+    Clone(path).datapin("run", "augment", "-q")
+    Clone(path).dvc("add", "-q", "data/augmented")
+    return Repo.find(path)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from datapin import Repo
 from datapin.errors import Refused, Usage
 from datapin.loading.batches import Batches, Even, Share
+from datapin.loading.rows import NumberedRows, RowsInOrder
 
 EVEN = st.sampled_from(["drop", "pad"])
 shared = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -122,3 +123,12 @@ def test_rows_of_a_selection_are_numbered_within_it(here: Repo) -> None:
     assert dataset.chosen_rows is not None
     assert np.array_equal(dataset.chosen_rows, np.arange(1, 60, 2))
     assert sorted(row for batch in Batches(dataset, 4) for row, _ in batch) == list(range(30))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_workers_that_fetch_for_themselves_give_the_same_samples(online: Repo, workers: int) -> None:
+    rows = NumberedRows(online.open("data/augmented"), ("key",))
+    batches = Batches(rows.dataset, 5, seed=3, epoch=4)
+    expected = [rows.__getitems__(batch) for batch in batches]
+    parts = [list(RowsInOrder(rows, batches).batches(number, workers)) for number in range(workers)]
+    assert [parts[number % workers][number // workers] for number in range(len(expected))] == expected

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from clones import ENVIRONMENT
+from computations import number_and_label
 from datapin import Repo
 from datapin.errors import Refused, Usage
+from datapin.pipeline.operators.recipe import apply_recipe
 
 Load = Callable[..., Any]
 
@@ -115,13 +117,31 @@ def test_a_training_that_is_killed_goes_on_after_its_last_checkpoint(torch: Load
     assert seen + read(rest) == [WHOLE[row] for row in dataset.order(3, 0)]
 
 
-def _sample(data: bytes, row: dict[str, Any]) -> tuple[int, str]:
-    return int(data[4:]), row["label"]
-
-
 def test_samples_are_made_by_the_workers(torch: Load, here: Repo) -> None:
-    batches = torch(here.open("data/raw"), 4, shuffle=False, sample=_sample, collate=list, **options(1, "spawn"))
+    batches = torch(
+        here.open("data/raw"), 4, shuffle=False, sample=number_and_label, collate=list, **options(1, "spawn")
+    )
     assert next(iter(batches)) == [(0, "a"), (1, "b"), (2, "a"), (3, "b")]
+
+
+@pytest.mark.parametrize(("workers", "start"), [(0, ""), (2, "fork"), (2, "spawn")])
+def test_train_rows_are_augmented_by_the_workers_and_others_never(
+    torch: Load, online: Repo, workers: int, start: str
+) -> None:
+    dataset = online.open("data/augmented")
+    recipe = dataset.recipe
+    assert recipe is not None
+    rows = dataset.table.select(["key", "asset_id", "split"]).to_pylist()
+    stored = dict(zip((row["key"] for row in rows), dataset.read_many(range(len(rows))), strict=True))
+    batches = torch(dataset, 5, seed=3, columns=("key",), **options(workers, start))
+    for epoch in range(2):
+        seen = {key: data for batch in batches for data, key in zip(*batch, strict=True)}
+        assert len(seen) == len(rows) == 12
+        for row in rows:
+            data = stored[row["key"]]
+            wanted = apply_recipe(recipe, data, row["asset_id"], epoch) if row["split"] == "train" else data
+            assert seen[row["key"]] == wanted
+            assert (wanted != data) == (row["split"] == "train")
 
 
 def test_what_is_wrong_is_said_before_anything_is_read(torch: Load, here: Repo) -> None:

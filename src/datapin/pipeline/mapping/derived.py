@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows
-from datapin.base.id_columns import ids_from_hex, ids_to_hex
+from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
 from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.map import CHUNK_ROWS, MapPlan, Rows, decode_results, map_rows
@@ -46,7 +46,7 @@ class DerivedAssets:
         return self.results[~self.is_broken]
 
 
-def rows_of(table: pa.Table, copies: npt.NDArray[np.int64] | None = None) -> Rows:
+def rows_of(table: pa.Table, copies: npt.NDArray[np.int64] | None = None, partners: IdMatrix | None = None) -> Rows:
     """The rows of a manifest, to be mapped; copy 0 unless `copies` says otherwise."""
     count = table.num_rows
     return Rows(
@@ -54,6 +54,7 @@ def rows_of(table: pa.Table, copies: npt.NDArray[np.int64] | None = None) -> Row
         ids_from_hex(table["asset_id"]),
         np.zeros(count, dtype=np.int64) if copies is None else copies,
         one_array(table["size"]).to_numpy(),
+        partners,
     )
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from datapin.base.documents import read_json
 from datapin.base.errors import OperatorRefused
 from datapin.pipeline.operators.operator import AssetBroken, CopyOperator
+from datapin.pipeline.operators.partners import with_partner
 from datapin.pipeline.record.fingerprint import canonical_json
 
 RECIPE = "datapin.recipe"
@@ -37,6 +38,8 @@ def read_recipe(recipe: str) -> CopyOperator:
         operator: CopyOperator = home.from_recipe(parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
         raise OperatorRefused("augment", f"cannot read the recipe: {_first_line(error)}") from None
+    if with_partner(operator) is not None:
+        raise OperatorRefused(operator.name, "a copy needs a second asset, which a recipe does not have")
     if recipe_of(operator) != recipe:
         raise OperatorRefused(operator.name, "the recipe was made by another version of these operators")
     return operator
