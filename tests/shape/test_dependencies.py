@@ -17,7 +17,7 @@ NEEDED = {one.name: one for one in map(Requirement, PROJECT["project"]["dependen
 EXTRAS = {
     one.name: one for extra in PROJECT["project"]["optional-dependencies"].values() for one in map(Requirement, extra)
 }
-OPTIONAL = {"asyncssh", "webdav4", "pytest", "torch"}  # of remotes and tests whose owner installs them
+OPTIONAL = {"asyncssh", "webdav4", "pytest", "torch", "dask"}  # of remotes and tests whose owner installs them
 BESIDE = {"aiobotocore", "dvc-s3"}  # nobody imports them: one names the botocore that fits, one is DVC's plug-in
 
 
