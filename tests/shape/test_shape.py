@@ -32,6 +32,8 @@ LATE = {
     ("verbs/workspace/selector.py", "datapin.verbs.workspace.bring"),
     ("verbs/workspace/selector.py", "datapin.dvcfiles.objects"),
     ("verbs/history/diff.py", "datapin.verbs.history.page.page"),
+    ("verbs/stages.py", "datapin.pipeline.stages.preview"),
+    ("verbs/stages.py", "datapin.verbs.history.page.preview_page"),
     ("verbs/workspace/bring.py", "datapin.verbs.workspace.place"),
     ("verbs/workspace/presence.py", "datapin.transfer.lazy"),
     ("verbs/workspace/presence.py", "datapin.verbs.workspace.place"),

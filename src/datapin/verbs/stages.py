@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from datapin.arguments import Named, Page
 from datapin.base.errors import AssetsMissing, ManifestMissing, Refused, UnknownDataset, UnknownVersion, Usage
 from datapin.base.files import make_directory
 from datapin.base.id_columns import ids_from_hex
@@ -37,19 +38,50 @@ from datapin.verbs.workspace.selector import manifest_at, work_tree_manifest
 from datapin.verbs.workspace.workspace import Workspace
 
 STAGES = ("prepare", "augment", "featurize", "train")
+MOST_PREVIEWED = 200
 
 
-def run(workspace: Workspace, stage: str, params_file: str, engine: str | None = None) -> StageReport:
+def run(
+    workspace: Workspace,
+    stage: str,
+    params_file: str,
+    engine: str | None = None,
+    preview: Page | None = None,
+) -> StageReport:
     """Run one stage with its section of the params file, its map on an engine (`engines_named`).
 
+    With `preview`, augment only shows the first copies of so many rows on a page that it writes there.
     Raises Usage for an unknown stage or engine, BadSettings for impossible parameters.
     """
+    if preview is not None and (stage != augment.STAGE or not 1 <= preview[0] <= MOST_PREVIEWED):
+        raise Usage(
+            f"a preview shows 1 to {MOST_PREVIEWED} rows of augment, seen {preview[0]} of {stage}",
+            "datapin run augment --preview 10 preview.html",
+        )
     params = Path(os.path.normpath(workspace.cwd / params_file))
     make_directory(workspace.scratch)
     for pointer in workspace.pins().datasets:
         DvcCache(workspace.root).keep(pointer.md5)  # what DVC has cached since the last stage ran
+    if preview is not None:
+        return _preview(workspace, params, *preview)
     with engines_named(workspace, engine) as engines:
         return _run(workspace, stage, params, replace(stage_context(workspace), engines=engines))
+
+
+def _preview(workspace: Workspace, params_file: Path, count: int, page: Named) -> StageReport:
+    # Late: pictures (decision 0015).
+    from datapin.pipeline.stages.preview import preview
+    from datapin.verbs.history.page.preview_page import write_preview_page
+
+    params = read_params(params_file, augment.STAGE, AugmentParams)
+    refuse_other_kinds(params_file, augment.STAGE, params.input, [params.kind])
+    what = f"preview of {params.input}"
+    context = stage_context(workspace)
+    rows = preview(context, params, count, lambda ids: ensure_here(workspace, ids, what=what))
+    used = params.model_dump(include={"operators"}, exclude_none=True)["operators"]
+    operators = [" ".join([name, *(f"{key}={value}" for key, value in given.items())]) for name, given in used.items()]
+    write_preview_page(workspace.cwd / page, params.input, operators, rows)
+    return StageReport(augment.STAGE, len(rows), len(rows), 0, 0, (), "")
 
 
 @contextmanager

@@ -11,9 +11,11 @@ from datapin.manifest.columns.columns import Mask
 from datapin.pipeline.kinds.kind import DataKind
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.operators.audio.augment_audio import AugmentAudio
+from datapin.pipeline.operators.audio.containers import AUDIO_MEDIA_TYPES
 from datapin.pipeline.operators.audio.extractors import AudioStatistics, LogMel, Mfcc
 from datapin.pipeline.operators.audio.libraries import need_libraries
 from datapin.pipeline.operators.audio.prepare import NormaliseAudio
+from datapin.pipeline.operators.audio.spectrogram import recording_looks
 from datapin.pipeline.operators.features import Extractor
 from datapin.pipeline.params.audio import (
     AudioAugmentParams,
@@ -50,7 +52,7 @@ def _all_rows(table: pa.Table, context: StageContext) -> Mask:
 KIND = DataKind(
     name="audio",
     noun="recording",
-    media_types=frozenset({"audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"}),
+    media_types=AUDIO_MEDIA_TYPES,
     media_type="audio/wav",
     ending=".wav",
     endings=r"wav|flac|ogg|oga|opus|mp3",
@@ -58,4 +60,5 @@ KIND = DataKind(
     copy=_copy,
     extractor=_extractor,
     rows_to_decode=_all_rows,
+    looks=recording_looks,
 )

@@ -9,6 +9,7 @@ import struct
 
 from datapin.pipeline.operators.operator import AssetBroken
 
+AUDIO_MEDIA_TYPES = frozenset({"audio/wav", "audio/flac", "audio/ogg", "audio/mpeg"})
 _OTHERS = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
