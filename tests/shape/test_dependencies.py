@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NEEDED = {one.name: one for one in map(Requirement, PROJECT["project"]["dependencies"])}
-OPTIONAL = {"asyncssh", "webdav4", "pytest", "torch"}  # of remotes and tests whose owner installs them
+OPTIONAL = {"asyncssh", "webdav4", "pytest", "torch", "datasets"}  # of remotes and tests whose owner installs them
 BESIDE = {"aiobotocore", "dvc-s3"}  # nobody imports them: one names the botocore that fits, one is DVC's plug-in
 
 
