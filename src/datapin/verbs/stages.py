@@ -23,7 +23,13 @@ from datapin.pipeline.mapping.engines.dask import DaskEngines
 from datapin.pipeline.mapping.engines.engine import Engine
 from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.params.params import read_params
-from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.params.stages import (
+    AugmentParams,
+    FeaturizeParams,
+    PrepareParams,
+    UserFunctionParams,
+    refuse_other_kinds,
+)
 from datapin.pipeline.stages import augment, featurize, prepare, train
 from datapin.verbs.workspace.edit_base import refuse_turned_back
 from datapin.verbs.workspace.presence import ensure_here
@@ -75,11 +81,14 @@ def _run(workspace: Workspace, stage: str, params: Path, context: StageContext) 
             return prepare.prepare(context, preparing)
         case "augment":
             augmenting = read_params(params, stage, AugmentParams)
+            refuse_other_kinds(params, stage, augmenting.input, [augmenting.kind])
             if augmenting.mode != "online":  # a recipe needs no images; who reads with it fetches them
                 _bring_input(workspace, stage, augmenting.input)
             return augment.augment(context, augmenting, read_params(params, "prepare", PrepareParams))
         case "featurize":
             featurizing = read_params(params, stage, FeaturizeParams)
+            built_in = [one for one in featurizing.extract if not isinstance(one, UserFunctionParams)]
+            refuse_other_kinds(params, stage, featurizing.input, [one.KIND for one in built_in])
             _bring_input(workspace, stage, featurizing.input)
             return featurize.featurize(context, featurizing)
         case "train":
