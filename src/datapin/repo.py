@@ -329,11 +329,11 @@ class Repo:
 
         return uses(self._workspace, os.fspath(selector))
 
-    def run(self, stage: str, *, params_file: Named = "params.yaml") -> StageReport:
-        """Run one pipeline stage."""
+    def run(self, stage: str, *, params_file: Named = "params.yaml", engine: str | None = None) -> StageReport:
+        """Run one pipeline stage; `engine` is where: `local`, `dask` or `dask:ADDRESS`. None: as the settings say."""
         from datapin.verbs.stages import run
 
-        return run(self._workspace, stage, os.fspath(params_file))
+        return run(self._workspace, stage, os.fspath(params_file), engine)
 
     def push(
         self,

@@ -20,7 +20,7 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "mana
 # Imported only when their verb runs: each costs 50 ms to 1.5 s.
 HEAVY = {
     "boto3", "botocore", "obstore", "dvc", "dvc_data", "dvc_objects", "pandas", "duckdb", "sklearn", "skops", "dask",
-    "git", "scipy", "threadpoolctl",
+    "git", "scipy", "threadpoolctl", "soundfile", "soxr",
 }  # fmt: skip
 # The only doors that load our own modules by name: the command line loads a command, the package its façade (PEP 562).
 LOADERS = {"__init__.py", "cli/main.py"}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from datapin.base.errors import AssetsMissing, ManifestMissing, Refused, UnknownDataset, UnknownVersion, Usage
@@ -16,9 +19,17 @@ from datapin.pins.held import NO_MANIFEST, held_manifests
 from datapin.pins.history import is_committed
 from datapin.pins.read import Pins
 from datapin.pipeline.mapping.context import StageContext, StageReport
+from datapin.pipeline.mapping.engines.dask import DaskEngines
+from datapin.pipeline.mapping.engines.engine import Engine
 from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.params.params import read_params
-from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
+from datapin.pipeline.params.stages import (
+    AugmentParams,
+    FeaturizeParams,
+    PrepareParams,
+    UserFunctionParams,
+    refuse_other_kinds,
+)
 from datapin.pipeline.stages import augment, featurize, prepare, train
 from datapin.verbs.workspace.edit_base import refuse_turned_back
 from datapin.verbs.workspace.presence import ensure_here
@@ -28,16 +39,41 @@ from datapin.verbs.workspace.workspace import Workspace
 STAGES = ("prepare", "augment", "featurize", "train")
 
 
-def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
-    """Run one stage with its section of the params file.
+def run(workspace: Workspace, stage: str, params_file: str, engine: str | None = None) -> StageReport:
+    """Run one stage with its section of the params file, its map on an engine (`engines_named`).
 
-    Raises Usage for an unknown stage, BadSettings for impossible parameters.
+    Raises Usage for an unknown stage or engine, BadSettings for impossible parameters.
     """
     params = Path(os.path.normpath(workspace.cwd / params_file))
     make_directory(workspace.scratch)
     for pointer in workspace.pins().datasets:
         DvcCache(workspace.root).keep(pointer.md5)  # what DVC has cached since the last stage ran
-    context = stage_context(workspace)
+    with engines_named(workspace, engine) as engines:
+        return _run(workspace, stage, params, replace(stage_context(workspace), engines=engines))
+
+
+@contextmanager
+def engines_named(workspace: Workspace, text: str | None) -> Iterator[Callable[[bool], Engine] | None]:
+    """What makes the engine that is called so: `local`, `dask`, or `dask:ADDRESS`; None: as the settings say.
+
+    The result does not depend on it, hence it is no parameter of a stage. Raises Usage for another name.
+    """
+    settings = workspace.settings.engine
+    chosen = settings.text if text is None else text
+    kind, _, address = chosen.partition(":")
+    if kind == "local" and not address:
+        yield None
+    elif kind == "dask":
+        engines = DaskEngines(address or None, workspace.jobs)
+        try:
+            yield engines
+        finally:
+            engines.close()
+    else:
+        raise Usage(f"no engine {chosen!r}", "engines: local, dask, dask:tcp://HOST:PORT")
+
+
+def _run(workspace: Workspace, stage: str, params: Path, context: StageContext) -> StageReport:
     match stage:
         case "prepare":
             preparing = read_params(params, stage, PrepareParams)
@@ -45,11 +81,14 @@ def run(workspace: Workspace, stage: str, params_file: str) -> StageReport:
             return prepare.prepare(context, preparing)
         case "augment":
             augmenting = read_params(params, stage, AugmentParams)
+            refuse_other_kinds(params, stage, augmenting.input, [augmenting.kind])
             if augmenting.mode != "online":  # a recipe needs no images; who reads with it fetches them
                 _bring_input(workspace, stage, augmenting.input)
             return augment.augment(context, augmenting, read_params(params, "prepare", PrepareParams))
         case "featurize":
             featurizing = read_params(params, stage, FeaturizeParams)
+            built_in = [one for one in featurizing.extract if not isinstance(one, UserFunctionParams)]
+            refuse_other_kinds(params, stage, featurizing.input, [one.KIND for one in built_in])
             _bring_input(workspace, stage, featurizing.input)
             return featurize.featurize(context, featurizing)
         case "train":

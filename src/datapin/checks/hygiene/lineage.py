@@ -26,6 +26,7 @@ from datapin.checks.hygiene.origins import (
 from datapin.checks.hygiene.rows import DatasetRows, counted, each_dataset, places_of, rows_of
 from datapin.checks.subject import Subject
 from datapin.manifest.columns.columns import flags
+from datapin.pipeline.operators.partners import PARTNER
 from datapin.pipeline.operators.recipe import TRAIN
 from datapin.pipeline.splits.crossing import Codes, Mask, crossings, id_codes
 
@@ -93,15 +94,17 @@ def _parent_places(subject: Subject, rows: DatasetRows) -> Iterator[tuple[Datase
         if own.any():
             yield before, np.where(own, parents, -1), ", but its parent {} is in {}"
             yield before, _by_asset(rows, before, own), ", but {} with the asset that it was made from is in {}"
+            yield before, _by_asset(rows, before, own, PARTNER), ", but {} with the asset of its partner is in {}"
     column = rows.column("parent")
     if column is not None and copies.any():
         yield rows, np.where(copies, places_of(column, rows.keys), -1), ", but its parent {} is in {}"
         yield rows, _by_asset(rows, rows, copies), ", but {} with the asset that it was made from is in {}"
+        yield rows, _by_asset(rows, rows, copies, PARTNER), ", but {} with the asset of its partner is in {}"
 
 
-def _by_asset(rows: DatasetRows, other: DatasetRows, copies: Mask) -> Codes:
+def _by_asset(rows: DatasetRows, other: DatasetRows, copies: Mask, name: str = "parent_id") -> Codes:
     """For each of these copies a row of `other` with the asset that it says it was made from."""
-    chosen, ids = rows.parent_ids
+    chosen, ids = rows.named_ids(name)
     places = np.full(len(rows), -1, dtype=np.int64)
     is_copy = copies[chosen]
     chosen, ids = chosen[is_copy], ids[is_copy]
@@ -214,7 +217,7 @@ def _handed_on(subject: Subject, rows: DatasetRows, source: str, same: Codes) ->
     before = rows_of(subject, source)
     chosen = np.flatnonzero(same >= 0)
     is_same = np.ones(len(chosen), dtype=np.bool_)
-    for name in ("parent", "parent_id"):
+    for name in ("parent", "parent_id", PARTNER):
         is_same &= ~differs(rows.column(name), before.column(name), chosen, same[chosen])
     found = np.zeros(len(rows), dtype=np.bool_)
     found[chosen[is_same]] = True
@@ -281,7 +284,7 @@ def _changes(
     made_anew = _made_anew(rows, before, same) if origin.kind == "prepare" else np.zeros(len(rows), dtype=np.bool_)
     other_asset = (rows.ids[handed_on] != before.ids[same[handed_on]]).any(axis=1)
     yield "asset_id", handed_on[other_asset & ~made_anew[handed_on]], same
-    lineage = () if origin.kind == "prepare" else ("parent", "parent_id", "operator")
+    lineage = () if origin.kind == "prepare" else ("parent", "parent_id", PARTNER, "operator")
     for name in ("label", "group", *lineage):
         mine, theirs = rows.column(name), before.column(name)
         off = differs(mine, theirs, handed_on, same[handed_on])

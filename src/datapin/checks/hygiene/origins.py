@@ -148,7 +148,7 @@ def _fresh_rows(subject: Subject, dataset: str) -> Mask:
         chosen = np.flatnonzero(same >= 0)
         taken = same[chosen]
         is_same = (rows.ids[chosen] == before.ids[taken]).all(axis=1)
-        for name in ("split", "group", "parent", "parent_id", PIXELS):
+        for name in ("split", "group", "parent", "parent_id", "partner_id", PIXELS):
             is_same &= ~differs(rows.column(name), before.column(name), chosen, taken)
         fresh[chosen[is_same]] = False
     return fresh

@@ -20,7 +20,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.pipeline.splits.crossing import Codes, Mask, NamedCodes, id_codes, named
 from datapin.pipeline.splits.leaks import is_augmented
 
-COLUMNS = ("key", "asset_id", "media_type", "label", "split", "group", "parent", "parent_id", "operator")
+COLUMNS = ("key", "asset_id", "media_type", "label", "split", "group", "parent", "parent_id", "partner_id", "operator")
 PIXELS = "pixels"
 
 Look = Callable[[Subject, str], Iterable[Finding]]
@@ -76,7 +76,11 @@ class DatasetRows:
     @cached_property
     def parent_ids(self) -> tuple[Codes, IdMatrix]:
         """The rows that name the asset they came from, and those assets."""
-        column = self.column("parent_id")
+        return self.named_ids("parent_id")
+
+    def named_ids(self, name: str) -> tuple[Codes, IdMatrix]:
+        """The rows that have a value in this column of asset ids, and those assets."""
+        column = self.column(name)
         if column is None:
             return np.zeros(0, dtype=np.int64), self.ids[:0]
         rows = np.flatnonzero(flags(column.is_valid()))

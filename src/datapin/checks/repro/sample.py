@@ -35,6 +35,7 @@ from datapin.pipeline.mapping.map import MapPlan, Rows, map_rows
 from datapin.pipeline.mapping.memo import Memo
 from datapin.pipeline.mapping.work import ExtractFeatures
 from datapin.pipeline.operators.operator import AssetOperator
+from datapin.pipeline.operators.partners import PARTNER, with_partner
 from datapin.pipeline.params.params import ParamsSection, parse_yaml, validate_params
 from datapin.pipeline.params.stages import AugmentParams, FeaturizeParams, PrepareParams
 from datapin.pipeline.record.fingerprint import memo_key
@@ -107,7 +108,10 @@ def _check_stage(
         message = "none of its rows was made as the params say, so nothing could be computed again"
         yield Finding("error", check, f"stage {stage.name}", message, "run `dvc repro`, then commit dvc.lock")
         return
-    ids = np.unique(sample.rows.ids.view("V32").reshape(-1)).view(np.uint8).reshape(-1, sample.rows.ids.shape[1])
+    read = sample.rows.ids
+    if sample.rows.partners is not None:
+        read = np.concatenate([read, sample.rows.partners])
+    ids = np.unique(read.view("V32").reshape(-1)).view(np.uint8).reshape(-1, read.shape[1])
     subject.ensure(ids, f"rows of {stage.name}")
     store = lend(subject.store, ids, clone.scratch / f"store-{place}")
     context = StageContext(clone.root, store, Memo(clone.scratch / f"memo-{place}"), clone.jobs, subject.progress)
@@ -169,7 +173,7 @@ class _Chooser:
             return "only a recipe was written, so there are no rows to compute again"
         operator = kind_named(params.kind).copy(params, self.pinned.subject.root)
         output = self._manifest(params.output)
-        table = output.to_table(_some(output, ["key", "asset_id", PIXELS, "parent_id", "operator"]))
+        table = output.to_table(_some(output, ["key", "asset_id", PIXELS, "parent_id", PARTNER, "operator"]))
         if not {"parent_id", "operator"} <= set(table.column_names) and not params.copies:
             return "no copies were asked for"
         made = (
@@ -180,7 +184,12 @@ class _Chooser:
         numbers = [_COPY.search(key) for key in chosen["key"].to_pylist()]
         copies = np.array([int(one[1]) if one else 0 for one in numbers], dtype=np.int64)
         ids = ids_from_hex(chosen["parent_id"]) if len(chosen) else np.empty((0, 32), dtype=np.uint8)
-        return self._assets(chosen, ids, copies, len(table), operator)
+        partners = None
+        if with_partner(operator) is not None:
+            if PARTNER not in chosen.column_names or chosen[PARTNER].null_count:
+                raise BadSettings(params.output, "", "holds copies that do not name their partners", _HINT)
+            partners = ids_from_hex(chosen[PARTNER]) if len(chosen) else ids
+        return self._assets(chosen, ids, copies, len(table), operator, partners)
 
     def featurized(self) -> _Sample | str:
         """Rows of featurize: each from its own asset."""
@@ -199,7 +208,7 @@ class _Chooser:
         def compute(rows: Rows, context: StageContext) -> pa.Table:
             key = memo_key(operator.fingerprint, operator.environment)
             plan = MapPlan(ExtractFeatures(operator, context.store.root), key, makes_assets=False, title="sample")
-            engine = featurize.engine_of(operator, context.jobs)
+            engine = context.engine(apart=featurize.has_user_code(operator))
             mapped = list(map_rows(rows.chunks(), plan, context, engine, total=len(rows)))
             return pa.table({"key": rows.keys, featurize.FEATURES: _vectors(mapped, kind)})
 
@@ -208,7 +217,13 @@ class _Chooser:
         return _Sample(rows, chosen.select(["key", featurize.FEATURES]), len(table), compute)
 
     def _assets(
-        self, chosen: pa.Table, ids: IdMatrix, copies: npt.NDArray[np.int64], population: int, operator: AssetOperator
+        self,
+        chosen: pa.Table,
+        ids: IdMatrix,
+        copies: npt.NDArray[np.int64],
+        population: int,
+        operator: AssetOperator,
+        partners: IdMatrix | None = None,
     ) -> _Sample:
         names = _some(chosen, ["key", "asset_id", PIXELS])
 
@@ -224,7 +239,7 @@ class _Chooser:
                 columns[PIXELS] = pc.if_else(pa.array(results["has_pixels"]), pixels, was)
             return pa.table(columns)
 
-        rows = Rows(one_array(chosen["key"]), ids, copies, np.full(len(ids), 1 << 16, dtype=np.int64))
+        rows = Rows(one_array(chosen["key"]), ids, copies, np.full(len(ids), 1 << 16, dtype=np.int64), partners)
         return _Sample(rows, chosen.select(names), population, compute)
 
     def _choose(self, table: pa.Table) -> pa.Table:

@@ -16,7 +16,7 @@ from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.operators.features import Extractor
 from datapin.pipeline.operators.operator import AssetOperator, CopyOperator
 
-NAMES = ("image", "text")
+NAMES = ("image", "audio", "text")
 
 
 def _none(table: pa.Table, params: Any, context: StageContext) -> list[Finding]:

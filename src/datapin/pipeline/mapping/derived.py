@@ -12,10 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import BadRows
-from datapin.base.id_columns import ids_from_hex, ids_to_hex
+from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
 from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.mapping.context import StageContext
-from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import CHUNK_ROWS, MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.mapping.work import DeriveAssets
 from datapin.pipeline.operators.operator import AssetOperator
@@ -47,7 +46,7 @@ class DerivedAssets:
         return self.results[~self.is_broken]
 
 
-def rows_of(table: pa.Table, copies: npt.NDArray[np.int64] | None = None) -> Rows:
+def rows_of(table: pa.Table, copies: npt.NDArray[np.int64] | None = None, partners: IdMatrix | None = None) -> Rows:
     """The rows of a manifest, to be mapped; copy 0 unless `copies` says otherwise."""
     count = table.num_rows
     return Rows(
@@ -55,19 +54,17 @@ def rows_of(table: pa.Table, copies: npt.NDArray[np.int64] | None = None) -> Row
         ids_from_hex(table["asset_id"]),
         np.zeros(count, dtype=np.int64) if copies is None else copies,
         one_array(table["size"]).to_numpy(),
+        partners,
     )
 
 
-def derive_assets(
-    rows: Rows, operator: AssetOperator, context: StageContext, *, title: str, engine: LocalEngine | None = None
-) -> DerivedAssets:
+def derive_assets(rows: Rows, operator: AssetOperator, context: StageContext, *, title: str) -> DerivedAssets:
     """The operator on every row's asset. Raises AssetsMissing, DamagedAsset, StorageFailed, WorkersLost."""
     key = memo_key(operator.fingerprint, operator.environment)
     plan = MapPlan(DeriveAssets(operator, context.store.root), key, makes_assets=True, title=title)
     results, problems, notes = [], [], []
     computed = reused = 0
-    engine = engine or LocalEngine(context.jobs)
-    for mapped in map_rows(rows.chunks(CHUNK_ROWS), plan, context, engine, total=len(rows)):
+    for mapped in map_rows(rows.chunks(CHUNK_ROWS), plan, context, context.engine(), total=len(rows)):
         results.append(decode_results(mapped.values))
         problems.append(mapped.problems)
         notes.append(mapped.notes)

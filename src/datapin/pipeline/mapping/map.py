@@ -29,6 +29,7 @@ from datapin.pipeline.mapping.engines.engine import Computation, Engine
 from datapin.pipeline.mapping.memo import OperatorMemo, mixed_keys
 from datapin.pipeline.mapping.work import AssetBatch, located
 from datapin.pipeline.operators.operator import Derived, Vectors
+from datapin.pipeline.operators.partners import pair_ids
 from datapin.store.store import Filling
 
 IntColumn = npt.NDArray[np.int64]
@@ -54,14 +55,22 @@ class Rows:
     ids: IdMatrix
     copies: IntColumn
     sizes: IntColumn
+    partners: IdMatrix | None = None  # for each copy the asset that enters it beside its own
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def memo_ids(self) -> IdMatrix:
+        """What the memo calls them, but for the copy: the asset, or asset and partner."""
+        return self.ids if self.partners is None else pair_ids(self.ids, self.partners)
+
     def part(self, start: int, count: int) -> Rows:
         """Some of them."""
         end = start + count
-        return Rows(self.keys.slice(start, count), self.ids[start:end], self.copies[start:end], self.sizes[start:end])
+        partners = None if self.partners is None else self.partners[start:end]
+        keys = self.keys.slice(start, count)
+        return Rows(keys, self.ids[start:end], self.copies[start:end], self.sizes[start:end], partners)
 
     def chunks(self, count: int = CHUNK_ROWS) -> Iterator[Rows]:
         """All of them, `count` at a time."""
@@ -84,6 +93,7 @@ class Mapped:
 @dataclass(slots=True)
 class _Chunk:
     rows: Rows
+    memo_ids: IdMatrix
     first: IntColumn  # the row that stands for each distinct (asset, copy)
     number: IntColumn  # for each row, which distinct one it is
     remembered: pa.Table  # `problem` and `value` of the distinct ones the memo knows
@@ -158,7 +168,9 @@ class _Run:
             chunk, wanted = self._looked_up(rows)
             for batch in _batches(chunk, wanted, self._plan.batch_assets):
                 picked = chunk.first[batch]
-                yield _Mark(chunk, batch), located(self._store, rows.ids[picked], rows.copies[picked].tolist())
+                partners = None if rows.partners is None else rows.partners[picked]
+                found = located(self._store, rows.ids[picked], rows.copies[picked].tolist(), partners)
+                yield _Mark(chunk, batch), found
             yield _Mark(chunk, None), None
 
     def accept(self, chunk: _Chunk, wanted: IntColumn, result: list[Derived | str] | Vectors) -> None:
@@ -173,7 +185,7 @@ class _Run:
         chunk.problems.extend(problems)
         fresh = self._fresh
         fresh.size_bytes += sum(len(value) for value in values if value is not None)
-        fresh.ids.append(chunk.rows.ids[picked])
+        fresh.ids.append(chunk.memo_ids[picked])
         fresh.copies.append(chunk.rows.copies[picked])
         fresh.values.extend(values)
         fresh.problems.extend(problems)
@@ -218,8 +230,9 @@ class _Run:
 
     def _looked_up(self, rows: Rows) -> tuple[_Chunk, IntColumn]:
         """The chunk with what the memo knows, and the distinct numbers it does not know."""
-        first, number = distinct(rows.ids, rows.copies)
-        hits = self._memo.find(rows.ids[first], rows.copies[first])
+        memo_ids = rows.memo_ids
+        first, number = distinct(memo_ids, rows.copies)
+        hits = self._memo.find(memo_ids[first], rows.copies[first])
         known = np.flatnonzero(hits.found)
         remembered = self._memo.read(hits.only(known))
         if self._plan.makes_assets and len(known):
@@ -235,7 +248,7 @@ class _Run:
         self._bar.advance(len(rows) - len(wanted))
         title = self._plan.title
         log.step("run", "%s: %d rows, %d remembered, %d to compute", title, len(rows), len(known), len(wanted))
-        return _Chunk(rows, first, number, remembered, place, int(is_wanted[number].sum())), wanted
+        return _Chunk(rows, memo_ids, first, number, remembered, place, int(is_wanted[number].sum())), wanted
 
     def _gone(self, remembered: pa.Table) -> npt.NDArray[np.bool_]:
         """Which remembered results name an asset that the store does not have any more."""
@@ -247,6 +260,8 @@ class _Run:
 
     def _check_present(self, rows: Rows, needed: IntColumn) -> None:
         missing = needed[self._store.missing(rows.ids[needed])] if len(needed) else needed
+        if rows.partners is not None and len(needed) and not len(missing):
+            missing = needed[self._store.missing(rows.partners[needed])]
         if len(missing):
             names = tuple(rows.keys.take(pa.array(missing[:20])).to_pylist())
             raise AssetsMissing(names=names, count=len(missing))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +69,25 @@ class CopyOperator(AssetOperator, Protocol):
     @property
     def moves_places(self) -> bool:
         """Whether some copy may have what the asset holds in other places, see `Derived.is_moved`."""
+        ...
+
+
+@runtime_checkable
+class PartnerOperator(CopyOperator, Protocol):
+    """Makes copies of which each takes something from a second train asset, its partner, see `partners`."""
+
+    @property
+    def takes_partner(self) -> bool:
+        """Whether it does so with its parameters; if not, it is a CopyOperator like others."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The seed, which the choice of partners depends on, too."""
+        ...
+
+    def derive_pair(self, data: bytes, partner: bytes, asset_id: str, partner_id: str, copy: int) -> Derived:
+        """Copy number `copy` of an asset with this partner. Raises AssetBroken."""
         ...
 
 

@@ -8,6 +8,7 @@ from importlib import import_module
 from datapin.base.documents import read_json
 from datapin.base.errors import OperatorRefused
 from datapin.pipeline.operators.operator import AssetBroken, CopyOperator
+from datapin.pipeline.operators.partners import with_partner
 from datapin.pipeline.record.fingerprint import canonical_json
 
 RECIPE = "datapin.recipe"
@@ -16,7 +17,8 @@ RECIPE = "datapin.recipe"
 TRAIN = "train"
 
 _VERSION = 1
-_HOMES = {"image": "images.augment_image", "text": "text.augment_text"}  # the module with `from_recipe` of each kind
+# The module with `from_recipe` of each kind.
+_HOMES = {"image": "images.augment_image", "audio": "audio.augment_audio", "text": "text.augment_text"}
 
 
 def recipe_of(operator: CopyOperator) -> str:
@@ -37,6 +39,8 @@ def read_recipe(recipe: str) -> CopyOperator:
         operator: CopyOperator = home.from_recipe(parts)
     except (ValueError, KeyError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
         raise OperatorRefused("augment", f"cannot read the recipe: {_first_line(error)}") from None
+    if with_partner(operator) is not None:
+        raise OperatorRefused(operator.name, "a copy needs a second asset, which a recipe does not have")
     if recipe_of(operator) != recipe:
         raise OperatorRefused(operator.name, "the recipe was made by another version of these operators")
     return operator

@@ -14,6 +14,12 @@ def _material(operator: str, version: int, asset_id: str, copy: int, seed: int) 
     return f"{operator}/{version}\0{asset_id}\0{copy}\0{seed}".encode()
 
 
+def random_words(operator: str, version: int, asset_id: str, copy: int, seed: int, count: int) -> list[int]:
+    """`count` random 64-bit numbers, from SHAKE-128 over the arguments."""
+    raw = hashlib.shake_128(_material(operator, version, asset_id, copy, seed)).digest(8 * count)
+    return [int.from_bytes(raw[at : at + 8], "big") for at in range(0, 8 * count, 8)]
+
+
 def uniforms(operator: str, version: int, asset_id: str, copy: int, seed: int, count: int) -> list[float]:
     """`count` numbers in [0, 1), from SHAKE-128 over the arguments, four bytes each."""
     raw = hashlib.shake_128(_material(operator, version, asset_id, copy, seed)).digest(4 * count)

@@ -12,10 +12,9 @@ import numpy as np
 from datapin.base.id_columns import IdMatrix
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.pipeline.mapping.context import StageContext
-from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import MapPlan, Rows, decode_results, map_rows
-from datapin.pipeline.mapping.work import AssetBatch, AssetSource
-from datapin.pipeline.operators.operator import AssetBroken, AssetOperator, Vectors
+from datapin.pipeline.mapping.work import AssetBatch, AssetSource, derived_of
+from datapin.pipeline.operators.operator import AssetOperator, Vectors
 from datapin.pipeline.record.fingerprint import fingerprint_of
 
 MADE = np.dtype([("id", "u1", (32,)), ("samples", "u1", (32,))])
@@ -35,12 +34,10 @@ class _MakeAgain:
         def make(batch: AssetBatch) -> Vectors:
             values: list[bytes | None] = []
             problems: list[str | None] = []
-            for data, asset_id, copy in zip(source.read(batch), batch.hex_ids(), batch.copies, strict=True):
-                try:
-                    derived = operator.derive(data, asset_id, copy)
-                except AssetBroken as error:
+            for derived in derived_of(operator, source, batch):
+                if isinstance(derived, str):
                     values.append(None)
-                    problems.append(str(error))
+                    problems.append(derived)
                     continue
                 assert derived.data is not None
                 values.append(hashlib.sha256(derived.data).digest() + (derived.pixels or bytes(RAW_ID_BYTES)))
@@ -61,7 +58,7 @@ def make_again(rows: Rows, operator: AssetOperator, context: StageContext, *, ti
     plan = MapPlan(_MakeAgain(operator, context.store.root), key, makes_assets=False, title=title)
     made = np.zeros(len(rows), dtype=MADE)
     start = 0
-    for mapped in map_rows(rows.chunks(), plan, context, LocalEngine(context.jobs), total=len(rows)):
+    for mapped in map_rows(rows.chunks(), plan, context, context.engine(), total=len(rows)):
         made[start : start + len(mapped.rows)] = decode_results(mapped.values, MADE)
         start += len(mapped.rows)
     return made["id"].copy(), made["samples"].copy()

@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datapin.base.errors import StageRefused, listed
-from datapin.base.id_columns import arrow_numbers, ids_from_hex, numbers
+from datapin.base.id_columns import IdMatrix, arrow_numbers, ids_from_hex, numbers
 from datapin.manifest.columns.columns import flags, one_array, shown
+from datapin.pipeline.operators.partners import PARTNER
+from datapin.pipeline.operators.recipe import TRAIN
 from datapin.pipeline.splits.crossing import Codes, Crossings, Mask, NamedCodes, crossings, id_codes, named
 
-LEAK_COLUMNS = ("key", "asset_id", "split", "group", "parent", "parent_id")
+LEAK_COLUMNS = ("key", "asset_id", "split", "group", "parent", "parent_id", PARTNER)
 SPLIT_NAMES = ("train", "val", "test")
 _MOST_NAMED = 5
 
@@ -48,6 +50,12 @@ def is_augmented(table: pa.Table) -> Mask:
     return flags(pc.fill_null(pc.not_equal(one_array(table["parent"]), one_array(table["key"])), False))
 
 
+def own_train_assets(table: pa.Table) -> IdMatrix:
+    """The assets that copies may take something from, uint8 [n, 32]: those of train rows that are no copies."""
+    is_train = flags(pc.fill_null(pc.equal(one_array(table["split"]), TRAIN), False))
+    return ids_from_hex(one_array(table["asset_id"]).filter(pa.array(is_train & ~is_augmented(table))))
+
+
 def lookalikes(names: Iterable[str]) -> list[tuple[str, str]]:
     """Names of splits that only differ from another one, or from a usual one, in case, spaces or their code points."""
     given = list(dict.fromkeys(names))
@@ -76,12 +84,13 @@ def _leaks(dataset: str, table: pa.Table, may_be_augmented: Collection[str]) -> 
         yield from _strange_parents(dataset, table, keys, splits, copies)
     assets = ids_from_hex(table["asset_id"])
     count = table.num_rows
-    # A row is its asset, and the asset that it was made from.
+    # A row is its asset, and the assets that it was made from.
     ids, rows = assets, np.arange(count)
-    if "parent_id" in table.column_names and copies.any():
-        has_one = np.flatnonzero(flags(one_array(table["parent_id"]).is_valid()) & copies)
-        parents = ids_from_hex(one_array(table["parent_id"]).take(arrow_numbers(has_one)))
-        ids, rows = np.concatenate([assets, parents]), np.concatenate([rows, has_one])
+    for name in ("parent_id", PARTNER):
+        if name in table.column_names and copies.any():
+            has_one = np.flatnonzero(flags(one_array(table[name]).is_valid()) & copies)
+            parents = ids_from_hex(one_array(table[name]).take(arrow_numbers(has_one)))
+            ids, rows = np.concatenate([ids, parents]), np.concatenate([rows, has_one])
     yield from _shared(dataset, "asset", keys, splits, crossings(id_codes(ids), splits.codes[rows]), rows)
     if "group" in table.column_names:
         yield from _shared(dataset, "group", keys, splits, crossings(named(table["group"]).codes, splits.codes))

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from datapin.base.errors import DamagedAsset, StageRefused, listed
 from datapin.base.findings import Finding
+from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
 from datapin.manifest.columns.columns import one_array
 from datapin.manifest.manifest import Manifest
 from datapin.pipeline.kinds.kind import DataKind, kind_named
@@ -27,10 +28,12 @@ from datapin.pipeline.mapping.output import (
     properties_from,
 )
 from datapin.pipeline.operators.notes import note_findings
+from datapin.pipeline.operators.operator import CopyOperator
+from datapin.pipeline.operators.partners import PARTNER, choose_partners, with_partner
 from datapin.pipeline.operators.recipe import RECIPE, TRAIN, recipe_of
 from datapin.pipeline.params.params import read_params
 from datapin.pipeline.params.stages import AugmentParams, PrepareParams
-from datapin.pipeline.splits.leaks import refuse_leaks
+from datapin.pipeline.splits.leaks import own_train_assets, refuse_leaks
 from datapin.pipeline.splits.pixel_columns import settle_pixel_columns
 from datapin.pipeline.splits.split_rule import SOURCE_COLUMNS, rows_off_rule
 
@@ -104,6 +107,9 @@ def _write_recipe(
     table: pa.Table,
 ) -> StageReport:
     operator = kind.copy(params, context.root)
+    if with_partner(operator) is not None:
+        advice = "set mode: offline in params.yaml, or leave out the operators that mix two rows"
+        raise StageRefused(STAGE, "its operators take a second train row, which a recipe does not have", advice)
     is_train = pc.fill_null(pc.equal(one_array(table["split"]), TRAIN), False)
     table, findings = _settled(table, pc.and_(is_train, pa.scalar(operator.moves_places)), params)
     properties = {**properties_from(source, params.input), RECIPE: recipe_of(operator)}
@@ -134,19 +140,39 @@ def _write_copies(
     computed = reused = 0
     if len(row):
         try:
-            derived = derive_assets(rows_of(parents, copy), operator, context, title=STAGE)
+            partners = _partners(operator, parents, copy, table, params.input)
+            derived = derive_assets(rows_of(parents, copy, partners), operator, context, title=STAGE)
         except DamagedAsset as error:
-            raise name_damaged_row(error, one_array(parents["key"]), one_array(parents["asset_id"])) from None
+            raise name_damaged_row(error, one_array(table["key"]), one_array(table["asset_id"])) from None
         _refuse_broken(parents, derived.problems)
         parents, settled = _settled(parents, pa.array(derived.good["is_moved"]), params)
         findings = (*note_findings(kind.name, one_array(parents["key"]), derived.notes, params.input), *settled)
         made = with_assets(parents, derived, media_type=kind.media_type)
         children = _children(made, parents, copy, operator.fingerprint, kind)
+        if partners is not None:
+            children = with_columns(children, {PARTNER: ids_to_hex(partners)})
         _refuse_collisions(table, children, params.input)
         table = pa.concat_tables([table, children.cast(_same_types(children, table))], promote_options="default")
         computed, reused = derived.computed, derived.reused
     written = place.write(table, properties_from(source, params.input), previous_of(context, params.output))
     return StageReport(STAGE, written.rows, computed, reused, 0, findings, written.digest)
+
+
+def _partners(
+    operator: CopyOperator, parents: pa.Table, copy: npt.NDArray[np.int64], table: pa.Table, dataset: str
+) -> IdMatrix | None:
+    """The second train asset of each copy, if the operator takes one; never of val or test, nor a copy's own."""
+    taker = with_partner(operator)
+    if taker is None:
+        return None
+    if PARTNER in table.column_names and not pa.types.is_string(table[PARTNER].type):
+        advice = f"give it another name: `datapin update {dataset} --drop-column {PARTNER}`"
+        raise StageRefused(STAGE, f"{dataset} has a column {PARTNER} of its own, which copies need", advice)
+    try:
+        return choose_partners(taker, ids_from_hex(parents["asset_id"]), copy, own_train_assets(table))
+    except ValueError as error:
+        advice = "add more train rows, or leave out the operators that mix two rows"
+        raise StageRefused(STAGE, f"a copy mixes two train rows, seen {error} in train", advice) from None
 
 
 def _planned(table: pa.Table, params: AugmentParams) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -77,13 +77,18 @@ class ShardScan:
     def descendants(self, asset: str) -> list[str]:
         """The asset itself and every asset that was made from it, step by step, sorted."""
         derived = [name for name, shard in self._shards.items() if "parent_id" in shard.columns]
+        made_of = ("parent_id", "partner_id")
         known, new = {asset}, {asset}
         while new:
             wanted = pa.array(sorted(new))
 
             def look(shard: _Shard, wanted: pa.Array = wanted) -> set[str]:
-                table = _read(shard, ["asset_id", "parent_id"])
-                return set(table["asset_id"].filter(pc.is_in(table["parent_id"], value_set=wanted)).to_pylist())
+                named = [name for name in made_of if name in shard.columns]
+                table = _read(shard, ["asset_id", *named])
+                found: set[str] = set()
+                for name in named:
+                    found |= set(table["asset_id"].filter(pc.is_in(table[name], value_set=wanted)).to_pylist())
+                return found
 
             new = set().union(*self._each(look, derived).values()) - known
             known |= new
