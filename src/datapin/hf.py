@@ -1,6 +1,6 @@
 """Rows as a dataset of Hugging Face's `datasets`: their assets are read when a row is, and nothing is copied.
 
-Needs `datasets` ≥ 4.0 (`pip install 'datapin[hf]'`), which is imported here and nowhere else.
+Needs `datasets` ≥ 4.0, which is imported here and nowhere else; datapin does not install it.
 """
 
 from __future__ import annotations
