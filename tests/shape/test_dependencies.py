@@ -18,7 +18,7 @@ EXTRAS = {
     one.name: one for extra in PROJECT["project"]["optional-dependencies"].values() for one in map(Requirement, extra)
 }
 # Of extras, and of remotes and tests whose owner installs them.
-OPTIONAL = {"asyncssh", "webdav4", "pytest", "torch", "dask", "distributed", "soundfile", "soxr"}
+OPTIONAL = {"asyncssh", "webdav4", "pytest", "torch", "datasets", "dask", "distributed", "soundfile", "soxr"}
 BESIDE = {"aiobotocore", "dvc-s3"}  # nobody imports them: one names the botocore that fits, one is DVC's plug-in
 
 
