@@ -13,7 +13,7 @@ from datapin.pipeline.operators.images.extractors import ColorHist, Hog, Pixels
 from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
 from datapin.pipeline.operators.images.prepare import SETTING, CheckImage, NormaliseImage
 from datapin.pipeline.operators.images.thumbnails import image_look
-from datapin.pipeline.operators.look import Look
+from datapin.pipeline.operators.look import Appearance
 from datapin.pipeline.params.image import (
     ColorHistParams,
     HogParams,
@@ -45,7 +45,7 @@ def _extractor(params: PixelsParams | ColorHistParams | HogParams) -> Extractor:
     return Hog(size, params.mode, params.cell, params.bins)
 
 
-def _looks(before: bytes, after: bytes) -> tuple[Look, Look]:
+def _looks(before: bytes, after: bytes) -> tuple[Appearance, Appearance]:
     return image_look(before, _SIDE_PX), image_look(after, _SIDE_PX)
 
 

@@ -1,4 +1,4 @@
-"""What an asset looks like to people, on pages that show rows."""
+"""How an asset appears to people, on pages that show rows."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Appearance:
     """A picture, a sound, words, or only a note."""
 
     note: str = ""
@@ -17,6 +17,6 @@ class Look:
     words: tuple[tuple[str, bool], ...] = ()  # pieces of a text, and whether they are not in the other one
 
 
-def plain_looks(before: bytes, after: bytes) -> tuple[Look, Look]:
+def plain_looks(before: bytes, after: bytes) -> tuple[Appearance, Appearance]:
     """For kinds that nobody can look at: how large the assets are."""
-    return Look(f"{len(before)} bytes"), Look(f"{len(after)} bytes")
+    return Appearance(f"{len(before)} bytes"), Appearance(f"{len(after)} bytes")

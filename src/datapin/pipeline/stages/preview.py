@@ -15,7 +15,7 @@ from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.kinds.kind import kind_named
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.output import open_input
-from datapin.pipeline.operators.look import Look
+from datapin.pipeline.operators.look import Appearance
 from datapin.pipeline.operators.operator import AssetBroken, CopyOperator, Derived
 from datapin.pipeline.operators.partners import with_partner
 from datapin.pipeline.params.stages import AugmentParams
@@ -29,8 +29,8 @@ class PreviewedRow:
     key: str
     label: str | None
     copy: int
-    before: Look
-    after: Look
+    before: Appearance
+    after: Appearance
 
 
 def preview(
@@ -64,7 +64,7 @@ def preview(
             made = _derived(context, operator, data, one, other, number)
             looks = kind.looks(data, data if made.data is None else made.data)
         except AssetBroken as error:
-            looks = Look(str(error)), Look("no copy")
+            looks = Appearance(str(error)), Appearance("no copy")
         shown.append(PreviewedRow(key, None if label is None else str(label), number, *looks))
     return shown
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from datapin.pipeline.operators.audio.reading import Recording, quantised, read_audio, wave_bytes
 from datapin.pipeline.operators.audio.spectra import FLOOR, Frames, power_spectra
-from datapin.pipeline.operators.look import Look
+from datapin.pipeline.operators.look import Appearance
 from datapin.pipeline.operators.operator import UInt8
 
 WIDTH, HEIGHT = 192, 96
@@ -19,7 +19,7 @@ _RANGE_DB = 80.0
 _COLOURS = ((0, 0, 12), (60, 15, 110), (170, 45, 95), (240, 120, 40), (252, 250, 190))  # dark to light
 
 
-def recording_look(data: bytes) -> Look:
+def recording_look(data: bytes) -> Appearance:
     """The spectrogram of the whole, and its first seconds to hear. Raises AssetBroken."""
     read = read_audio(data)
     heard = wave_bytes(quantised(read.samples[: MOST_SECONDS * read.rate]), read.rate)
@@ -28,10 +28,10 @@ def recording_look(data: bytes) -> Look:
     picture.putpalette(_palette())
     file = io.BytesIO()
     picture.save(file, "PNG", optimize=True)
-    return Look(note, file.getvalue(), sound=heard)
+    return Appearance(note, file.getvalue(), sound=heard)
 
 
-def recording_looks(before: bytes, after: bytes) -> tuple[Look, Look]:
+def recording_looks(before: bytes, after: bytes) -> tuple[Appearance, Appearance]:
     """Both of them. Raises AssetBroken."""
     return recording_look(before), recording_look(after)
 

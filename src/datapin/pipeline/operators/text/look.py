@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from difflib import SequenceMatcher
 
-from datapin.pipeline.operators.look import Look
+from datapin.pipeline.operators.look import Appearance
 from datapin.pipeline.operators.text.augment import Pieces
 from datapin.pipeline.operators.text.reading import read_text
 
 MOST_CHARACTERS = 1500
 
 
-def text_looks(before: bytes, after: bytes) -> tuple[Look, Look]:
+def text_looks(before: bytes, after: bytes) -> tuple[Appearance, Appearance]:
     """Both texts. Raises AssetBroken."""
     whole = [read_text(data).text for data in (before, after)]
     old, new = (Pieces.of(text[:MOST_CHARACTERS]).parts for text in whole)
@@ -21,4 +21,4 @@ def text_looks(before: bytes, after: bytes) -> tuple[Look, Look]:
             if pieces:
                 words.append(("".join(pieces), kind != "equal"))
     notes = [f"{len(text)} characters" for text in whole]
-    return Look(notes[0], words=tuple(marked[0])), Look(notes[1], words=tuple(marked[1]))
+    return Appearance(notes[0], words=tuple(marked[0])), Appearance(notes[1], words=tuple(marked[1]))

@@ -17,7 +17,7 @@ from datapin.pipeline.operators.audio.libraries import need_libraries
 from datapin.pipeline.operators.audio.spectrogram import recording_look
 from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
 from datapin.pipeline.operators.images.thumbnails import image_look
-from datapin.pipeline.operators.look import Look
+from datapin.pipeline.operators.look import Appearance
 from datapin.pipeline.operators.operator import AssetBroken, TooManyPixels
 from datapin.transfer.fetch import fetch_assets
 from datapin.verbs.workspace.place import remote_place
@@ -42,7 +42,7 @@ class Picture:
 Row = Mapping[str, Any]
 
 
-def picture_of(look: Look) -> Picture:
+def picture_of(look: Appearance) -> Picture:
     """What a page shows of it."""
     source = "" if look.picture is None else _data_uri(look.media_type, look.picture)
     sound = "" if look.sound is None else _data_uri("audio/wav", look.sound)
