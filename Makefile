@@ -36,15 +36,17 @@ test: setup
 hints: setup
 	$(BIN)/python -m pytest tests/checks --hints -n $(WORKERS) --dist loadfile
 
-# The data loader's tests with the real PyTorch, in an environment of its own: gigabytes, unless TORCH names a build for CPUs.
+# The tests of what trainers read with the real PyTorch, datasets and TensorFlow, in an environment of its own: gigabytes, unless
+# TORCH names a build for CPUs.
 TORCH ?= torch>=2.0
+TRAINERS ?= datasets>=4.0 tensorflow-cpu>=2.20 lmdb>=1.5
 torch: .venv-torch/.ready
-	DATAPIN_REAL_TORCH=1 .venv-torch/bin/python -m pytest tests/unit/loading
+	DATAPIN_REAL_TORCH=1 .venv-torch/bin/python -m pytest tests/unit/loading tests/cli/test_training_data_guide.py
 
 .venv-torch/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-torch
 	.venv-torch/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	.venv-torch/bin/pip install --quiet --disable-pip-version-check "$(TORCH)"
+	.venv-torch/bin/pip install --quiet --disable-pip-version-check $(foreach one,$(TORCH) $(TRAINERS),"$(one)")
 	.venv-torch/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 

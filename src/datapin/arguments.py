@@ -10,6 +10,7 @@ from datapin.base.errors import Usage
 
 Named = str | Path  # a dataset, a selector, a file or a folder
 SomeNamed = Named | Sequence[Named]
+Page = tuple[int, Named]  # so many rows on a page that is written there
 Texts = str | Sequence[str]
 
 

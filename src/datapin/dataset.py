@@ -123,7 +123,8 @@ class Dataset(Sequence[Sample]):
         self.manifest = manifest
         self._store = store
         self._rows = rows
-        self._source = source
+        self.source = source
+        """How it was opened."""
         self._lazy = lazy
         self._is_here = False
 
@@ -158,9 +159,7 @@ class Dataset(Sequence[Sample]):
     def only(self, places: npt.NDArray[np.int64]) -> Dataset:
         """Some of these rows, by their places, in order."""
         chosen = places if self._rows is None else numbers_of(one_array(self._rows))[places]
-        return Dataset(
-            self.manifest, self._store, arrow_numbers(chosen), replace(self._source, rows=chosen), self._lazy
-        )
+        return Dataset(self.manifest, self._store, arrow_numbers(chosen), replace(self.source, rows=chosen), self._lazy)
 
     @property
     def recipe(self) -> str | None:
@@ -239,7 +238,7 @@ class Dataset(Sequence[Sample]):
 
     def __reduce__(self) -> tuple[Callable[[Source, str], Dataset], tuple[Source, str]]:
         # How to open it, and no open files: a data loader's process opens the same rows for itself.
-        return _open_again, (self._source, self.digest)
+        return _open_again, (self.source, self.digest)
 
     def __len__(self) -> int:
         return self.manifest.rows if self._rows is None else len(self._rows)

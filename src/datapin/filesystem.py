@@ -1,7 +1,8 @@
 """Datasets as a file system of fsspec: `datapin:///REPOSITORY!data/raw@v1/3/0042.png`, read only.
 
 So every library that opens URLs through fsspec (pandas, PyArrow, Dask, Hugging Face's datasets) reads assets, also in
-workers that lost the current folder: the repository stands in the URL. A version with slashes is written with `%2F`.
+workers that lost the current folder: the repository stands in the URL, with its whole path (its first slash may be
+missing) or beginning with a dot. A version with slashes is written with `%2F`.
 """
 
 from __future__ import annotations
@@ -183,7 +184,7 @@ class DatapinFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     def _split(self, path: str) -> tuple[str, _Place]:
         """The repository, and what is named in it: without a version, the longest dataset that the path begins with."""
         repo, mark, rest = path.partition("!")
-        repo, rest = (repo or self.repo, rest) if mark else (self.repo, path)
+        repo, rest = (_folder(repo) if repo else self.repo, rest) if mark else (self.repo, path)
         rest = rest.strip("/")
         if not rest:
             return repo, _Place("", "")
@@ -204,6 +205,8 @@ class DatapinFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     def _workspace(self, repo: str) -> Workspace:
         found = self._workspaces.get(repo)
         if found is None:
+            if not Path(repo).is_dir():  # or one of the folders above it would be taken
+                raise FileNotFoundError(f"no folder {repo}")
             found = self._workspaces[repo] = Workspace.find(Path(repo), progress=SILENT)
         return found
 
@@ -244,6 +247,11 @@ class DatapinFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec has
     def cp_file(self, path1: str, path2: str, **_: Any) -> None:
         """Refused."""
         _refuse(path2)
+
+
+def _folder(repo: str) -> str:
+    """A repository as URLs name it: libraries that take a URL for a path (`datasets`) make one slash of three."""
+    return repo if repo.startswith(("/", ".")) else f"/{repo}"
 
 
 def _refuse(path: str) -> NoReturn:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from datapin.arguments import Named, SomeNamed, Texts, at_least, one_of, texts
+from datapin.arguments import Named, Page, SomeNamed, Texts, at_least, one_of, texts
 from datapin.base.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -329,11 +329,13 @@ class Repo:
 
         return uses(self._workspace, os.fspath(selector))
 
-    def run(self, stage: str, *, params_file: Named = "params.yaml") -> StageReport:
-        """Run one pipeline stage."""
+    def run(
+        self, stage: str, *, params_file: Named = "params.yaml", engine: str | None = None, preview: Page | None = None
+    ) -> StageReport:
+        """Run a stage on `engine` (local, dask, dask:ADDRESS), or show what augment does: `preview=(10, "x.html")`."""
         from datapin.verbs.stages import run
 
-        return run(self._workspace, stage, os.fspath(params_file))
+        return run(self._workspace, stage, os.fspath(params_file), engine, preview)
 
     def push(
         self,

@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datapin.pipeline.operators.audio.augment import AudioOperators
+from datapin.pipeline.operators.audio.augment_audio import AugmentAudio
+from datapin.pipeline.operators.audio.prepare import NormaliseAudio
+from datapin.pipeline.operators.audio.reading import wave_bytes
 from datapin.pipeline.operators.features import Features
 from datapin.pipeline.operators.images.applied import Operators
 from datapin.pipeline.operators.images.augment_image import AugmentImage
@@ -126,3 +130,15 @@ def test_fingerprints() -> None:
     )
     assert NormaliseImage((28, 28), "stretch", "L").fingerprint[:16] == "0f238195c009b8fb"
     assert Features((Pixels(), Hog(cell=8))).fingerprint[:16] == "7b5008e378d44153"
+
+
+def test_recordings_and_their_copies_keep_their_bytes() -> None:
+    """Of steps that no resampler and no transform has a part in."""
+    samples = ((np.arange(4000) * 7919) % 40_001 - 20_000).astype(np.int16)
+    operators = {"shift": {}, "pauses": {}, "gain": {"db": 3.0}, "noise": {}, "time_mask": {}}
+    operator = AugmentAudio(AudioOperators.model_validate(operators), seed=11)
+    whole = NormaliseAudio(rate=8000, length_s=0.6).derive(wave_bytes(samples, 8000), ASSET, 0).data or b""
+    copies = [operator.derive(whole, ASSET, copy).data or b"" for copy in range(1, 5)]
+    assert hashlib.sha256(whole).hexdigest()[:16] == "424d6f07dbeae067"
+    assert hashlib.sha256(b"".join(copies)).hexdigest()[:16] == "df8b0dee826605df"
+    assert operator.fingerprint[:16] == "4a557f5c5add357a"

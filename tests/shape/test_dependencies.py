@@ -14,7 +14,11 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NEEDED = {one.name: one for one in map(Requirement, PROJECT["project"]["dependencies"])}
-OPTIONAL = {"asyncssh", "webdav4", "pytest", "torch"}  # of remotes and tests whose owner installs them
+EXTRAS = {
+    one.name: one for extra in PROJECT["project"]["optional-dependencies"].values() for one in map(Requirement, extra)
+}
+# Of extras, and of remotes and tests whose owner installs them.
+OPTIONAL = {"asyncssh", "webdav4", "pytest", "torch", "datasets", "dask", "distributed", "soundfile", "soxr"}
 BESIDE = {"aiobotocore", "dvc-s3"}  # nobody imports them: one names the botocore that fits, one is DVC's plug-in
 
 
@@ -40,7 +44,7 @@ def test_what_is_imported_is_named_and_nothing_else() -> None:
 
 
 def test_every_requirement_has_a_lower_bound() -> None:
-    every = [*NEEDED.values(), *map(Requirement, PROJECT["dependency-groups"]["dev"])]
+    every = [*NEEDED.values(), *EXTRAS.values(), *map(Requirement, PROJECT["dependency-groups"]["dev"])]
     every += map(Requirement, PROJECT["build-system"]["requires"])
     assert [str(one) for one in every if not any(bound.operator == ">=" for bound in one.specifier)] == []
     # An upper bound of ours would keep users from versions that fit.
@@ -62,4 +66,4 @@ def test_the_lock_has_a_hash_for_everything_and_names_no_index() -> None:
     blocks = re.split(r"\n(?=\S)", re.sub(r"(?m)^\s*#.*\n?", "", text).strip())
     assert [block for block in blocks if "==" not in block or "--hash=sha256:" not in block] == []
     locked = {_name(block.partition("==")[0]) for block in blocks}
-    assert {_name(name) for name in NEEDED} <= locked
+    assert {_name(name) for name in (*NEEDED, *EXTRAS)} <= locked

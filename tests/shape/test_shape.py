@@ -20,7 +20,7 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "mana
 # Imported only when their verb runs: each costs 50 ms to 1.5 s.
 HEAVY = {
     "boto3", "botocore", "obstore", "dvc", "dvc_data", "dvc_objects", "pandas", "duckdb", "sklearn", "skops", "dask",
-    "git", "scipy", "threadpoolctl",
+    "git", "scipy", "threadpoolctl", "soundfile", "soxr",
 }  # fmt: skip
 # The only doors that load our own modules by name: the command line loads a command, the package its façade (PEP 562).
 LOADERS = {"__init__.py", "cli/main.py"}
@@ -32,6 +32,8 @@ LATE = {
     ("verbs/workspace/selector.py", "datapin.verbs.workspace.bring"),
     ("verbs/workspace/selector.py", "datapin.dvcfiles.objects"),
     ("verbs/history/diff.py", "datapin.verbs.history.page.page"),
+    ("verbs/stages.py", "datapin.pipeline.stages.preview"),
+    ("verbs/stages.py", "datapin.verbs.history.page.preview_page"),
     ("verbs/workspace/bring.py", "datapin.verbs.workspace.place"),
     ("verbs/workspace/presence.py", "datapin.transfer.lazy"),
     ("verbs/workspace/presence.py", "datapin.verbs.workspace.place"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from datapin.base.documents import TOML_BYTES, read_bounded, read_toml
 from datapin.base.errors import BadDocument, BadSettings
@@ -53,6 +53,24 @@ class CheckoutSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EngineSettings:
+    """Where the map of stages runs: `local`, or `dask` with its own cluster here or at `address`.
+
+    The address is taken from `config.local.toml` only: what a commit carries sends nobody's data and code anywhere.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _RULES
+
+    kind: Literal["local", "dask"] = "local"
+    address: Annotated[str, MinLen(1)] | None = None
+
+    @property
+    def text(self) -> str:
+        """As `--engine` says it."""
+        return self.kind if self.address is None else f"{self.kind}:{self.address}"
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything `.datapin/config.toml` may say.
 
@@ -66,13 +84,19 @@ class Settings:
     jobs: Annotated[int, Ge(1), Le(256)] | None = None
     store: StoreSettings = field(default_factory=StoreSettings)
     checkout: CheckoutSettings = field(default_factory=CheckoutSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
 
 
 def read_settings(root: Path) -> Settings:
     """The settings of the repository at `root`. Raises BadSettings for an unknown name or an impossible value."""
     merged: dict[str, Any] = {}
     for name in (CONFIG, CONFIG_LOCAL):
-        merged = _overlay(merged, _read_toml(root / FOLDER / name))
+        read = _read_toml(root / FOLDER / name)
+        if name == CONFIG and isinstance(read.get("engine"), dict) and "address" in read["engine"]:
+            problem = f"an address that Git tracks would send code to it from every clone, expected in {CONFIG_LOCAL}"
+            advice = f"move it to {FOLDER}/{CONFIG_LOCAL}"
+            raise BadSettings(path=f"{FOLDER}/{name}", where="engine.address", problem=problem, advice=advice)
+        merged = _overlay(merged, read)
     says_something = any(value != {} for value in merged.values())
     return _checked(merged) if says_something else Settings()
 

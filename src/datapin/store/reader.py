@@ -51,9 +51,11 @@ class OpenFile:
             self.number = os.open(path, flags)
 
     def __del__(self) -> None:
-        if self.number >= 0:
-            with suppress(OSError):
+        try:
+            if self.number >= 0:
                 os.close(self.number)
+        except (OSError, TypeError, AttributeError):  # the last two: the interpreter is ending, modules are empty
+            return
 
 
 # Of all stores and readers of this process, the one used last at the end: ten datasets share what one may have open.
@@ -75,8 +77,10 @@ class PackFiles:
         self._owner = next(_numbers)  # a store that is opened anew must see what became of its packs
 
     def __del__(self) -> None:
-        with suppress(TypeError, AttributeError):  # the interpreter is ending
+        try:
             self.close()
+        except (TypeError, AttributeError):  # the interpreter is ending, modules are empty
+            return
 
     def get(self, pack: bytes) -> OpenFile:
         """The pack, opened on first use; hold it while its number is used. Raises OSError."""

@@ -115,3 +115,23 @@ def test_libraries_read_through_it(root: Path, files: DatapinFileSystem) -> None
     arrow = pa.fs.PyFileSystem(pa.fs.FSSpecHandler(files))
     table = ds.dataset("data/raw/a", filesystem=arrow, format="csv").to_table()
     assert sorted(table["n"].to_pylist()) == ["a/deep/z.csv", "a/x.csv", "a/y.csv"]
+
+
+def test_a_repository_is_found_by_its_whole_path_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some libraries take a URL for a path, and make one slash of three."""
+    monkeypatch.chdir(root)
+    url = url_of(root, "data/raw", "a.b")
+    for fitting in (
+        url,
+        url.replace(":///", "://"),
+        "datapin://.!data/raw/a.b",
+        f"datapin://../{root.name}!data/raw/a.b",
+    ):
+        assert fsspec.open(fitting).open().read() == b"n\na.b\n"
+    for wrong in (
+        f"datapin://{root.name}!data/raw/a.b",
+        "datapin://./none!data/raw/a.b",
+        "datapin:///none!data/raw/a.b",
+    ):
+        with pytest.raises(FileNotFoundError):
+            fsspec.open(wrong).open()

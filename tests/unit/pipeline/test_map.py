@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,10 @@ def rows(workspace: Workspace, assets: Sequence[bytes], copies: Sequence[int] | 
 
 
 def derive(workspace: Workspace, given: Rows, jobs: int = 1, engine: LocalEngine | None = None) -> DerivedAssets:
-    return derive_assets(given, OPERATOR, workspace.context(jobs), title="test", engine=engine)
+    context = workspace.context(jobs)
+    if engine is not None:
+        context = replace(context, engines=lambda apart: engine)
+    return derive_assets(given, OPERATOR, context, title="test")
 
 
 def test_a_second_run_computes_nothing(workspace: Workspace) -> None:

@@ -170,7 +170,7 @@ def test_extractors_are_names_or_mappings(tmp_path: Path) -> None:
 def test_an_extractor_that_is_neither_built_in_nor_a_function_is_refused(tmp_path: Path, use: str) -> None:
     error = refusal(tmp_path, f"featurize: {{extract: ['{use}']}}", "featurize", FeaturizeParams)
     assert error.where == "featurize.extract.0"
-    assert "must be pixels, colorhist, hog, ngrams, or module:function" in error.message
+    assert "must be pixels, colorhist, hog, logmel, mfcc, audiostats, ngrams, or module:function" in error.message
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from datapin.pipeline.training.estimators import build_pipeline
 
 ROOT = Path(__file__).parents[3]
 TEMPLATES = Path(datapin.__file__).parent / "verbs/setup/templates"
-FOLDERS = pytest.mark.parametrize("folder", [ROOT, TEMPLATES / "image", TEMPLATES / "text"], ids=lambda path: path.name)
+FOLDERS = pytest.mark.parametrize(
+    "folder", [ROOT, *(TEMPLATES / kind for kind in ("image", "audio", "text"))], ids=lambda path: path.name
+)
 
 
 def _stages(folder: Path) -> dict[str, Any]:

@@ -208,7 +208,7 @@ class _Chooser:
         def compute(rows: Rows, context: StageContext) -> pa.Table:
             key = memo_key(operator.fingerprint, operator.environment)
             plan = MapPlan(ExtractFeatures(operator, context.store.root), key, makes_assets=False, title="sample")
-            engine = featurize.engine_of(operator, context.jobs)
+            engine = context.engine(apart=featurize.has_user_code(operator))
             mapped = list(map_rows(rows.chunks(), plan, context, engine, total=len(rows)))
             return pa.table({"key": rows.keys, featurize.FEATURES: _vectors(mapped, kind)})
 

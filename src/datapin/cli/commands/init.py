@@ -16,7 +16,9 @@ from datapin.repo import Repo
 
 @click.command("init")
 @click.option("-r", "--remote", metavar="NAME", help="DVC remote to use instead of DVC's default one.")
-@click.option("--template", type=click.Choice(["image", "text"]), help="Also write a working dvc.yaml and params.yaml.")
+@click.option(
+    "--template", type=click.Choice(["image", "audio", "text"]), help="Also write a working dvc.yaml and params.yaml."
+)
 @click.option(
     "--originals", multiple=True, metavar="DIR", help="A folder to add from: Git ignores it, the store has its content."
 )

@@ -12,6 +12,8 @@ from datapin.pipeline.operators.images.decoding import MOST_PIXELS
 from datapin.pipeline.operators.images.extractors import ColorHist, Hog, Pixels
 from datapin.pipeline.operators.images.files import DECODED_MEDIA_TYPES
 from datapin.pipeline.operators.images.prepare import SETTING, CheckImage, NormaliseImage
+from datapin.pipeline.operators.images.thumbnails import image_look
+from datapin.pipeline.operators.look import Appearance
 from datapin.pipeline.params.image import (
     ColorHistParams,
     HogParams,
@@ -19,6 +21,8 @@ from datapin.pipeline.params.image import (
     ImagePrepareParams,
     PixelsParams,
 )
+
+_SIDE_PX = 192
 
 
 def _prepare(params: ImagePrepareParams) -> CheckImage | NormaliseImage:
@@ -41,6 +45,10 @@ def _extractor(params: PixelsParams | ColorHistParams | HogParams) -> Extractor:
     return Hog(size, params.mode, params.cell, params.bins)
 
 
+def _looks(before: bytes, after: bytes) -> tuple[Appearance, Appearance]:
+    return image_look(before, _SIDE_PX), image_look(after, _SIDE_PX)
+
+
 KIND = DataKind(
     name="image",
     noun="image",
@@ -52,5 +60,6 @@ KIND = DataKind(
     copy=_copy,
     extractor=_extractor,
     rows_to_decode=rows_to_decode,
+    looks=_looks,
     limits={SETTING: MOST_PIXELS},
 )

@@ -14,9 +14,10 @@ from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import Mask
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.operators.features import Extractor
+from datapin.pipeline.operators.look import Appearance, plain_looks
 from datapin.pipeline.operators.operator import AssetOperator, CopyOperator
 
-NAMES = ("image", "text")
+NAMES = ("image", "audio", "text")
 
 
 def _none(table: pa.Table, params: Any, context: StageContext) -> list[Finding]:
@@ -43,6 +44,8 @@ class DataKind:
     """Which rows must decode where prepare only looks at them. Raises AssetsMissing."""
     findings: Callable[[pa.Table, Any, StageContext], list[Finding]] = _none
     """What prepare tells of its rows once they have their splits."""
+    looks: Callable[[bytes, bytes], tuple[Appearance, Appearance]] = plain_looks
+    """What an asset and its copy look like to people. Raises AssetBroken."""
     limits: Mapping[str, int] = field(default_factory=dict)
     """Settings of prepare that refuse large assets, and how far each may be raised."""
 

@@ -13,6 +13,7 @@ from datapin.pipeline.kinds.kind import DataKind
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.operators.text.augment_text import AugmentText, read_synonyms
 from datapin.pipeline.operators.text.extractors import Ngrams
+from datapin.pipeline.operators.text.look import text_looks
 from datapin.pipeline.operators.text.prepare import NormaliseText
 from datapin.pipeline.params.text import NgramsParams, TextAugmentParams, TextPrepareParams
 from datapin.pipeline.splits.near_texts import near_text_findings
@@ -57,4 +58,5 @@ KIND = DataKind(
     extractor=_extractor,
     rows_to_decode=_all_rows,
     findings=_findings,
+    looks=text_looks,
 )

@@ -15,7 +15,6 @@ from datapin.base.errors import BadRows
 from datapin.base.id_columns import IdMatrix, ids_from_hex, ids_to_hex
 from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.mapping.context import StageContext
-from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import CHUNK_ROWS, MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.mapping.work import DeriveAssets
 from datapin.pipeline.operators.operator import AssetOperator
@@ -59,16 +58,13 @@ def rows_of(table: pa.Table, copies: npt.NDArray[np.int64] | None = None, partne
     )
 
 
-def derive_assets(
-    rows: Rows, operator: AssetOperator, context: StageContext, *, title: str, engine: LocalEngine | None = None
-) -> DerivedAssets:
+def derive_assets(rows: Rows, operator: AssetOperator, context: StageContext, *, title: str) -> DerivedAssets:
     """The operator on every row's asset. Raises AssetsMissing, DamagedAsset, StorageFailed, WorkersLost."""
     key = memo_key(operator.fingerprint, operator.environment)
     plan = MapPlan(DeriveAssets(operator, context.store.root), key, makes_assets=True, title=title)
     results, problems, notes = [], [], []
     computed = reused = 0
-    engine = engine or LocalEngine(context.jobs)
-    for mapped in map_rows(rows.chunks(CHUNK_ROWS), plan, context, engine, total=len(rows)):
+    for mapped in map_rows(rows.chunks(CHUNK_ROWS), plan, context, context.engine(), total=len(rows)):
         results.append(decode_results(mapped.values))
         problems.append(mapped.problems)
         notes.append(mapped.notes)

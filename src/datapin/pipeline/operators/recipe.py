@@ -17,7 +17,8 @@ RECIPE = "datapin.recipe"
 TRAIN = "train"
 
 _VERSION = 1
-_HOMES = {"image": "images.augment_image", "text": "text.augment_text"}  # the module with `from_recipe` of each kind
+# The module with `from_recipe` of each kind.
+_HOMES = {"image": "images.augment_image", "audio": "audio.augment_audio", "text": "text.augment_text"}
 
 
 def recipe_of(operator: CopyOperator) -> str:

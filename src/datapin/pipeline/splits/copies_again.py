@@ -12,7 +12,6 @@ import numpy as np
 from datapin.base.id_columns import IdMatrix
 from datapin.base.ids import RAW_ID_BYTES
 from datapin.pipeline.mapping.context import StageContext
-from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.mapping.work import AssetBatch, AssetSource, derived_of
 from datapin.pipeline.operators.operator import AssetOperator, Vectors
@@ -59,7 +58,7 @@ def make_again(rows: Rows, operator: AssetOperator, context: StageContext, *, ti
     plan = MapPlan(_MakeAgain(operator, context.store.root), key, makes_assets=False, title=title)
     made = np.zeros(len(rows), dtype=MADE)
     start = 0
-    for mapped in map_rows(rows.chunks(), plan, context, LocalEngine(context.jobs), total=len(rows)):
+    for mapped in map_rows(rows.chunks(), plan, context, context.engine(), total=len(rows)):
         made[start : start + len(mapped.rows)] = decode_results(mapped.values, MADE)
         start += len(mapped.rows)
     return made["id"].copy(), made["samples"].copy()

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datapin.pipeline.mapping.context import StageContext
-from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import MapPlan, Rows, decode_results, map_rows
 from datapin.pipeline.mapping.work import ExtractFeatures
 from datapin.pipeline.operators.images.looks import LOOK, Looks
@@ -46,7 +45,7 @@ def looks_of(rows: Rows, context: StageContext, *, title: str) -> SeenLooks:
     looks = np.zeros(len(rows), dtype=LOOK)
     problems: list[pa.Array] = []
     start = 0
-    for mapped in map_rows(rows.chunks(), plan, context, LocalEngine(context.jobs), total=len(rows)):
+    for mapped in map_rows(rows.chunks(), plan, context, context.engine(), total=len(rows)):
         count = len(mapped.rows)
         looks[start : start + count] = decode_results(mapped.values, LOOK)
         problems.append(mapped.problems)

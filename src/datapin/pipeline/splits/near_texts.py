@@ -10,7 +10,6 @@ from datapin.base.findings import Finding
 from datapin.manifest.columns.columns import one_array
 from datapin.pipeline.mapping.context import StageContext
 from datapin.pipeline.mapping.derived import rows_of
-from datapin.pipeline.mapping.engines.local import LocalEngine
 from datapin.pipeline.mapping.map import MapPlan, map_rows
 from datapin.pipeline.mapping.work import ExtractFeatures
 from datapin.pipeline.operators.text.sketches import HASHES, Sketches
@@ -80,7 +79,7 @@ def _sketches(table: pa.Table, context: StageContext) -> npt.NDArray[np.uint32]:
     plan = MapPlan(computation, key, makes_assets=False, title="sketches")
     found = np.zeros((len(rows), HASHES), dtype=np.uint32)
     start = 0
-    for mapped in map_rows(rows.chunks(), plan, context, LocalEngine(context.jobs), total=len(rows)):
+    for mapped in map_rows(rows.chunks(), plan, context, context.engine(), total=len(rows)):
         for place, value in enumerate(mapped.values.to_pylist()):
             if value is not None:
                 found[start + place] = np.frombuffer(value, dtype=np.uint32)

@@ -51,24 +51,34 @@ def augment(context: StageContext, params: AugmentParams, preparing: PreparePara
 
     With the params of prepare, rows whose split is not the one that it gives them are refused, too.
     """
+    _refuse_other_splits(params)
+    kind = kind_named(params.kind)
+    with output_place(context, STAGE, params.output, [params.input]) as place:
+        source = open_input(context, STAGE, params.input)
+        table = source.to_table()
+        refuse_unfit(params, table)
+        if preparing is not None:
+            _refuse_edited_splits(context, params, preparing, source, table)
+        if params.mode == "online":
+            return _write_recipe(context, params, kind, place, source, table)
+        return _write_copies(context, params, kind, place, source, table)
+
+
+def _refuse_other_splits(params: AugmentParams) -> None:
     if params.splits != [TRAIN]:
         others = [name for name in params.splits if name != TRAIN]
         seen = f"the splits {listed(others)} would be augmented" if others else "no split is named"
         raise StageRefused(
             STAGE, f"{seen}; only train rows ever are", "set splits: [train] in params.yaml: anything else leaks"
         )
-    kind = kind_named(params.kind)
-    with output_place(context, STAGE, params.output, [params.input]) as place:
-        source = open_input(context, STAGE, params.input)
-        table = source.to_table()
-        if "split" not in table.column_names:
-            raise StageRefused(STAGE, f"{params.input} has no split column", "run `datapin run prepare` first")
-        refuse_leaks(STAGE, params.input, table)
-        if preparing is not None:
-            _refuse_edited_splits(context, params, preparing, source, table)
-        if params.mode == "online":
-            return _write_recipe(context, params, kind, place, source, table)
-        return _write_copies(context, params, kind, place, source, table)
+
+
+def refuse_unfit(params: AugmentParams, table: pa.Table) -> None:
+    """Raises StageRefused if these rows may not be augmented, whatever stage wrote them."""
+    _refuse_other_splits(params)
+    if "split" not in table.column_names:
+        raise StageRefused(STAGE, f"{params.input} has no split column", "run `datapin run prepare` first")
+    refuse_leaks(STAGE, params.input, table)
 
 
 def _refuse_edited_splits(
@@ -134,13 +144,13 @@ def _write_copies(
     table: pa.Table,
 ) -> StageReport:
     operator = kind.copy(params, context.root)
-    row, copy = _planned(table, params)
+    row, copy = planned(table, params)
     parents = table.take(pa.array(row))
     findings: tuple[Finding, ...] = () if len(row) else (_nothing_to_do(params),)
     computed = reused = 0
     if len(row):
         try:
-            partners = _partners(operator, parents, copy, table, params.input)
+            partners = partners_of(operator, parents, copy, table, params.input)
             derived = derive_assets(rows_of(parents, copy, partners), operator, context, title=STAGE)
         except DamagedAsset as error:
             raise name_damaged_row(error, one_array(table["key"]), one_array(table["asset_id"])) from None
@@ -158,7 +168,7 @@ def _write_copies(
     return StageReport(STAGE, written.rows, computed, reused, 0, findings, written.digest)
 
 
-def _partners(
+def partners_of(
     operator: CopyOperator, parents: pa.Table, copy: npt.NDArray[np.int64], table: pa.Table, dataset: str
 ) -> IdMatrix | None:
     """The second train asset of each copy, if the operator takes one; never of val or test, nor a copy's own."""
@@ -175,7 +185,7 @@ def _partners(
         raise StageRefused(STAGE, f"a copy mixes two train rows, seen {error} in train", advice) from None
 
 
-def _planned(table: pa.Table, params: AugmentParams) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def planned(table: pa.Table, params: AugmentParams) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Which rows become parents, one entry per child, and the child's number, from 1. Only train rows are there."""
     is_train = pc.fill_null(pc.equal(one_array(table["split"]), TRAIN), False).to_numpy(zero_copy_only=False)
     counts = np.where(is_train, _copies_per_row(table, params), 0)

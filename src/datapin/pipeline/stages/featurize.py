@@ -18,7 +18,6 @@ from datapin.manifest.manifest import Manifest
 from datapin.pipeline.kinds.kind import kind_named
 from datapin.pipeline.mapping.context import StageContext, StageReport
 from datapin.pipeline.mapping.derived import rows_of
-from datapin.pipeline.mapping.engines.local import ALONE_S, LocalEngine
 from datapin.pipeline.mapping.map import CHUNK_ROWS, Mapped, MapPlan, Rows, map_rows, name_damaged_row
 from datapin.pipeline.mapping.output import open_input, output_place, previous_of, properties_from
 from datapin.pipeline.mapping.work import CheckInvariance, ExtractFeatures, located
@@ -105,7 +104,7 @@ class _Run:
             _chunks(source, waiting),
             plan,
             self._context,
-            engine_of(self._operator, self._context.jobs),
+            self._context.engine(apart=has_user_code(self._operator)),
             total=source.rows,
         )
         for mapped in _with_rows_named(mapped_rows, source):
@@ -196,11 +195,9 @@ def _user_function(params: UserFunctionParams, root: Path) -> UserFunction:
     return UserFunction(str(root), module, function, canonical_json(params.params), canonical_json(code))
 
 
-def engine_of(operator: Features, jobs: int) -> LocalEngine:
-    """Where the extractors of `operator` may run."""
-    # Code of the user's never runs in this process: there it could meet more threads, and other bits, than in a worker.
-    has_user_code = any(isinstance(one, UserFunction) for one in operator.extractors)
-    return LocalEngine(jobs, alone_s=None if has_user_code else ALONE_S)
+def has_user_code(operator: Features) -> bool:
+    """Whether some extractor is the user's: that never runs in this process, where more threads may give other bits."""
+    return any(isinstance(one, UserFunction) for one in operator.extractors)
 
 
 def _checked(operator: Features, source: Manifest, context: StageContext) -> tuple[Features, list[Finding]]:
@@ -225,7 +222,7 @@ def _is_invariant(function: UserFunction, source: Manifest, context: StageContex
     present = sample[~context.store.missing(sample)]  # what is missing is named, by its row, when it is needed
     batch = located(context.store, present, (0,) * len(present))
     computation = CheckInvariance(function, context.store.root)
-    ((_, is_invariant),) = LocalEngine(1, alone_s=None).run(computation, [(None, batch)])
+    ((_, is_invariant),) = context.engine(apart=True).run(computation, [(None, batch)])
     return bool(is_invariant)
 
 

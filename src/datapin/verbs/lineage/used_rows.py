@@ -95,7 +95,7 @@ class ShardScan:
         return sorted(known)
 
     def find(self, ids: Sequence[str]) -> None:
-        """Look for these assets in every shard, in any column that names assets."""
+        """Appearance for these assets in every shard, in any column that names assets."""
         wanted = pa.array(sorted(ids), pa.string())
 
         def look(shard: _Shard) -> pa.Table:

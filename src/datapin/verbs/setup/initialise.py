@@ -35,7 +35,7 @@ _CONFIG_TEXT = """\
 # follow = false                # true: files checked out by `datapin checkout` follow `git checkout` too
 """
 _IGNORED = ("/store/", "/cache/", "/memo/", "/tmp/", f"/{CONFIG_LOCAL}")  # noqa: S108  # folders of ours, not /tmp
-TEMPLATES = ("image", "text")
+TEMPLATES = ("image", "audio", "text")
 _OF_EVERY_TEMPLATE = ("dvc.yaml", "reports/.gitignore")
 _OF_ONE_TEMPLATE = ("params.yaml",)
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from datapin.pipeline.operators.images.decoding import USUAL_PIXELS, Bound
 from datapin.pipeline.operators.images.files import encode_png, read_image
+from datapin.pipeline.operators.look import Appearance
 
 _EXACT_PIXELS = 64 * 64  # up to here every pixel may matter, and PNG is small
 
@@ -38,3 +39,10 @@ def thumbnail(data: bytes, side_px: int) -> Thumbnail:
     image.info = {}
     image.save(sink, "JPEG", quality=82)
     return Thumbnail("image/jpeg", sink.getvalue(), width, height)
+
+
+def image_look(data: bytes, side_px: int) -> Appearance:
+    """The image as a small picture. Raises AssetBroken and TooManyPixels."""
+    small = thumbnail(data, side_px)
+    is_small = max(small.width, small.height) < side_px
+    return Appearance(f"{small.width} × {small.height}", small.data, small.media_type, is_small=is_small)

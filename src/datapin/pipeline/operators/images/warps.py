@@ -45,7 +45,7 @@ class RandomResizedCrop(Range, Geometric):
 
 
 class Perspective(ImageOperator):
-    """Look at the image from aside: each corner moves inwards by at most `distortion` of half a side."""
+    """Appearance at the image from aside: each corner moves inwards by at most `distortion` of half a side."""
 
     NAME = "perspective"
     distortion: float = Field(default=0.2, ge=0.0, le=0.9)

@@ -1,1 +1,1 @@
-"""The page that `diff --html` writes: one file, no network, no script."""
+"""The pages that `diff --html` and `run augment --preview` write: one file, no network, no script."""

@@ -91,7 +91,7 @@ def _single(count: int, most: int) -> str:
 def moves_section(title: str, found: Sequence[Move], most: int) -> str:
     """Which value became which."""
     rows = "".join(
-        f"<tr><td>{_chip('was', m.before)} → {_chip('now', m.after)}<td class=number>{count_text(m.rows)}</tr>"
+        f"<tr><td>{chip('was', m.before)} → {chip('now', m.after)}<td class=number>{count_text(m.rows)}</tr>"
         for m in found[:most]
     )
     rest = f"<p class=quiet>{most} of {count_text(len(found))} kinds of change.</p>" if len(found) > most else ""
@@ -116,24 +116,30 @@ def card(key: str, pictures: Sequence[Picture], facts: Iterable[str]) -> str:
 
 
 def _picture(picture: Picture) -> str:
+    if picture.words:
+        words = (f"<mark>{safe(text)}</mark>" if is_other else safe(text) for text, is_other in picture.words)
+        return f"<p class=words>{''.join(words)}</p>"
     if picture.source:
         small = " class=small" if picture.is_small else ""
-        return f'<img{small} src="{picture.source}" alt="{safe(picture.note)}">'
+        image = f'<img{small} src="{picture.source}" alt="{safe(picture.note)}">'
+        sound = f'<audio controls preload=metadata src="{picture.sound}"></audio>'
+        return f"<span class=heard>{image}{sound}</span>" if picture.sound else image
     kind = "absent" if picture.is_absent else "other"
     return f'<span class="{kind}">{safe(picture.note)}</span>'
 
 
 def fact(name: str, value: object) -> str:
     """A value of a row."""
-    return f"<i>{safe(name)}</i> {_chip('plain', value)}"
+    return f"<i>{safe(name)}</i> {chip('plain', value)}"
 
 
 def change_fact(name: str, before: object, after: object) -> str:
     """A value before and after."""
-    return f"<i>{safe(name)}</i> {_chip('was', before)} → {_chip('now', after)}"
+    return f"<i>{safe(name)}</i> {chip('was', before)} → {chip('now', after)}"
 
 
-def _chip(kind: str, value: object) -> str:
+def chip(kind: str, value: object) -> str:
+    """A value as such."""
     return f'<bdi class="chip {kind}">{safe(value)}</bdi>'
 
 

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import pyarrow as pa
 
-from datapin.base.errors import StorageFailed
-from datapin.base.files import publish_bytes
 from datapin.manifest.comparing.diff import Comparison
 from datapin.manifest.comparing.row_changes import RowChange, list_changes
 from datapin.manifest.manifest import Manifest
@@ -22,6 +16,7 @@ from datapin.manifest.select import rows_of
 from datapin.verbs.history.page import markup
 from datapin.verbs.history.page.counts import MOST_MOVES, histogram, moves
 from datapin.verbs.history.page.pictures import Pictures
+from datapin.verbs.history.page.writing import publish_page
 from datapin.verbs.workspace.workspace import Workspace
 
 MOST_CARDS = 100  # of each kind: a page of 300 rows stays below 5 MB
@@ -49,11 +44,9 @@ def write_page(workspace: Workspace, path: Path, sides: PageSides, found: Compar
     Pictures that are not here are fetched; where that cannot be, the page says so. Raises StorageFailed.
     """
     cards = _Cards(workspace, sides, found)
-    style = _packaged("page.css")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = Template(_packaged("page.html")).substitute(
-        style=style,
-        style_hash=f"sha256-{digest}",
+    publish_page(
+        path,
+        "page.html",
         title=markup.safe(f"{sides.dataset}: {sides.before_name} → {sides.after_name}"),
         dataset=markup.safe(sides.dataset),
         before=markup.safe(sides.before_name),
@@ -67,14 +60,6 @@ def write_page(workspace: Workspace, path: Path, sides: PageSides, found: Compar
         rows="\n".join(cards.sections()),
         most_cards=MOST_CARDS,
     )
-    try:
-        publish_bytes(path, page.encode())
-    except OSError as error:
-        raise StorageFailed("write", str(path), error.strerror or str(error)) from None
-
-
-def _packaged(name: str) -> str:
-    return (files("datapin.verbs.history.page") / name).read_text(encoding="utf-8")
 
 
 def _rows(manifest: Manifest | None) -> str:

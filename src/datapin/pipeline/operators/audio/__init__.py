@@ -1,0 +1,1 @@
+"""Operators on recordings: reading, one form, copies, features, pictures."""
