@@ -99,6 +99,8 @@ class Repo:
         csv_delimiter: str | None = None,
         csv_encoding: str | None = None,
         key_column: str | None = None,
+        rows: bool = False,
+        asset_column: str | None = None,
         types: Mapping[str, str] | None = None,
         renames: Mapping[str, str] | None = None,
         confirm: Callable[[str], bool] | None = None,
@@ -107,19 +109,17 @@ class Repo:
 
         `again` brings rows back that were removed, `yes` lets `mirror` drop more than half of the rows, `confirm` asks
         the user whether it may. `csv_delimiter` and the options below it say how `metadata` is read: `types` of
-        columns (`{"label": "double"}`) and `renames` (`{"Group": "group"}`).
+        columns (`{"label": "double"}`) and `renames` (`{"Group": "group"}`). With `rows` the sources are such tables,
+        and their rows are added: assets are what `asset_column` holds, else all cells; `label` names a column.
         """
         from datapin.trees.intake.tables.table_rules import TableRules
-        from datapin.verbs.rows.add import LABELS, SPLITS, AddRules, add
+        from datapin.verbs.rows.add import AddRules, add
+        from datapin.verbs.rows.add_rows import add_rows
 
-        one_of(LABELS, label=label)
-        one_of(SPLITS, split=split)
         table = TableRules(csv_delimiter, csv_encoding, key_column, types or {}, renames or {})
         joined = None if metadata is None else os.fspath(metadata)
-        rules = AddRules(
-            label=label, split=split, metadata=joined, mirror=mirror, strict=strict, table=table, again=again, yes=yes
-        )
-        return add(self._workspace, texts(sources), os.fspath(to), rules, confirm)
+        rules = AddRules(label, split, joined, mirror, strict, table, again, yes, rows, asset_column)
+        return (add_rows if rows else add)(self._workspace, texts(sources), os.fspath(to), rules, confirm)
 
     def update(self, dataset: Named, assignments: Texts, *, where: str | None = None) -> reports.UpdateReport:
         """Set columns (`COL=SQL`) of the rows that match."""

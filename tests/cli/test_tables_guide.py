@@ -18,8 +18,10 @@ def test_the_guide_to_tables_says_what_is_printed(repo: Clone) -> None:
         path.write_text(f"file {number}")
     (table,) = re.findall(r"```\n(Filename.*?)```", GUIDE, re.DOTALL)
     (repo.path / "table.csv").write_text(table)
+    (reviews,) = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
+    (repo.path / "reviews.jsonl").write_text(reviews)
     sessions = re.findall(r"```console\n\$ (.*?)\n(.*?)```", GUIDE, re.DOTALL)
-    assert len(sessions) == 5
+    assert len(sessions) == 8
     for command, printed in sessions:
         ended = subprocess.run(
             command, shell=True, cwd=repo.path, env=ENVIRONMENT, capture_output=True, text=True, check=False

@@ -11,12 +11,20 @@ from datapin.cli.options import common_options, jobs_option, open_repo, pairs
 from datapin.cli.render import counted, emit_json, findings, size
 
 
+class _Label(click.Choice[str]):
+    """Offers its words; the name of a column is as good."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text as it is."""
+        return value
+
+
 @click.command("add")
 @click.argument("sources", nargs=-1, required=True, metavar="SRC...")
 @click.option("--to", "dataset", required=True, metavar="DATASET", help="The dataset, for example data/raw.")
 @click.option(
-    "--label", type=click.Choice(["parent", "none"]), default="none", show_default=True,
-    help="parent: the label of a row without one is its file's folder.",
+    "--label", type=_Label(["parent", "none"]), metavar="[parent|none|COL]", default="none", show_default=True,
+    help="parent: the label of a row without one is its file's folder. With --rows: the column of labels.",
 )  # fmt: skip
 @click.option(
     "--split", type=click.Choice(["first-folder", "none"]), default="none", show_default=True,
@@ -31,7 +39,9 @@ from datapin.cli.render import counted, emit_json, findings, size
 @click.option(
     "--csv-encoding", metavar="NAME", help="Its encoding, for example cp1252 (default: UTF-8, or as its mark says)."
 )
-@click.option("--key-column", metavar="COL", help="Its column of names, if that is not key or file_name.")
+@click.option("--key-column", "--key", metavar="COL", help="Its column of names, if that is not key or file_name.")
+@click.option("--rows", is_flag=True, help="SRC are tables like FILE above: add their rows, not the files.")
+@click.option("--asset-column", metavar="COL", help="With --rows: what becomes the asset, in place of all cells.")
 @click.option(
     "--types", multiple=True, metavar="COL=TYPE", help="The type of a column: text, int, double, bool, date, …"
 )
@@ -51,6 +61,8 @@ def command(
     csv_delimiter: str | None,
     csv_encoding: str | None,
     key_column: str | None,
+    rows: bool,
+    asset_column: str | None,
     types: tuple[str, ...],
     renames: tuple[str, ...],
     mirror: bool,
@@ -70,8 +82,8 @@ def command(
     is_asked = not as_json and sys.stdin.isatty() and sys.stderr.isatty()
     report = open_repo(as_json=as_json, quiet=quiet, jobs=jobs).add(
         sources, to=dataset, label=label, split=split, metadata=metadata, mirror=mirror, strict=strict, again=again,
-        yes=yes, csv_delimiter=csv_delimiter, csv_encoding=csv_encoding, key_column=key_column, types=kinds,
-        renames=names, confirm=_ask if is_asked else None,
+        yes=yes, csv_delimiter=csv_delimiter, csv_encoding=csv_encoding, key_column=key_column, rows=rows,
+        asset_column=asset_column, types=kinds, renames=names, confirm=_ask if is_asked else None,
     )  # fmt: skip
     if as_json:
         emit_json(report)

@@ -44,17 +44,20 @@ class Joined(NamedTuple):
     files_without_row: list[str]
 
 
-def read_metadata(path: Path, rules: TableRules = _AS_WRITTEN, before: Before | None = None) -> Metadata:
+def read_metadata(
+    path: Path, rules: TableRules = _AS_WRITTEN, before: Before | None = None, *, are_rows: bool = False
+) -> Metadata:
     """The table in `path` (CSV, TSV, JSON or Parquet) with the types that a manifest stores.
 
     Text of a CSV becomes another type only where nothing is lost (`typed_text`), names, labels, groups and splits
     never; the types of `before`, the dataset that the rows go to, come first. Raises Usage for a file that is not there
     or of another kind, BadRows for one that does not parse, lacks a name, repeats one, or has a column that cannot be
-    kept, or not without a question.
+    kept, or not without a question. With `are_rows` the names are not those of files: they stay as they are written,
+    and integers may be names, too.
     """
     suffix = path.suffix.lower()
     if not path.is_file():
-        raise Usage(f"metadata file {path}: no such file", "check the path given to --metadata")
+        raise Usage(f"{'table' if are_rows else 'metadata file'} {path}: no such file", "check the path given to add")
     notes: list[str] = []
     try:
         if suffix in _CSV_SUFFIXES:
@@ -64,12 +67,13 @@ def read_metadata(path: Path, rules: TableRules = _AS_WRITTEN, before: Before | 
         elif suffix == ".parquet":
             table = _from_parquet(path, rules)
         else:
-            raise Usage(f"metadata file {path}: unknown kind {suffix!r}", "use .csv, .tsv, .json, .jsonl or .parquet")
+            what = "table" if are_rows else "metadata file"
+            raise Usage(f"{what} {path}: unknown kind {suffix!r}", "use .csv, .tsv, .json, .jsonl or .parquet")
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise BadRows(str(path), f"cannot be read as {suffix[1:]}: {str(error).splitlines()[0]}") from None
     except OSError as error:
         raise StorageFailed("read", str(path), error.strerror or str(error)) from None
-    table = _with_key(table, rules, path)
+    table = _with_key(table, rules, path, are_rows=are_rows)
     types = ColumnTypes(str(path), rules.kinds, before, is_csv=suffix in _CSV_SUFFIXES, notes=notes)
     types.check_asked(table.column_names[1:])
     columns = {name: types.typed(name, one_array(table[name])) for name in table.column_names}
@@ -122,7 +126,7 @@ def _from_parquet(path: Path, rules: TableRules) -> pa.Table:
         return file.read()
 
 
-def _with_key(table: pa.Table, rules: TableRules, path: Path) -> pa.Table:
+def _with_key(table: pa.Table, rules: TableRules, path: Path, *, are_rows: bool) -> pa.Table:
     where = str(path)
     if len(set(table.column_names)) < len(table.column_names):
         raise BadRows(where, "several of its columns have the same name", f"name the columns of {path} differently")
@@ -132,23 +136,23 @@ def _with_key(table: pa.Table, rules: TableRules, path: Path) -> pa.Table:
     check_names(table.column_names, key, rules.renames, where)
     rest = table.drop_columns(key)
     names = stored(one_array(table[key]), key, where)
-    if pa.types.is_null(names.type):
+    if pa.types.is_null(names.type) or (are_rows and pa.types.is_integer(names.type)):
         names = names.cast(pa.string())
     if not pa.types.is_string(names.type):
         raise BadRows(where, f"column {key} is {names.type}, expected text", f"write the names in {path} as text")
     if names.null_count:
         raise BadRows(where, f"column {key} is empty in {names.null_count} row(s)", f"complete these rows of {path}")
-    names = spelled_plainly(names)
-    _check_once(names, where)
+    names = names if are_rows else spelled_plainly(names)
+    _check_once(names, where, "key" if are_rows else "name")
     return rest.add_column(0, "key", names)
 
 
-def _check_once(names: pa.StringArray, where: str) -> None:
+def _check_once(names: pa.StringArray, where: str, what: str = "name") -> None:
     counts = pc.value_counts(names)
     twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
     if twice:
-        problem = f"{len(twice)} name(s) appear in more than one row: {listed(twice, 5)}"
-        raise BadRows(where, problem, "keep one row for each file")
+        problem = f"{len(twice)} {what}(s) appear in more than one row: {listed(twice, 5)}"
+        raise BadRows(where, problem, f"keep one row for each {'file' if what == 'name' else what}")
 
 
 # Which file each row of a metadata file means: its key, or a path to it in one of the usual spellings.

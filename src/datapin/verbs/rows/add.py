@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datapin.arguments import one_of
 from datapin.base import log
 from datapin.base.errors import Refused, SourcesRefused, Usage, listed
 from datapin.base.findings import Finding
@@ -45,7 +46,8 @@ SPLITS = ("none", "first-folder")
 class AddRules:
     """How rows are made from files: `label` parent|none, `split` first-folder|none, a metadata file to join.
 
-    `table` says how to read that file; a type for `label` in it is also that of the folders' names.
+    `table` says how to read that file; a type for `label` in it is also that of the folders' names. With `rows` the
+    sources are tables, each row of them becomes one, and `label` names a column, see `add_rows`.
     """
 
     label: str = "none"
@@ -56,6 +58,8 @@ class AddRules:
     table: TableRules = field(default_factory=TableRules)
     again: bool = False  # rows that were removed come back
     yes: bool = False  # a mirror may drop more than half of the rows
+    rows: bool = False
+    asset_column: str | None = None  # with `rows`: the column that holds the assets; None: each is its row's cells
 
 
 def add(
@@ -66,8 +70,7 @@ def add(
     Raises SourcesRefused with every file that cannot be added, BadKeys with every key that is unsafe; nothing changes
     then. Assets of an add that failed later stay in the store, invisible, and are used again by the next try.
     """
-    if not sources or not all(sources):  # '' would be the current folder
-        raise Usage("nothing to add", "name files or folders: datapin add FOLDER --to data/raw")
+    _check_words(sources, rules)
     pins = workspace.pins()
     dataset = dataset_to_write(workspace, to, pins)
     with workspace.edit_lock(dataset):
@@ -90,7 +93,7 @@ def add(
         keys = placed.keys(found)
         check_keys(keys, where=", ".join(sources))
         findings = left_out + hidden_findings(keys, dataset, strict=rules.strict)
-        findings += _case_findings(keys, dataset, rules)
+        findings += case_findings(keys, dataset, rules)
         before = None if previous is None else Before(dataset, previous.schema)
         joined, metadata_findings = described(
             workspace, found, rules.metadata, rules.table, before, is_strict=rules.strict
@@ -116,7 +119,16 @@ def add(
         )
         forget_removed(workspace, dataset, changes.table["key"].combine_chunks())
         save_stat_cache(cache_path, found, stats, ids, stamp=_stamp(report.manifest.digest, rules))
-    return _report(dataset, report, new_assets, new_bytes, changes, [*findings, *changes.findings])
+    return report_of(dataset, report, new_assets, new_bytes, changes, [*findings, *changes.findings])
+
+
+def _check_words(sources: Sequence[str], rules: AddRules) -> None:
+    one_of(LABELS, label=rules.label)
+    one_of(SPLITS, split=rules.split)
+    if rules.asset_column is not None:
+        raise Usage("--asset-column names a column of tables whose rows are added", "repeat with --rows")
+    if not sources or not all(sources):  # '' would be the current folder
+        raise Usage("nothing to add", "name files or folders: datapin add FOLDER --to data/raw")
 
 
 def source_names(workspace: Workspace, sources: Sequence[str]) -> list[str]:
@@ -177,7 +189,8 @@ def _stamp(digest: str, rules: AddRules) -> str:
     )
 
 
-def _case_findings(keys: pa.Array, dataset: str, rules: AddRules) -> list[Finding]:
+def case_findings(keys: pa.Array, dataset: str, rules: AddRules) -> list[Finding]:
+    """A warning for each key that differs from another only in case. Raises Refused if the rules are strict."""
     pairs = case_collisions(keys)
     if pairs and rules.strict:
         raise Refused(
@@ -277,9 +290,10 @@ def _source_keys(workspace: Workspace, sources: Sequence[str], recorded: Sequenc
     return SourceKeys.of(paths, [source_names(workspace, [source])[0] for source in sources], recorded)
 
 
-def _report(
+def report_of(
     dataset: str, report: EditReport, new_assets: int, new_bytes: int, changes: AddChanges, findings: list[Finding]
 ) -> AddReport:
+    """What an add did, for its caller."""
     # A row that moved is one change: not one that went and one that came.
     moved = changes.moved
     return AddReport(

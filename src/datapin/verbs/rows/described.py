@@ -34,7 +34,7 @@ def described(
     if metadata is None:
         _refuse_idle_rules(rules)
         return None, []
-    path = _path(workspace, metadata)
+    path = table_path(workspace, metadata)
     read = read_metadata(path, rules, before)
     folders = [path.parent, workspace.cwd, workspace.root]
     table, without_file, without_row = join_metadata(found.keys, read.table, folders=folders, roots=found.roots)
@@ -59,7 +59,7 @@ def without_metadata(
 ) -> tuple[FoundFiles, dict[str, str] | None]:
     """The files without those of metadata; and the manifest's properties that say so, None to keep them."""
     known = set(metadata_keys(previous))
-    named = set() if metadata is None else _keys_of(_path(workspace, metadata), found)
+    named = set() if metadata is None else _keys_of(table_path(workspace, metadata), found)
     rest = leave_out(found, known | named)
     if not named - known or len(rest) == len(found):
         return rest, None
@@ -76,8 +76,8 @@ def metadata_keys(manifest: Manifest | None) -> list[str]:
     return [key for key in found if isinstance(key, str)] if isinstance(found, list) else []
 
 
-def _path(workspace: Workspace, metadata: str) -> Path:
-    """As it was given, where that is the same: messages then say what the user typed."""
+def table_path(workspace: Workspace, metadata: str) -> Path:
+    """A file as it was given, where that is the same: messages then say what the user typed."""
     return Path(metadata) if workspace.cwd == Path.cwd() else workspace.cwd / metadata
 
 

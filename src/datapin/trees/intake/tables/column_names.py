@@ -10,7 +10,7 @@ from datapin.base.errors import BadRows, Usage, listed
 from datapin.base.near_names import near_standard_name
 
 KEY_COLUMNS = ("key", "file_name")
-OURS = ("asset_id", "size", "media_type", "parent", "parent_id", "operator")
+OURS = ("asset_id", "size", "media_type", "parent", "parent_id", "partner_id", "operator")
 
 
 def renamed(names: Sequence[str], renames: Mapping[str, str], where: str) -> list[str]:
