@@ -69,6 +69,21 @@ def test_parameters_of_another_file(trained: World) -> None:
     assert trained.repo.run("prepare", params_file="params.yaml").digest == before
 
 
+def test_where_a_stage_computes_does_not_show(trained: World) -> None:
+    before = trained.repo.show("data/prepared").digest
+    assert trained.repo.run("prepare", engine="local").digest == before
+    with pytest.raises(Usage, match="spark"):
+        trained.repo.run("prepare", engine="spark")
+
+
+def test_a_preview_is_a_page_and_changes_nothing(trained: World) -> None:
+    before = trained.clone.files("data")
+    page = trained.path / "out.html"
+    trained.repo.run("augment", preview=(2, page))
+    assert page.read_text().count("<img") >= 4
+    assert trained.clone.files("data") == before
+
+
 def test_what_cannot_run_says_why(trained: World) -> None:
     with pytest.raises(Usage, match="bake"):
         trained.repo.run("bake")
