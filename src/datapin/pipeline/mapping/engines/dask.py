@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -70,10 +71,11 @@ class DaskEngines:
                 raise Usage("the engine dask needs the package distributed, which is not installed", _HINT) from None
             dask.config.set(_CONFIG)
             logging.getLogger("distributed").setLevel(logging.CRITICAL)
+            warnings.filterwarnings("ignore", module="distributed")
             try:
                 if self._address is None:
                     self._cluster = LocalCluster(  # type: ignore[no-untyped-call]  # as below: Dask is not typed throughout
-                        n_workers=self._jobs, threads_per_worker=1, processes=True, dashboard_address=None,
+                        n_workers=self._jobs, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0",
                         silence_logs=logging.CRITICAL,
                     )  # fmt: skip
                 place = self._cluster or self._address
