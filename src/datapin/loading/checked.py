@@ -5,30 +5,105 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from datapin.base.errors import Usage, listed
+from datapin.base.errors import StageRefused, Usage, listed
+from datapin.manifest.columns.columns import flags
 from datapin.pipeline.training.metrics import Floats
 from datapin.pipeline.training.tasks import Box
+
+_BOX = ("label", "x", "y", "width", "height")
+
+
+def check_labels(labels: pa.Array, keys: pa.Array, used: npt.NDArray[np.bool_], task: str, column: str) -> None:
+    """Raises StageRefused, before anything is learnt, if the labels of the `used` rows are none of this task."""
+    kind = labels.type.value_type if pa.types.is_dictionary(labels.type) else labels.type
+    inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else pa.null()
+    is_number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    fits, expected = {
+        "classification": (not pa.types.is_nested(kind), "a text or an integer"),
+        "regression": (is_number, "a number"),
+        "multilabel": (pa.types.is_string(inner) or pa.types.is_large_string(inner), "a list of texts"),
+        "detection": (pa.types.is_struct(inner), "a list of boxes"),
+    }[task]
+    if not fits:
+        problem = f"{column} is {kind}, expected {expected} for {task}"
+        raise StageRefused("training", problem, "name another column with label_column=, or another task=")
+    if task in ("multilabel", "detection"):
+        return  # no list: none of the classes
+    unfit = labels.is_null()
+    if pa.types.is_floating(kind):
+        unfit = pc.or_(unfit, pc.fill_null(pc.invert(pc.is_finite(labels)), True))
+    places = np.flatnonzero(flags(unfit) & used)
+    if len(places):
+        problem = f"{len(places)} row(s) have no {column}: {listed(keys.take(pa.array(places[:1000])).to_pylist(), 5)}"
+        raise StageRefused("training", problem, "set it with `datapin update`, then run `dvc repro`")
+
+
+def number(value: Any, what: str, advice: str) -> float:
+    """The value as a finite number. Raises Usage."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = math.nan
+    if not math.isfinite(found):
+        raise Usage(f"{what} is {value!r}, expected a finite number", advice)
+    return found
+
+
+def model_bytes(model: Any) -> bytes:
+    """A model given as its bytes, or as the path of a file. Raises Usage."""
+    try:
+        data = bytes(model) if isinstance(model, bytes | bytearray) else Path(model).read_bytes()
+    except (OSError, TypeError, ValueError) as error:
+        problem = f"the model {str(model)[:200]!r} cannot be read: {getattr(error, 'strerror', None) or 'no file name'}"
+        raise Usage(problem, "give its bytes, or the path of a file that was written") from None
+    if not data:
+        raise Usage("the model has no bytes", "save it after it was written, or give its bytes")
+    return data
+
+
+def count_of(values: Any, what: str) -> int:
+    """How many rows a script hands over. Raises Usage if that is no sequence."""
+    if isinstance(values, str | bytes) or not isinstance(values, Sized) or getattr(values, "ndim", 1) == 0:
+        raise Usage(f"{what} is {type(values).__name__}, expected a list or an array", "give one entry for each row")
+    return len(values)
+
+
+def checked_boxes(boxes: Any, split: str) -> list[Box]:
+    """The boxes of one row. Raises Usage."""
+    if not isinstance(boxes, Sequence) or not all(isinstance(box, Mapping) for box in boxes):
+        raise Usage(f"a row predicted for {split} is {str(boxes)[:60]!r}, expected a list of boxes", "[] for none")
+    return [checked_box(box, split) for box in boxes]
 
 
 def checked_box(box: Box, split: str) -> Box:
     """The box with its numbers as such, score 1 unless it says one. Raises Usage."""
-    lacking = [name for name in ("label", "x", "y", "width", "height") if name not in box]
+    lacking = [name for name in _BOX if name not in box]
     if lacking:
         raise Usage(f"a box predicted for {split} lacks {listed(lacking)}", "give label, x, y, width, height, score")
-    numbers = [float(box[name]) for name in ("x", "y", "width", "height")] + [float(box.get("score", 1.0))]
-    if not all(map(math.isfinite, numbers)) or min(numbers[2:4]) < 0:
+    if unknown := sorted(str(name) for name in set(box) - {*_BOX, "score"}):
+        raise Usage(f"a box predicted for {split} has {listed(unknown)}", "give label, x, y, width, height, score")
+    what, advice = f"a box predicted for {split}", "give finite numbers, sizes from 0 on"
+    numbers = [number(box.get(name, 1.0), f"{name} of {what}", advice) for name in (*_BOX[1:], "score")]
+    if min(numbers[2:4]) < 0:
         raise Usage(f"a box predicted for {split} is {dict(box)}", "give finite numbers, sizes from 0 on")
     return {"label": str(box["label"]), **dict(zip(("x", "y", "width", "height", "score"), numbers, strict=True))}
 
 
 def finite(values: Any, shape: tuple[int, ...], what: str) -> Floats:
     """The values as float64 of this shape. Raises Usage."""
-    found = np.asarray(values, dtype=np.float64)
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise Usage(f"{what} is not all numbers of the shape {list(shape)}", "give an array of floats") from None
     if found.shape != shape:
         raise Usage(f"{what} has the shape {list(found.shape)}, expected {list(shape)}", "give one value for each row")
     if not np.isfinite(found).all():

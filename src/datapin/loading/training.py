@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +18,16 @@ from datapin.base.errors import StageRefused, Usage, listed
 from datapin.base.id_columns import arrow_numbers
 from datapin.base.progress import SILENT
 from datapin.dataset import Dataset, open_dataset
-from datapin.loading.checked import checked_box, finite, probabilities, table
+from datapin.loading.checked import (
+    check_labels,
+    checked_boxes,
+    count_of,
+    finite,
+    model_bytes,
+    number,
+    probabilities,
+    table,
+)
 from datapin.loading.rules import TrainingRules
 from datapin.manifest.columns.columns import flags
 from datapin.pipeline.operators.recipe import TRAIN
@@ -105,9 +113,7 @@ class Training:
 
     def save(self, model: bytes | str | Path) -> None:
         """The model file's content: its bytes, or a file that the script wrote."""
-        self._model = bytes(model) if isinstance(model, bytes | bytearray) else Path(model).read_bytes()
-        if not self._model:
-            raise Usage("the model has no bytes", "save it after it was written, or give its bytes")
+        self._model = model_bytes(model)
 
     def predict(
         self,
@@ -127,27 +133,26 @@ class Training:
             raise Usage(f"the split {split!r} is not among those evaluated: {known}", "name it in evaluate=")
         rows = len(self.split(split))
         for name, values in (("predicted", predicted), ("probabilities", probabilities)):
-            if values is not None and len(values) != rows:
-                raise Usage(f"{name} of {split}: {len(values)} row(s), expected {rows}", "predict run.split(name), all")
+            count = rows if values is None else count_of(values, f"{name} of {split}")
+            if count != rows:
+                raise Usage(f"{name} of {split}: {count} row(s), expected {rows}", "predict run.split(name), all")
+        if probabilities is not None and self._rules.task in ("regression", "detection"):
+            raise Usage(f"{self._rules.task} takes no probabilities", f"give predict({split!r}, predicted)")
         if predicted is None and probabilities is None:
             raise Usage(f"nothing was predicted for {split}", "give predicted or probabilities")
         self._said[split] = (predicted, probabilities)
 
     def metric(self, name: str, value: float) -> None:
         """A figure of your own for `metrics.json`, beside those of the splits. Raises Usage if it is not finite."""
-        number = float(value)
-        if not math.isfinite(number):
-            raise Usage(f"the metric {name} is {number}, expected a finite number", "leave it out, or find out why")
+        figure = number(value, f"the metric {name}", "leave it out, or find out why")
         if name in self._rules.evaluate:
             raise Usage(f"the metric {name} has the name of a split", "give it another name")
-        self._more[name] = rounded(number)
+        self._more[name] = rounded(figure)
 
     def log(self, **values: float) -> None:
         """One line of `plots/history.csv`: `run.log(epoch=3, loss=0.2)`. Raises Usage if one is not finite."""
-        for name, value in values.items():
-            if not math.isfinite(float(value)):
-                raise Usage(f"{name} is {value}, expected a finite number", "stop the training: it has diverged")
-        self._history.append({name: rounded(float(value)) for name, value in values.items()})
+        advice = "stop the training: it has diverged"
+        self._history.append({name: rounded(number(value, name, advice)) for name, value in values.items()})
 
     def __enter__(self) -> Self:
         return self
@@ -170,6 +175,9 @@ class Training:
         related = self._dataset.manifest.to_table(leak_columns(names))
         allowed = (TRAIN, self._rules.fit_split)
         refuse_leaks(STAGE, self._dataset.name, related, may_be_augmented=allowed)
+        splits = self._dataset.column("split").cast(pa.string())
+        used = pc.is_in(splits, value_set=pa.array([self._rules.fit_split, *self._rules.evaluate]))
+        check_labels(self._labels, self._dataset.column("key"), flags(used), self._rules.task, self._label_name)
         if not len(self.fit):
             problem = f"{self._dataset.name} has no rows with split = {self._rules.fit_split!r}"
             raise StageRefused(STAGE, problem, "set prepare's split shares, or fit_split=")
@@ -274,7 +282,7 @@ class Training:
             if said is None and stated is not None:
                 predicted[some] = np.argmax(np.asarray(stated, dtype=np.float64), axis=1)
             elif said is not None:
-                predicted[some] = self._class_numbers(pa.array(list(np.asarray(said).tolist())), f"predicted of {name}")
+                predicted[some] = self._class_numbers(said, f"predicted of {name}")
         fit = self.codes(self.fit)
         copies = self._is_copy[self._places(self._rules.fit_split, with_copies=True)]
         size = len(self.classes)
@@ -283,8 +291,14 @@ class Training:
         shares |= {name: np.bincount(actual[some], minlength=size) for name, some in rows.parts.items()}
         return told_classes(rows, actual, predicted, given, self.classes, shares)
 
-    def _class_numbers(self, values: pa.Array, what: str) -> npt.NDArray[np.int64]:
+    def _class_numbers(self, given: Any, what: str) -> npt.NDArray[np.int64]:
         """Class numbers of numbers or names. Raises Usage for others."""
+        try:
+            values = given if isinstance(given, pa.Array) else pa.array(np.asarray(given).tolist())
+        except (ValueError, pa.ArrowException):
+            values = pa.nulls(1, pa.list_(pa.string()))
+        if pa.types.is_nested(values.type):
+            raise Usage(f"{what} is no list of class numbers or names", "give one class for each row")
         if pa.types.is_integer(values.type):
             codes = np.asarray(values.to_numpy(), dtype=np.int64)
             bad = codes[(codes < 0) | (codes >= len(self.classes))]
@@ -325,10 +339,14 @@ class Training:
         if isinstance(values, np.ndarray) and values.ndim == 2:
             if values.shape[1] != len(self.classes):
                 raise Usage(f"{what} has {values.shape[1]} columns, expected {len(self.classes)}", "see run.classes")
+            if not np.isin(values, (0, 1)).all():
+                raise Usage(f"{what} has values other than 0 and 1", "give probabilities= as such, flags as bool")
             return values.astype(bool)
         number = {name: n for n, name in enumerate(self.classes)}
         found = np.zeros((len(values), len(self.classes)), dtype=bool)
         for row, names in enumerate(values):
+            if isinstance(names, str) or not isinstance(names, Collection | None):
+                raise Usage(f"{what} has {names!r}, expected a list of names", "[] for none")
             for name in names or ():
                 if name not in number:
                     raise Usage(f"{what} has {name!r}, which is no class", f"classes: {listed(list(self.classes))}")
@@ -340,7 +358,7 @@ class Training:
         predicted: list[list[Box]] = [[] for _ in actual]
         for name, some in rows.parts.items():
             for place, boxes in zip(some.tolist(), self._said.get(name, ([[]] * len(some), None))[0], strict=True):
-                predicted[place] = [checked_box(box, name) for box in boxes]
+                predicted[place] = checked_boxes(boxes, name)
         return told_boxes(rows, actual, predicted, self.classes)
 
 
@@ -366,6 +384,8 @@ def training(
     it is told. What does not give the same bytes twice says `deterministic=False`: `datapin verify --repro` then
     compares the metrics, within `tolerance`. Raises Usage, StageRefused, UnknownDataset.
     """
+    if isinstance(evaluate, str):
+        raise Usage(f"evaluate={evaluate!r} is a text, expected a list of splits", f"evaluate=[{evaluate!r}]")
     rules = TrainingRules(
         task, params, params_file, model, reports, label_column, fit_split, tuple(evaluate), deterministic, tolerance
     )

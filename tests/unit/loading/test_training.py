@@ -193,6 +193,12 @@ def test_a_block_that_raises_leaves_what_was_there(root: Path) -> None:
         (lambda run: run.metric("val", 1.0), "name of a split"),
         (lambda run: run.log(loss=float("inf")), "finite"),
         (lambda run: run.save(b""), "no bytes"),
+        (lambda run: run.save("nowhere.bin"), "'nowhere.bin' cannot be read: No such file"),
+        (lambda run: run.save(None), "no file name"),
+        (lambda run: run.metric("loss", "low"), "the metric loss is 'low'"),
+        (lambda run: run.log(loss=None), "loss is None"),
+        (lambda run: run.predict("val", 3), "is int, expected a list"),
+        (lambda run: run.predict("val", "aaaaaa"), "is str, expected a list"),
     ],
 )
 def test_what_a_script_gets_wrong_is_said_at_once(root: Path, call: Any, said: str) -> None:
@@ -206,6 +212,10 @@ def test_what_a_script_gets_wrong_is_said_at_once(root: Path, call: Any, said: s
     [
         ([3] * 6, None, "class 3, expected 0 to 2"),
         (["z"] * 6, None, "'z', which is no class"),
+        (np.zeros((6, 2), dtype=int), None, "no list of class numbers or names"),
+        ([0, 0, 0, 0, 0, [1]], None, "no list of class numbers or names"),
+        (None, [[1, 0, 0]] * 5 + [[1]], "not all numbers of the shape"),
+        (None, [["a", "b", "c"]] * 6, "not all numbers"),
         (None, np.full((6, 2), 0.5), "expected"),
         (None, np.full((6, 3), np.nan), "not finite"),
         (None, np.full((6, 3), 0.5), "add up to 1"),
@@ -225,6 +235,68 @@ def test_what_was_predicted_is_checked_before_anything_is_written(
     with pytest.raises(Usage, match=said):
         train()
     assert not (root / "models").exists()
+
+
+BOX = {"label": "cat", "x": 1, "y": 0, "width": 1, "height": 1}
+
+
+@pytest.mark.parametrize(
+    ("more", "predicted", "probabilities", "said"),
+    [
+        ({"task": "detection"}, None, np.zeros((6, 1)), "takes no probabilities"),
+        ({"task": "detection"}, [1] * 6, None, "expected a list of boxes"),
+        ({"task": "detection"}, [[{**BOX, "x": "a"}]] * 6, None, "x of a box predicted for val is 'a'"),
+        ({"task": "detection"}, [[{**BOX, "scor": 1}]] * 6, None, "has scor"),
+        ({"task": "detection"}, [[{**BOX, "width": -1}]] * 6, None, "a box predicted for val is"),
+        ({"task": "regression", "label_column": "weight"}, ["a"] * 6, None, "not all numbers"),
+        ({"task": "regression", "label_column": "weight"}, None, np.zeros((6, 1)), "takes no probabilities"),
+        ({"task": "multilabel", "label_column": "tags"}, np.full((6, 2), np.nan), None, "other than 0 and 1"),
+        ({"task": "multilabel", "label_column": "tags"}, ["x"] * 6, None, "'x', expected a list of names"),
+        ({"task": "multilabel", "label_column": "tags"}, [1] * 6, None, "1, expected a list of names"),
+    ],
+)
+def test_what_does_not_fit_the_task_is_refused_in_one_line(
+    root: Path, more: dict[str, Any], predicted: Any, probabilities: Any, said: str
+) -> None:
+    with pytest.raises(Usage, match=said) as refused:
+        predict_both(root, more, predicted, probabilities)
+    assert "\n" not in refused.value.message
+    assert left(root) == []
+
+
+def predict_both(root: Path, more: dict[str, Any], predicted: Any, probabilities: Any) -> None:
+    with start(root, **more) as run:
+        run.save(b"w")
+        run.predict("val", predicted, probabilities)
+        run.predict("test", predicted, probabilities)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"task": "regression"}, "label is string, expected a number for regression"),
+        ({"task": "multilabel"}, "label is string, expected a list of texts"),
+        ({"task": "detection", "label_column": "tags"}, "expected a list of boxes"),
+        ({"label_column": "tags"}, "expected a text or an integer"),
+    ],
+)
+def test_labels_of_another_task_are_refused_before_anything_is_learnt(
+    root: Path, more: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(StageRefused, match=said):
+        start(root, **more)
+
+
+@pytest.mark.parametrize("key", ["02", "20"])
+@pytest.mark.parametrize(
+    ("column", "more"), [("label", {}), ("weight", {"task": "regression", "label_column": "weight"})]
+)
+def test_rows_without_a_label_are_named_before_anything_is_learnt(
+    root: Path, key: str, column: str, more: dict[str, Any]
+) -> None:
+    Repo.find(root).update("data/rows", f"{column} = NULL", where=f"key = '{key}'")
+    with pytest.raises(StageRefused, match=rf"1 row\(s\) have no {column}: {key}"):
+        start(root, **more)
 
 
 def test_a_script_that_forgets_something_is_told(root: Path) -> None:
@@ -247,6 +319,9 @@ def test_a_script_that_forgets_something_is_told(root: Path) -> None:
         {"task": "ranking"}, {"model": "../m"}, {"model": "/m"}, {"reports": ".git/x"}, {"evaluate": ()},
         {"evaluate": ("train",)}, {"evaluate": ("val", "val")}, {"tolerance": 0.1}, {"fit_split": "none"},
         {"deterministic": False, "tolerance": -1.0}, {"label_column": "colour"}, {"model": "data/rows/m"},
+        {"model": "params.yaml"}, {"model": "dvc.lock"}, {"model": "reports"}, {"model": "reports/run.json"},
+        {"model": "reports/metrics.json"}, {"model": "reports/environment.json"}, {"model": "reports/plots/roc.csv"},
+        {"evaluate": "val"}, {"deterministic": False, "tolerance": "little"},
     ],
 )  # fmt: skip
 def test_impossible_arguments_are_refused(root: Path, wrong: dict[str, Any]) -> None:
