@@ -10,6 +10,7 @@ import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -128,6 +129,9 @@ class DaskEngine:
     def _submitter(self, computation: Computation) -> Callable[[Any], Any]:
         """What sends one item to a worker."""
         client, token = self._open(), uuid.uuid4().hex
+        if not client.nthreads():  # those that died are on their way back
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=CONNECT_S)
         if not client.nthreads():
             raise Refused(f"the scheduler of Dask at {client.scheduler.address} has no worker", "start `dask worker`")
         expected = expected_of(computation)
