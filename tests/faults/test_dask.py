@@ -143,7 +143,10 @@ def test_a_scheduler_that_dies_ends_the_run_with_its_address(tmp_path: Path) -> 
         engines.close()
 
 
-def test_a_scheduler_without_workers_is_refused_and_used_when_it_has_one(tmp_path: Path) -> None:
+def test_a_scheduler_without_workers_is_refused_and_used_when_it_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "NO_WORKER_S", 1.0)
     with scheduler(tmp_path) as (address, _):
         engines = DaskEngines(address, 1)
         with pytest.raises(EngineUnreachable, match="has no worker") as caught:

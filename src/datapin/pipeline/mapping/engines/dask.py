@@ -130,8 +130,10 @@ class _Tasks:
         self._count = 0
         self._workers = 0
         self._counted_s = float("-inf")
-        if not client.nthreads():
-            raise EngineUnreachable(self._where, "it has no worker", _START)
+        try:
+            client.wait_for_workers(1, timeout=NO_WORKER_S)  # those that died may be on their way back
+        except OSError:
+            raise EngineUnreachable(self._where, "it has no worker", _START) from None
 
     def workers(self) -> int:
         """How many threads compute, at least one."""
@@ -202,7 +204,7 @@ def _checked(address: str) -> str:
 
     if not _ADDRESS.fullmatch(address):
         raise Usage(f"{address!r} is no address of a scheduler", "for example: dask:tcp://HOST:8786")
-    if address.startswith("tls:") and "ssl_context" not in Security().get_connection_args("client"):  # type: ignore[no-untyped-call]
+    if address.startswith("tls:") and Security().get_connection_args("client").get("ssl_context") is None:  # type: ignore[no-untyped-call]
         advice = "set distributed.comm.tls in ~/.config/dask/distributed.yaml: `datapin help engines`"
         raise EngineUnreachable(f"dask:{address}", "no key and certificate for TLS in the settings of Dask", advice)
     return address
