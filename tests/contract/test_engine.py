@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from datapin.base.errors import BadSettings, Refused
+from datapin.base.errors import BadSettings
 from datapin.base.settings import read_settings
-from datapin.pipeline.mapping.engines import dask
-from datapin.pipeline.mapping.engines.dask import DaskEngines, Expected, compute_one, expected_of
+from datapin.pipeline.mapping.engines.dask import DaskEngines
 from datapin.pipeline.mapping.engines.engine import Engine
 from datapin.pipeline.mapping.engines.local import LocalEngine
-from datapin.pipeline.mapping.work import DeriveAssets
-from datapin.pipeline.operators.images.prepare import NormaliseImage
 from datapin.pipeline.stages.prepare import run_prepare
-from datapin.testing.engine_suite import EngineSuite, Trial, results
+from datapin.testing.engine_suite import EngineSuite
 from workspaces import Workspace, digits, labels_of, picture
 
 PARAMS = "prepare: {resize: 6, split: {train: 0.5, test: 0.5}}\n"
@@ -70,89 +60,6 @@ def prepared(root: Path, engines: DaskEngines | None) -> tuple[str, dict[str, by
 
 def test_a_stage_gives_the_same_bytes_on_every_engine(tmp_path: Path, cluster: DaskEngines) -> None:
     assert prepared(tmp_path / "dask", cluster) == prepared(tmp_path / "local", None)
-
-
-def test_a_worker_that_is_stopped_or_killed_in_between_changes_nothing(tmp_path: Path) -> None:
-    engines = DaskEngines(None, 2)
-    try:
-        engine = engines(True)
-        pids = sorted(set(results(engine, ["pid"] * 40)))
-        assert len(pids) == 2
-        os.kill(pids[0], signal.SIGKILL)
-        os.kill(pids[1], signal.SIGSTOP)
-        running = engine.run(Trial(), enumerate(range(60)))
-        time.sleep(0.5)
-        os.kill(pids[1], signal.SIGCONT)
-        assert [result for _, result in running] == [number * number for number in range(60)]
-    finally:
-        engines.close()
-
-
-def test_a_cluster_of_ones_own_by_its_address(tmp_path: Path) -> None:
-    words = [
-        sys.executable,
-        "-m",
-        "distributed.cli.dask_scheduler",
-        "--port",
-        "0",
-        "--host",
-        "127.0.0.1",
-        "--no-dashboard",
-    ]
-    file = tmp_path / "scheduler.json"
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
-    scheduler = subprocess.Popen([*words, "--scheduler-file", str(file)], **quiet)  # type: ignore[call-overload]
-    worker = None
-    try:
-        engines = DaskEngines(None, 1)
-        engines._address = _address(file)
-        with pytest.raises(Refused, match="has no worker"):
-            results(engines(True), [1])
-        words = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(file), "--nthreads", "1"]
-        worker = subprocess.Popen([*words, "--no-dashboard", "--no-nanny"], **quiet)  # type: ignore[call-overload]
-        engines._client.wait_for_workers(1, timeout=60)
-        assert results(engines(True), [1, 2, 3]) == [1, 4, 9]
-        engines.close()
-        digest, _ = prepared(tmp_path / "far", DaskEngines(_address(file), 1))
-        assert digest == prepared(tmp_path / "near", None)[0]
-    finally:
-        for process in (worker, scheduler):
-            if process is not None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                process.wait()
-
-
-def _address(file: Path) -> str:
-    for _ in range(300):
-        if file.exists():
-            return str(json.loads(file.read_text())["address"])
-        time.sleep(0.1)
-    raise AssertionError("the scheduler did not start")
-
-
-def test_no_scheduler_at_the_address(closed_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dask, "CONNECT_S", 0.5)
-    with pytest.raises(Refused, match="no scheduler of Dask at tcp://127"):
-        results(DaskEngines(f"tcp://127.0.0.1:{closed_port}", 1)(True), [1])
-
-
-def test_a_worker_of_another_version_or_without_the_store_refuses(tmp_path: Path, cluster: DaskEngines) -> None:
-    workspace = Workspace.make(tmp_path / "repo")
-    client = cluster._opened()
-    computation = DeriveAssets(NormaliseImage((6, 6), "stretch", "L"), workspace.store.root)
-    right = expected_of(computation)
-    assert right.environment["pillow"]
-    for wrong, said in (
-        (replace(right, version="0.0.1"), "has datapin 0.1.0, expected 0.0.1"),
-        (replace(right, environment={**right.environment, "pillow": "1"}), "expected 1"),
-        (Expected(right.version, right.environment, str(workspace.root / "nowhere")), "does not see the store"),
-    ):
-        answer = client.submit(compute_one, "t", computation, wrong, None, pure=False).result()
-        assert isinstance(answer, Refused)
-        assert said in answer.message
-        assert answer.hint
 
 
 def test_a_refusal_in_a_stage_is_told_as_ever(tmp_path: Path, cluster: DaskEngines) -> None:

@@ -151,9 +151,15 @@ def test_heavy_libraries_are_imported_only_when_used(module: tuple[Path, ast.Mod
     assert not early, f"{name_of(path)} imports {early} at the top"
 
 
+# Dask pickles tasks and results itself: who reaches a scheduler may run code on its workers, and is trusted (0042).
+TASKS_OF_DASK = {f"pipeline/mapping/engines/{name}.py" for name in ("dask", "dask_task")}
+
+
 def test_nothing_that_runs_foreign_bytes(module: tuple[Path, ast.Module]) -> None:
     path, tree = module
     names = {name.split(".")[0] for node in ast.walk(tree) for name in imported(node)}
+    if name_of(path) in TASKS_OF_DASK:
+        names.discard("pickle")
     assert not names & {"pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle"}, name_of(path)
     calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     assert not calls & {"eval", "exec", "torch.load", "yaml.load", "os.system"}, name_of(path)

@@ -8,18 +8,32 @@ class TestMyEngine(EngineSuite):
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
-from datapin.base.errors import DatapinError, OperatorRefused, StorageFailed, WorkersLost
+from datapin.base.errors import DamagedAsset, DatapinError, OperatorRefused, StorageFailed, WorkersLost
+from datapin.base.id_columns import ids_from_hex
+from datapin.base.settings import StoreSettings
+from datapin.pipeline.mapping.context import StageContext
+from datapin.pipeline.mapping.derived import DerivedAssets, derive_assets
 from datapin.pipeline.mapping.engines.engine import Engine
+from datapin.pipeline.mapping.map import MapPlan, Rows, map_rows
+from datapin.pipeline.mapping.memo import Memo
+from datapin.pipeline.mapping.work import DeriveAssets
+from datapin.pipeline.operators.operator import Derived
+from datapin.store.store import Store
+
+_ASSETS = tuple(f"asset {number}".encode() for number in range(40))
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,11 @@ class Trial:
                 raise OperatorRefused("trial", "no")
             case "disk":
                 raise StorageFailed("read", "place", "gone")
+            case "damaged":
+                raise DamagedAsset("ab" * 32, "the store", "hash mismatch")
+            case "touch":
+                Path(self.folder, f"touched-{time.monotonic_ns()}").touch()
+                time.sleep(0.2)
             case "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             case "die once" if not (mark := Path(self.folder, "died")).exists():
@@ -55,6 +74,34 @@ class Trial:
             case "bug":
                 raise ZeroDivisionError
         return item
+
+
+@dataclass(frozen=True)
+class Reversed:
+    """Operator: the bytes of an asset backwards. The asset `poison` kills the process that reads it."""
+
+    poison: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return "reversed"
+
+    @property
+    def fingerprint(self) -> str:
+        """What identifies it."""
+        return "re" * 32
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """No library has a part in it."""
+        return {}
+
+    def derive(self, data: bytes, asset_id: str, copy: int) -> Derived:
+        """One asset."""
+        if data == self.poison:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Derived(data[::-1])
 
 
 def results(engine: Engine, items: list[Any], folder: str = "") -> list[Any]:
@@ -131,3 +178,56 @@ class EngineSuite:
         with pytest.raises(WorkersLost, match="unforeseen"):
             results(engine, ["bug"], str(tmp_path))
         assert len(list(tmp_path.glob("began-*"))) == 1
+
+    def test_an_error_carries_the_asset_that_it_is_about(self, engine: Engine) -> None:
+        with pytest.raises(DamagedAsset) as caught:
+            results(engine, [1, "damaged", 2])
+        assert (caught.value.asset_id, caught.value.where) == ("ab" * 32, "the store")
+
+    def test_what_has_not_begun_when_a_run_is_given_up_never_begins(self, engine: Engine, tmp_path: Path) -> None:
+        running = engine.run(Trial(str(tmp_path)), enumerate([1, *["touch"] * 60]))
+        assert next(running) == (0, 1)
+        assert isinstance(running, Generator)
+        running.close()
+        time.sleep(1.0)  # those that were at work may end
+        touched = len(list(tmp_path.glob("touched-*")))
+        time.sleep(0.6)
+        assert len(list(tmp_path.glob("touched-*"))) == touched < 60
+
+    def test_the_assets_made_are_those_of_any_other_engine(self, engine: Engine, tmp_path: Path) -> None:
+        context = _context(tmp_path, engine)
+        rows = _rows(context.store)
+        made, again = _derived(rows, context), _derived(rows, context)
+        assert made.results["id"].tobytes() == b"".join(hashlib.sha256(data[::-1]).digest() for data in _ASSETS)
+        assert (made.computed, made.problems.null_count) == (len(_ASSETS), len(_ASSETS))
+        assert (again.computed, again.results.tobytes()) == (0, made.results.tobytes())
+
+    def test_a_poisoned_asset_is_named_and_the_engine_goes_on(self, engine: Engine, tmp_path: Path) -> None:
+        if self.runs_here:
+            pytest.skip("it would be this process")
+        context = _context(tmp_path, engine)
+        rows = _rows(context.store)
+        poisoned = DeriveAssets(Reversed(_ASSETS[-1]), context.store.root)
+        plan = MapPlan(poisoned, "ab" * 32, makes_assets=True, title="", batch_assets=4)
+        with pytest.raises(WorkersLost) as caught:
+            list(map_rows([rows], plan, context, engine, total=len(rows)))
+        assert hashlib.sha256(_ASSETS[-4]).hexdigest()[:12] in caught.value.message, "where its batch begins"
+        assert caught.value.attempts == 3
+        assert _derived(rows, context).computed == len(_ASSETS)
+
+
+def _context(folder: Path, engine: Engine) -> StageContext:
+    store = Store.create(folder / "store", StoreSettings())
+    return StageContext(folder, store, Memo(folder / "memo"), engines=lambda apart: engine)
+
+
+def _rows(store: Store) -> Rows:
+    with store.filling() as filling:
+        ids = [str(filling.put(data)) for data in _ASSETS]
+    sizes = np.array([len(data) for data in _ASSETS], dtype=np.int64)
+    keys = pa.array([f"{number:02}" for number in range(len(ids))])
+    return Rows(keys, ids_from_hex(pa.array(ids)), np.zeros(len(ids), dtype=np.int64), sizes)
+
+
+def _derived(rows: Rows, context: StageContext) -> DerivedAssets:
+    return derive_assets(rows, Reversed(), context, title="suite")

@@ -36,6 +36,7 @@ from datapin.base.errors.unknown_names import (
 )
 from datapin.base.errors.world import (
     AssetsMissing,
+    EngineUnreachable,
     ManifestMissing,
     ObjectMissing,
     OutputLost,
@@ -101,6 +102,7 @@ __all__ = [
     "DamagedPack",
     "DatapinError",
     "DatasetNotThere",
+    "EngineUnreachable",
     "Locked",
     "ManifestMissing",
     "ModelRefused",

@@ -173,6 +173,19 @@ class ToolFailed(WorldError):
 
 
 @dataclass
+class EngineUnreachable(WorldError):
+    """A cluster that does not answer, or has nobody to compute."""
+
+    engine: str
+    problem: str
+    advice: str = "see to its scheduler and workers, or run it here with `--engine local`"
+
+    @property
+    def message(self) -> str:
+        return f"engine {self.engine}: {self.problem}"
+
+
+@dataclass
 class WorkersLost(WorldError):
     """Worker processes died again and again."""
 

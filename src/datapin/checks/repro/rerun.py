@@ -58,9 +58,12 @@ class Surroundings:
 def other_surroundings(environment: Mapping[str, str], commit: str, jobs: int) -> Surroundings:
     """Hash seed, time zone, locale and number of threads unlike those of `environment`; the same for each commit."""
     threads = environment.get("OMP_NUM_THREADS", "")
-    usual = int(threads) if threads.isdigit() and int(threads) else os.cpu_count() or 1
-    # One less, not one: a training on many cores must not take a day. More than there are would be slow as well.
-    other = str(usual - 1 if usual > 1 else 2)
+    cores = os.cpu_count() or 1
+    usual = int(threads) if threads.isdigit() and int(threads) else cores
+    # One less, not one: a training on many cores must not take a day. And not as many as there are cores: where the
+    # variable is set only here, that is what the recorded results were computed with.
+    fewer = usual - 1
+    other = str(fewer if fewer and fewer != cores else next(n for n in (1, 2, 3) if n not in (usual, cores)))
     locale = next((environment[name] for name in ("LC_ALL", "LC_CTYPE", "LANG") if environment.get(name)), "C")
     is_plain = locale.split(".")[0] in ("C", "POSIX") and "utf" not in locale.lower()
     seed = str(int(hashlib.sha256(commit.encode()).hexdigest()[:7], 16) + 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import platform
 import struct
 import sys
 import traceback
@@ -20,6 +22,7 @@ import numpy as np
 from datapin.base import log
 from datapin.base.errors import OperatorRefused
 from datapin.pipeline.operators.operator import Float32, Vectors
+from datapin.pipeline.record.fingerprint import code_identity, file_hashes, library_versions
 
 Extract = Callable[..., Any]
 
@@ -68,6 +71,27 @@ class UserFunction:
     def identity(self) -> dict[str, Any]:
         """Name, code and parameters; not where the repository lies, nor how it is called."""
         return {"use": self.use, "code": json.loads(self.code), "params": json.loads(self.params)}
+
+    def load_anew(self) -> None:
+        """Forget what this process has loaded from the repository: a worker of long life may hold older code.
+
+        Raises OperatorRefused if the code here is not the one that it was named for.
+        """
+        said, root = json.loads(self.code), Path(self.root)
+        seen = {
+            "code": code_identity(root, self.module, self.function, self.use),
+            "libraries": library_versions(said["libraries"], self.use),
+            "inputs": file_hashes(root, said["inputs"], self.use),
+        }
+        for part, told in said.items():
+            if seen.get(part) != told:
+                raise OperatorRefused(self.use, f"its {part} below {self.root} of {platform.node()} differ from ours")
+        for name, module in list(sys.modules.items()):
+            path = Path(getattr(module, "__file__", None) or os.devnull)
+            is_installed = "site-packages" in path.parts or name.partition(".")[0] in ("datapin", "__main__")
+            if path.is_relative_to(root) and not is_installed:
+                del sys.modules[name]
+        load.cache_clear()
 
     def extract(self, assets: Sequence[bytes]) -> Vectors:
         """Vectors for a batch. Raises OperatorRefused if the function cannot be loaded or breaks its contract."""
