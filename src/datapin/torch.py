@@ -76,6 +76,7 @@ class Loader:
                     self._rows, batch_sampler=self._batches, collate_fn=self._collate, **self._options
                 )
             return self._by_number
+        self._rows.dataset.reads.prepare()
         options = {name: value for name, value in self._options.items() if name != "persistent_workers"}
         rows = _Iterable(RowsInOrder(self._rows, self._batches))
         return torch_data.DataLoader(rows, batch_size=None, collate_fn=self._collate, **options)

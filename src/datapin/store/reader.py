@@ -156,6 +156,7 @@ class Reader:
         self._verify = bool(verify)
         self._touched = _Touched(locations.pack) if verify == "first" else None
         self._ids = ids.tobytes()
+        self._locations = locations
         self._pack = column_view(locations.pack)
         self._offset = column_view(locations.offset)
         self._length = column_view(locations.length)
@@ -185,6 +186,17 @@ class Reader:
         if self._codec[number] != CODEC_RAW:
             return self._decoded(number, data, pack, is_hashed=is_hashed)
         return self._checked(number, data, pack, is_hashed=is_hashed)
+
+    def read_many(self, numbers: npt.NDArray[np.int64]) -> list[bytes]:
+        """The bytes of these assets, in this order, read in the order in which they lie. Raises as `read`.
+
+        For assets here and there: of neighbours `read_batch` makes fewer calls.
+        """
+        places = np.lexsort((self._locations.offset[numbers], self._locations.pack[numbers]))
+        result = [b""] * len(numbers)
+        for place, number in zip(places.tolist(), numbers[places].tolist(), strict=True):
+            result[place] = self.read(number)
+        return result
 
     def read_batch(self, numbers: Sequence[int]) -> list[bytes]:
         """The bytes of these assets, in this order; neighbours in a pack are read at once. Raises as `read`."""

@@ -127,9 +127,19 @@ class RemoteStore:
             return self._index
 
     def index_with(self, ids: IdMatrix) -> Index:
-        """The index as it was read last if it has all of these assets, else as it is now. Raises as `index`."""
-        known = self._index
-        return known if known.find(ids)[0].all() else self.index()
+        """The index as this process, or another on this machine, read it last, if it has all of these assets.
+
+        Else as it is now. What it names may be gone since: whoever misses something asks `index`. Raises as `index`,
+        StoreFormat.
+        """
+        with self._lock:
+            if not self._index_names:
+                self._take_kept_index()
+            known = self._index
+        if known.find(ids)[0].all():
+            return known
+        self.check_format()
+        return self.index()
 
     def kept_index_bytes(self, name: str) -> int | None:
         """The size of the index file `name` as it was when it was read, None if it is not kept here."""
@@ -208,6 +218,15 @@ class RemoteStore:
         self._index_names = names
         self._kept_index.forget_all_but({f"{name}{INDEX_SUFFIX}" for name in names})
 
+    def _take_kept_index(self) -> None:
+        kept: dict[str, Entries] = {}
+        for name in self._kept_index.names():
+            with suppress(DamagedPack):
+                data = self._kept_index.find(name) or b""
+                kept[name.removesuffix(INDEX_SUFFIX)] = decode_index(name.removesuffix(INDEX_SUFFIX), data, name)
+        if kept:
+            self._index, self._index_names = Index(join_entries([*kept.values()])), set(kept)
+
     def _read_index(self, name: str) -> Entries:
         data = self._kept_index.find(f"{name}{INDEX_SUFFIX}")
         if data is not None and index_file_name(data) == name:
@@ -257,6 +276,14 @@ class KeptObjects:
         except OSError:
             return None
 
+    def names(self) -> list[str]:
+        """What is kept, sorted; what is being written is not."""
+        try:
+            found = os.listdir(self._folder) if self._folder is not None else []
+        except OSError:
+            return []
+        return sorted(name for name in found if not name.startswith(TEMPORARY_PREFIX))
+
     def keep(self, name: str, data: bytes) -> None:
         """Keep `data`, at once: a reader sees all of it or nothing."""
         if self._folder is None:
@@ -288,6 +315,6 @@ class KeptObjects:
             return
         with suppress(OSError):
             sweep_temporaries(self._folder)
-            for name in os.listdir(self._folder):
-                if name not in names and not name.startswith(TEMPORARY_PREFIX):
+            for name in self.names():
+                if name not in names:
                     self.forget(name)

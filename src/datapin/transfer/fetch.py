@@ -58,7 +58,6 @@ def fetch_assets(
     interrupt stays. Raises AssetsMissing if the remote lacks one, DamagedAsset if it has no good copy of one, when all
     others are here; RemoteUnreachable, StorageFailed.
     """
-    remote.check_format()
     index = remote.index_with(ids)
     plan = plan_transfer(ids, index, store.index)
     lost = [ids[plan.absent]] if len(plan.absent) else []
@@ -136,6 +135,7 @@ class _Fetch:
                 if not len(rows):
                     return
                 ids = index.entries.ids[rows]
+                self._remote.check_format()
                 index = self._without_bad_copies(self._remote.index())  # read again: packs may have been replaced
                 plan = plan_transfer(ids, index, self._store.index, never_whole=self._damaged_packs)
                 if len(plan.absent):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from datapin.base.errors import AssetsMissing, BadSettings, DatapinError, ObjectMissing, RemoteUnreachable
-from datapin.base.id_columns import IdMatrix
+from datapin.base.id_columns import IdMatrix, ids_from_raw
 from datapin.base.progress import SILENT, Progress
 from datapin.pack.codec import decode
 from datapin.pack.encoded import EncodedAsset
@@ -81,6 +81,15 @@ class Lazy:
                     gap_bytes=_SCATTERED_GAP_BYTES,
                 )
 
+    def prepare(self, ids: IdMatrix) -> None:
+        """Read the remote's index once, before other processes of this machine fetch from it: they find it kept.
+
+        Raises as `ensure`.
+        """
+        self._leave_parent()
+        with self._lock, _absence_explained(ids):
+            self._opened().index_with(ids)
+
     def read(self, row: IdMatrix) -> bytes:
         """The bytes of one asset (`row` is `[1, 32]`) that is not in the store, verified.
 
@@ -112,7 +121,7 @@ class Lazy:
         with self._lock:
             remote = self._opened()
             if (found := self._index.find_one(raw_id)) is None:
-                self._index = remote.index()
+                self._index = remote.index_with(ids_from_raw(raw_id))
                 found = self._index.find_one(raw_id)
             entries = self._index.entries
         if found is None or entries.pack[found] == IN_LOOSE_FILE:
@@ -121,6 +130,7 @@ class Lazy:
         try:
             (stored,) = remote.backend.get_ranges(pack_key(entries.packs[entries.pack[found]].hex()), [place])
         except ObjectMissing:
+            self._index = Index(NO_ENTRIES)  # packs were replaced: it is asked for again
             return None
         asset = EncodedAsset(raw_id, int(entries.codec[found]), stored, int(entries.raw_length[found]))
         return None if asset.problem() else asset
@@ -146,9 +156,7 @@ class Lazy:
 
     def _opened(self) -> RemoteStore:
         if self._remote is None:
-            remote = self._open()
-            remote.check_format()
-            self._remote = remote
+            self._remote = self._open()
         return self._remote
 
     def _leave_parent(self) -> None:

@@ -62,7 +62,7 @@ class LazyReader:
         reader = self._whole.get(verify) or self._look(verify)
         try:
             if reader is not None:
-                return [reader.read(number) for number in numbers.tolist()]
+                return reader.read_many(numbers)
             if ahead is not None:
                 ahead.wait(end)
             if self._lazy is not None:
@@ -87,6 +87,11 @@ class LazyReader:
             except AssetsMissing:
                 break
         raise damage
+
+    def prepare(self) -> None:
+        """Let other processes find what they need to know of the remote. Raises AssetsMissing if it does not answer."""
+        if self._lazy is not None and (missing := self._store.missing(self._ids)).any():
+            self._lazy.prepare(self._ids[missing])
 
     def ahead(self, order: Rows) -> Ahead | None:
         """Who fetches ahead of somebody that reads in this order; None if nothing is ever fetched."""

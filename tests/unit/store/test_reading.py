@@ -13,6 +13,7 @@ import pytest
 
 from datapin.base.errors import AssetsMissing, BadAssetId, DamagedAsset, NoRepository, StoreFormat
 from datapin.base.ids import AssetId
+from datapin.pack.reader import read_stored
 from datapin.store import reader as reader_module
 from datapin.store.store import Store
 from stored import asset_id_of
@@ -259,3 +260,22 @@ def test_a_store_may_change_what_counts_as_large(store: Store, source: Path) -> 
     assert third.put_files(batch_of(source), jobs=1).new_assets == 0
     assert hashlib.sha256(third.reader(ids).read(0)).digest() == ids[0].tobytes()
     assert file_names(store.root, "assets") != []
+
+
+def test_many_are_read_in_the_order_in_which_they_lie(
+    store: Store, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = store.put_files(batch_of(source), jobs=1).ids
+    reader = store.reader(ids)
+    places: list[tuple[int, int]] = []
+
+    def noted(file: int, offset: int, length: int) -> bytes:
+        places.append((file, offset))
+        return read_stored(file, offset, length)
+
+    monkeypatch.setattr(reader_module, "read_stored", noted)
+    order = np.random.default_rng(1).permutation(len(ids))
+    found = reader.read_many(order)
+    assert [hashlib.sha256(data).digest() for data in found] == [ids[row].tobytes() for row in order]
+    by_file = list(dict.fromkeys(file for file, _ in places))
+    assert places == sorted(places, key=lambda one: (by_file.index(one[0]), one[1]))
