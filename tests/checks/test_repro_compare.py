@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -267,4 +268,5 @@ def test_a_rerun_has_other_surroundings_whatever_the_usual_ones_are(usual: dict[
     assert found["OMP_NUM_THREADS"] != usual.get("OMP_NUM_THREADS")
     assert int(found["OMP_NUM_THREADS"]) >= 1
     assert int(found["PYTHONHASHSEED"]) > 0
+    assert int(found["OMP_NUM_THREADS"]) != os.cpu_count(), "what a shell without the variable has"
     assert found == other_surroundings(usual, "0" * 40, 3).variables
