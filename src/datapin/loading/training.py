@@ -43,7 +43,7 @@ from datapin.verbs.workspace.workspace import Workspace
 
 STAGE = "training"
 Task = Literal["classification", "regression", "multilabel", "detection"]
-_LABELS = {"classification": "label", "regression": "label", "multilabel": "label", "detection": "objects"}
+_LABELS = {"classification": "label", "regression": "label", "multilabel": "labels", "detection": "objects"}
 _HISTORY = "history.csv"
 
 
@@ -90,17 +90,24 @@ class Training:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """The classes in index order: as the dataset pins them, else sorted as text. Empty for regression."""
+        """The classes in index order: as the dataset pins them for its labels, else sorted as text.
+
+        Empty for regression. Objects have the order of the labels if their classes are among these.
+        """
         if self._rules.task == "regression":
             return ()
-        if self._dataset.classes is not None:
-            return self._dataset.classes
+        pinned = self._dataset.classes
+        if pinned is not None and self._label_name == "label":
+            return pinned
         labels = self._labels
         if self._rules.task == "detection":
             labels = pc.struct_field(labels.flatten(), "label")
         elif self._rules.task == "multilabel":
             labels = labels.flatten()
-        return tuple(sorted({str(one) for one in pc.unique(labels).to_pylist() if one is not None}))
+        found = {str(one) for one in pc.unique(labels).to_pylist() if one is not None}
+        if pinned is not None and self._rules.task == "detection" and found <= set(pinned):
+            return pinned
+        return tuple(sorted(found))
 
     def codes(self, rows: Dataset) -> npt.NDArray[np.int64]:
         """The class number of each row, int64 [n]; a task with one label per row."""

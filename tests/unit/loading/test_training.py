@@ -275,7 +275,7 @@ def predict_both(root: Path, more: dict[str, Any], predicted: Any, probabilities
     ("more", "said"),
     [
         ({"task": "regression"}, "label is string, expected a number for regression"),
-        ({"task": "multilabel"}, "label is string, expected a list of texts"),
+        ({"task": "multilabel", "label_column": "label"}, "label is string, expected a list of texts"),
         ({"task": "detection", "label_column": "tags"}, "expected a list of boxes"),
         ({"label_column": "tags"}, "expected a text or an integer"),
     ],

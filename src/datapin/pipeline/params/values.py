@@ -20,14 +20,20 @@ def _as_class_name(given: object) -> object:
 ClassName = Annotated[str, BeforeValidator(_as_class_name)]
 
 
-def _kind_of_copies(given: object) -> str:
+def _overall_or_per_class(given: object) -> str:
     return "per class" if isinstance(given, dict) else "overall"
 
 
 _Count = Annotated[int, Field(ge=0, le=1000)]
 Copies = Annotated[
     Annotated[_Count, Tag("overall")] | Annotated[dict[ClassName, _Count], Tag("per class")],
-    Discriminator(_kind_of_copies),
+    Discriminator(_overall_or_per_class),
+]
+
+_Weight = Annotated[float, Field(gt=0)]
+ClassWeights = Annotated[
+    Annotated[Literal["balanced"], Tag("overall")] | Annotated[dict[ClassName, _Weight], Tag("per class")],
+    Discriminator(_overall_or_per_class),
 ]
 
 Rule = Literal["refuse", "keep", "drop"]

@@ -50,6 +50,7 @@ class TrainRun:
     model: str
     deterministic: bool = True  # whether the same inputs give the same bytes again
     tolerance: float = 0.0  # by how much a metric may differ, where they do not
+    stopped: Mapping[str, Any] | None = None  # split, rounds, tried, loss: where early stopping ended
 
 
 def input_digests(dataset: str, digest: str, properties: Mapping[str, str]) -> dict[str, str]:
@@ -87,6 +88,8 @@ def encode_record(run: TrainRun, outputs: Mapping[str, str]) -> bytes:
     }
     if not run.deterministic:
         record |= {"deterministic": False, "tolerance": run.tolerance}
+    if run.stopped is not None:
+        record["early_stopping"] = dict(run.stopped)
     # DVC's run cache restores uncached outputs only if they are metrics or plots, and shows every figure of a metrics
     # file except those in lists: hence a list, of one.
     return report_json({"runs": [record]})

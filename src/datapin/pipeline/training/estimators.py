@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from datapin.base.errors import BadSettings, StageRefused, listed
-from datapin.pipeline.params.train_params import TrainParams
+from datapin.pipeline.params.train_params import DEFAULT_ESTIMATOR, TrainParams
 from datapin.pipeline.record.record import json_ready
 from datapin.pipeline.training.metrics import Floats
+from datapin.pipeline.training.stopping import Stopped, Watch, fit_plainly, fit_watched
 
 _PUBLIC_NAME = re.compile(r"sklearn(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*\Z", re.ASCII)
 _EXPECTED = "a classifier or regressor of scikit-learn, such as sklearn.ensemble.ExtraTreesClassifier"
+_MANY_LABELS = "sklearn.multioutput.MultiOutputClassifier"
 SECTION = "train"
 _NOT_ESTIMATORS = frozenset({"tests", "externals", "conftest", "experimental", "datasets", "utils"})
 
@@ -34,6 +36,7 @@ class Fitted:
 
     pipeline: Any
     warnings: tuple[str, ...]
+    stopped: Stopped | None = None
 
 
 def build_pipeline(params: TrainParams, params_name: str) -> Any:
@@ -67,15 +70,32 @@ def is_classifier(pipeline: Any) -> bool:
     return bool(asks_for_classes(pipeline))
 
 
-def fit(pipeline: Any, features: Floats, labels: npt.NDArray[Any], params_name: str) -> Fitted:
-    """Fit on one thread. Raises BadSettings if a parameter's value is impossible, StageRefused if the rows are."""
+def fit(
+    pipeline: Any,
+    features: Floats,
+    labels: npt.NDArray[Any],
+    params_name: str,
+    *,
+    weights: Floats | None = None,
+    stopping: Watch | None = None,
+) -> Fitted:
+    """Fit on one thread; `weights` [n] is how much each row counts.
+
+    Raises BadSettings if a parameter's value is impossible or the estimator cannot do it, StageRefused if the rows
+    are not to be learnt from.
+    """
     from threadpoolctl import threadpool_limits
 
+    _check_abilities(pipeline, labels, params_name, is_weighted=weights is not None)
+    stopped = None
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(limits=1):
         warnings.simplefilter("always")
         try:
-            pipeline.fit(features, labels)
-        except (ValueError, TypeError, ArithmeticError) as error:
+            if stopping is not None:
+                stopped = fit_watched(pipeline, features, labels, weights, stopping, params_name)
+            else:
+                fit_plainly(pipeline, features, labels, weights)
+        except (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
             # scikit-learn's own check of parameters raises a class that is both.
             if isinstance(error, ValueError) and isinstance(error, TypeError):
                 raise BadSettings(
@@ -87,7 +107,41 @@ def fit(pipeline: Any, features: Floats, labels: npt.NDArray[Any], params_name: 
                 problem=f"{name} cannot learn from these rows: {_one_line(error)}",
                 advice="change train.estimator or train.estimator_params in params.yaml",
             ) from None
-    return Fitted(pipeline=pipeline, warnings=tuple(dict.fromkeys(_one_line(item.message) for item in caught)))
+    said = tuple(dict.fromkeys(_one_line(item.message) for item in caught))
+    return Fitted(pipeline=pipeline, warnings=said, stopped=stopped)
+
+
+def sets_rows_aside(pipeline: Any) -> bool:
+    """Whether this fitted estimator kept rows back by chance, to stop early on: copies of what it learnt from, too."""
+    estimator = pipeline[-1]
+    if hasattr(estimator, "early_stopping"):
+        return bool(getattr(estimator, "do_early_stopping_", estimator.early_stopping is True))
+    return hasattr(estimator, "validation_fraction") and getattr(estimator, "n_iter_no_change", None) is not None
+
+
+def _check_abilities(pipeline: Any, labels: npt.NDArray[Any], params_name: str, *, is_weighted: bool) -> None:
+    from sklearn.utils.validation import has_fit_parameter
+
+    name = type(pipeline[-1]).__name__
+    if is_weighted and not has_fit_parameter(pipeline[-1], "sample_weight"):
+        problem = f"{name} takes no weights: sample_weight and class_weight need an estimator that does"
+        raise BadSettings(params_name, f"{SECTION}.estimator", problem, f"for example {DEFAULT_ESTIMATOR}")
+    if labels.ndim == 2 and not _takes_many_labels(pipeline[-1]):
+        inner = f"{{estimator: {{estimator: {_dotted(pipeline[-1])}}}}}"
+        advice = f"wrap it: estimator: {_MANY_LABELS}, estimator_params: {inner}"
+        raise BadSettings(
+            params_name, f"{SECTION}.estimator", f"{name} gives a row one label, rows here have several", advice
+        )
+
+
+def _takes_many_labels(estimator: Any) -> bool:
+    try:
+        from sklearn.utils import get_tags
+    except ImportError:  # before 1.6
+        return bool(estimator._get_tags().get("multilabel", False)) or hasattr(estimator, "order_")
+    tags = get_tags(estimator)
+    known = tags.classifier_tags is not None and tags.classifier_tags.multi_label
+    return bool(known or tags.target_tags.multi_output)
 
 
 def predict(pipeline: Any, features: Floats) -> npt.NDArray[Any]:
@@ -100,14 +154,22 @@ def predict(pipeline: Any, features: Floats) -> npt.NDArray[Any]:
 
 
 def probabilities(pipeline: Any, features: Floats) -> Floats | None:
-    """Probabilities [n, classes of the estimator] on one thread, None if this estimator gives none."""
+    """Probabilities [n, classes of the estimator] on one thread, None if this estimator gives none.
+
+    Of several labels: that a row has each, [n, labels].
+    """
     from threadpoolctl import threadpool_limits
 
     if not hasattr(pipeline, "predict_proba"):
         return None
     with threadpool_limits(limits=1):
-        given: Floats = np.asarray(pipeline.predict_proba(features), dtype=np.float64)
-    return given
+        given = pipeline.predict_proba(features)
+    if isinstance(given, list):  # of several labels: for each its own two columns, or one if all rows were alike
+        present = [np.flatnonzero(np.asarray(seen) == 1) for seen in pipeline.classes_]
+        pairs = zip(given, present, strict=True)
+        given = np.stack([one[:, place].sum(axis=1) for one, place in pairs], axis=1)
+    result: Floats = np.asarray(given, dtype=np.float64)
+    return result
 
 
 def described_params(pipeline: Any) -> dict[str, Any]:
@@ -136,6 +198,8 @@ class _Builder:
                 raise self._bad(place, f"{cls.__name__} has no such parameter{guess}")
             if param == "random_state":
                 raise self._bad(place, f"is set from the seed; give {SECTION}.seed instead")
+            if param == "warm_start" and value:
+                raise self._bad(place, "goes on from an earlier fit, so that a commit would not give its model again")
             settings[param] = self._value(value, place)
         if "random_state" in known:
             settings["random_state"] = self.seed

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from datapin.pipeline.training import plots
-from datapin.pipeline.training.evaluation import AskedRows, Evaluation
+from datapin.pipeline.params.train_params import TrainParams
+from datapin.pipeline.training import estimators, plots
+from datapin.pipeline.training.evaluation import AskedRows, Evaluation, all_of
 from datapin.pipeline.training.metrics import Floats, rounded
+from datapin.pipeline.training.training_rows import TrainingRows, class_flags
 
 Flags = npt.NDArray[np.bool_]
 Box = Mapping[str, Any]
@@ -22,6 +24,22 @@ _SMALLEST = float(np.finfo(np.float64).eps)
 BOXES = pa.list_(
     pa.struct([("label", pa.string()), *((name, pa.float64()) for name in ("x", "y", "width", "height", "score"))])
 )
+
+
+def evaluate_labels(model: Any, rows: TrainingRows, params: TrainParams, classes: Sequence[str]) -> Evaluation:
+    """Measure a classifier that gives a row any number of labels."""
+    parts = {split: rows.of_split(split) for split in params.evaluate}
+    evaluated = all_of(parts)
+    actual = class_flags(rows.labels, classes)
+    predicted = np.zeros_like(actual)
+    given: Floats | None = None
+    if len(evaluated):
+        predicted[evaluated] = estimators.predict(model, rows.features[evaluated]) != 0
+        known = estimators.probabilities(model, rows.features[evaluated])
+        if known is not None:
+            given = np.zeros(actual.shape)
+            given[evaluated] = known
+    return told_labels(AskedRows(rows.keys, rows.splits, rows.labels, parts), actual, predicted, given, classes)
 
 
 def told_labels(
