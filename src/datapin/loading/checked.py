@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Collection, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,26 @@ def probabilities(values: Any, classes: int, split: str, *, sums_to_one: bool) -
         raise Usage(f"probabilities of {split} go from {found.min():g} to {found.max():g}", "give them from 0 to 1")
     if sums_to_one and len(found) and abs(found.sum(axis=1) - 1).max() > 1e-3:
         raise Usage(f"probabilities of {split} do not add up to 1 in a row", "apply softmax before you give them")
+    return found
+
+
+def label_flags(values: Sequence[Any] | npt.NDArray[Any], classes: Sequence[str], what: str) -> npt.NDArray[np.bool_]:
+    """Which classes each row has, bool [n, classes], of such flags or of lists of names. Raises Usage."""
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        if values.shape[1] != len(classes):
+            raise Usage(f"{what} has {values.shape[1]} columns, expected {len(classes)}", "see run.classes")
+        if not np.isin(values, (0, 1)).all():
+            raise Usage(f"{what} has values other than 0 and 1", "give probabilities= as such, flags as bool")
+        return values.astype(bool)
+    number = {name: n for n, name in enumerate(classes)}
+    found = np.zeros((len(values), len(classes)), dtype=bool)
+    for row, names in enumerate(values):
+        if isinstance(names, str) or not isinstance(names, Collection | None):
+            raise Usage(f"{what} has {names!r}, expected a list of names", "[] for none")
+        for name in names or ():
+            if name not in number:
+                raise Usage(f"{what} has {name!r}, which is no class", f"classes: {listed(list(classes))}")
+            found[row, number[name]] = True
     return found
 
 

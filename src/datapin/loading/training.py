@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from datapin.loading.checked import (
     checked_boxes,
     count_of,
     finite,
+    label_flags,
     model_bytes,
     number,
     probabilities,
@@ -327,7 +328,7 @@ class Training:
         return told_numbers(rows, actual, np.round(predicted, ROW_DIGITS))
 
     def _told_labels(self, rows: AskedRows) -> Evaluation:
-        actual = self._flags(rows.labels.to_pylist(), "label")
+        actual = label_flags(rows.labels.to_pylist(), self.classes, "label")
         predicted = np.zeros_like(actual)
         given: Floats | None = np.zeros(actual.shape)
         for name, some in rows.parts.items():
@@ -337,28 +338,10 @@ class Training:
             elif given is not None:
                 given[some] = probabilities(stated, len(self.classes), name, sums_to_one=False)
             if said is not None:
-                predicted[some] = self._flags(said, f"predicted of {name}")
+                predicted[some] = label_flags(said, self.classes, f"predicted of {name}")
             elif stated is not None:
                 predicted[some] = np.asarray(stated, dtype=np.float64) >= 0.5
         return told_labels(rows, actual, predicted, given, self.classes)
-
-    def _flags(self, values: Sequence[Any] | npt.NDArray[Any], what: str) -> npt.NDArray[np.bool_]:
-        if isinstance(values, np.ndarray) and values.ndim == 2:
-            if values.shape[1] != len(self.classes):
-                raise Usage(f"{what} has {values.shape[1]} columns, expected {len(self.classes)}", "see run.classes")
-            if not np.isin(values, (0, 1)).all():
-                raise Usage(f"{what} has values other than 0 and 1", "give probabilities= as such, flags as bool")
-            return values.astype(bool)
-        number = {name: n for n, name in enumerate(self.classes)}
-        found = np.zeros((len(values), len(self.classes)), dtype=bool)
-        for row, names in enumerate(values):
-            if isinstance(names, str) or not isinstance(names, Collection | None):
-                raise Usage(f"{what} has {names!r}, expected a list of names", "[] for none")
-            for name in names or ():
-                if name not in number:
-                    raise Usage(f"{what} has {name!r}, which is no class", f"classes: {listed(list(self.classes))}")
-                found[row, number[name]] = True
-        return found
 
     def _told_boxes(self, rows: AskedRows) -> Evaluation:
         actual: list[list[Box]] = [boxes or [] for boxes in rows.labels.to_pylist()]

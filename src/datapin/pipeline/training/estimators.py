@@ -21,7 +21,7 @@ from datapin.base.errors import BadSettings, StageRefused, listed
 from datapin.pipeline.params.train_params import DEFAULT_ESTIMATOR, TrainParams
 from datapin.pipeline.record.record import json_ready
 from datapin.pipeline.training.metrics import Floats
-from datapin.pipeline.training.stopping import Stopped, Watch, fit_plainly, fit_watched
+from datapin.pipeline.training.stopping import KeptRound, Watch, fit_plainly, fit_watched
 
 _PUBLIC_NAME = re.compile(r"sklearn(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*\Z", re.ASCII)
 _EXPECTED = "a classifier or regressor of scikit-learn, such as sklearn.ensemble.ExtraTreesClassifier"
@@ -36,7 +36,7 @@ class Fitted:
 
     pipeline: Any
     warnings: tuple[str, ...]
-    stopped: Stopped | None = None
+    stopped: KeptRound | None = None
 
 
 def build_pipeline(params: TrainParams, params_name: str) -> Any:

@@ -34,7 +34,7 @@ class Watch:
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class KeptRound:
     """The round that was kept, of those that were tried, and its loss."""
 
     split: str
@@ -51,7 +51,7 @@ def fit_plainly(pipeline: Any, features: Floats, labels: Labels, weights: Floats
 
 def fit_watched(
     pipeline: Any, features: Floats, labels: Labels, weights: Floats | None, watch: Watch, params_name: str
-) -> Stopped:
+) -> KeptRound:
     """Fit, and keep the round with the smallest loss: log loss, share of mistakes without probabilities, squared error.
 
     Ensembles that can be asked after each tree are fitted again with the best number of them; what learns in passes
@@ -91,7 +91,7 @@ def _fit(estimator: Any, features: Floats, labels: Labels, weights: Floats | Non
     estimator.fit(features, labels, **({} if weights is None else {"sample_weight": weights}))
 
 
-def _best_of(losses: Iterable[float], params: EarlyStoppingParams, keep: Any = None) -> Stopped:
+def _best_of(losses: Iterable[float], params: EarlyStoppingParams, keep: Any = None) -> KeptRound:
     """The first round of smallest loss, until `patience` rounds brought none. `keep` is called at each new best."""
     best, place, tried = np.inf, 0, 0
     for tried, exact in zip(range(1, params.rounds + 1), losses, strict=False):
@@ -102,7 +102,7 @@ def _best_of(losses: Iterable[float], params: EarlyStoppingParams, keep: Any = N
                 keep()
         elif tried - place >= params.patience:
             break
-    return Stopped(params.split, place, tried, best)
+    return KeptRound(params.split, place, tried, best)
 
 
 def _staged_losses(estimator: Any, features: Floats, labels: Labels) -> Iterator[float]:
