@@ -153,7 +153,8 @@ def test_git_works_as_before_where_the_command_is_gone(edited: Clone) -> None:
         value = edited.git("config", name).strip()
         assert own in value  # a graphical client has no PATH of a virtual environment
         edited.git("config", name, value.replace(own, "/nowhere"))
-    path = os.pathsep.join(part for part in ENVIRONMENT["PATH"].split(os.pathsep) if part != own)
+    folders = ENVIRONMENT["PATH"].split(os.pathsep)
+    path = os.pathsep.join(part for part in folders if not Path(part, "datapin").exists())
     shown = edited.run("git", "diff", "data/raw.dvc", PATH=path).stdout
     assert "-- md5: " in shown
     broken = edited.path.parent / "bin" / "git-datapin"

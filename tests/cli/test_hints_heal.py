@@ -293,6 +293,7 @@ def test_a_hint_run_as_printed_ends_the_complaint(place: Place, name: str) -> No
 
 # What no command can end, and why. Every other class of errors has a case above or in the tests named here.
 NOT_BY_COMMAND = {
+    "EngineUnreachable": "a cluster of the user's",
     "AmbiguousVersion": "only the user knows which version is meant: the candidates are in the message",
     "BadAssetId": "says what an id is",
     "BadDocument": "a document of the user's is to be corrected",
