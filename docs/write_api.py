@@ -45,7 +45,7 @@ def page() -> str:
 def results() -> list[type]:
     """Every class of ours that a method of `Repo` answers with, and those within them, sorted by name."""
     found: dict[str, type] = {}
-    names = names_in(datapin.Repo.__module__)
+    names = {name: one for kind in parts(datapin.Repo) for name, one in names_in(kind.__module__).items()}
     waiting = [typing.get_type_hints(method, names)["return"] for _, method in methods(datapin.Repo)]
     while waiting:
         kind = waiting.pop()
@@ -72,9 +72,14 @@ def names_in(module: str) -> dict[str, Any]:
     return names
 
 
+def parts(kind: type) -> list[type]:
+    """A class of ours and those that it is made of, its own methods first."""
+    return [one for one in kind.__mro__ if one.__module__.startswith("datapin.")]
+
+
 def methods(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
     """The public methods of a class, in the order of its source; functions, whatever they are bound to."""
-    for name, thing in vars(kind).items():
+    for name, thing in [pair for part in parts(kind) for pair in vars(part).items()]:
         function = thing.__func__ if isinstance(thing, classmethod | staticmethod) else thing
         if inspect.isfunction(function) and not name.startswith("_"):
             yield name, function
@@ -91,7 +96,7 @@ def _example() -> str:
 
 def _members(kind: type) -> str:
     functions, text = dict(methods(kind)), ""
-    for name, thing in vars(kind).items():
+    for name, thing in [pair for part in parts(kind) for pair in vars(part).items()]:
         getter = thing.fget if isinstance(thing, property) else getattr(thing, "func", None)
         if name in functions:
             text += _function(functions[name], f"{kind.__name__}.{name}")

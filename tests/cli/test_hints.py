@@ -18,7 +18,7 @@ from clones import Clone, write_images
     [
         ("ls", "{}"), ("status", "{}"), ("diff", "{}"), ("log", "{}"), ("show", "{}@HEAD"), ("resolve", "{}"),
         ("rollback", "{}", "--to", "HEAD"), ("update", "{}", "--set", "label=1"), ("trace", "{}"),
-        ("uses", "{}:a/00.bin"),
+        ("uses", "{}:a/00.bin"), ("why", "{}:a/00.bin"),
     ],
 )  # fmt: skip
 def test_a_pointer_or_a_shard_given_for_its_dataset_is_told_which(filled: Clone, words: tuple[str, ...]) -> None:

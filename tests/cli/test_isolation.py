@@ -35,6 +35,7 @@ _ARGUMENTS: dict[str, list[list[str]]] = {
     "verify": [["--remote", "--deep"], ["HEAD", "--repro", "--sample", "2"]],
     "trace": [["data/prepared"]],
     "uses": [["data/raw:a/2.png"]],
+    "why": [["data/raw:a/2.png"]],
     "rebuild-index": [[]],
     "doctor": [[]],
     "hook": [["post-checkout", "HEAD~1", "HEAD", "1"], ["post-index-change", "1", "0"]],

@@ -16,7 +16,8 @@ from datapin.repo import Repo
 KEY = "key = 'a/00.bin'"
 READING = (
     ("status",), ("show", "data/raw"), ("ls", "data/raw"), ("log", "data/raw"), ("diff", "data/raw"), ("doctor",),
-    ("verify",), ("trace", "data/raw"), ("uses", "data/raw:a/00.bin"), ("query", "select 1"),
+    ("verify",), ("trace", "data/raw"), ("uses", "data/raw:a/00.bin"), ("why", "data/raw:a/00.bin"),
+    ("query", "select 1"),
 )  # fmt: skip
 
 

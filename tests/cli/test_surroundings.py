@@ -15,7 +15,8 @@ from datapin.repo import Repo
 PLAIN = ("setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search")
 READING = (
     ("status",), ("show", "data/raw"), ("ls", "data/raw"), ("log", "data/raw"), ("diff", "data/raw", "HEAD"),
-    ("verify",), ("trace", "data/raw"), ("uses", "data/raw:a/00.bin"), ("query", "select 1 from 'data/raw'"),
+    ("verify",), ("trace", "data/raw"), ("uses", "data/raw:a/00.bin"), ("why", "data/raw:a/00.bin"),
+    ("query", "select 1 from 'data/raw'"),
 )  # fmt: skip
 
 

@@ -51,6 +51,7 @@ FUNCTIONS: dict[str, tuple[str, dict[str, str]]] = {
     "verify": ("verify.verify.verify", {"names": "checks"}),
     "trace": ("lineage.trace.trace", {}),
     "uses": ("lineage.uses.uses", {}),
+    "why": ("lineage.why.why", {}),
     "run": ("stages.run", {}),
     "push": ("remote.move.push", {"names": "datasets"}),
     "fetch": ("remote.move.fetch", {}),
@@ -154,7 +155,7 @@ def test_results_are_frozen_and_told(writer: ModuleType) -> None:
 
 
 def test_methods_are_typed_and_told(writer: ModuleType) -> None:
-    names = writer.names_in("datapin.repo")
+    names = writer.names_in("datapin.questions") | writer.names_in("datapin.repo")
     for name, method in writer.methods(Repo):
         assert inspect.getdoc(method), name
         hints = typing.get_type_hints(method, names)

@@ -44,7 +44,7 @@ LATE = {
     ("verbs/hooks/run_hook.py", "datapin.verbs.hooks.with_rows"),
 }
 # The front door and the one for programs: each function is one verb, and loads what it needs (decision 0035).
-DOORS = {"repo.py", "plumbing.py"}
+DOORS = {"repo.py", "questions.py", "plumbing.py"}
 
 
 def name_of(path: Path) -> str:

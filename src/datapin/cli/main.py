@@ -49,6 +49,7 @@ VERBS: dict[str, str] = {
     "verify": "Check that a commit's pins hold.",
     "trace": "Show which data made a model, or any other output.",
     "uses": "Show which versions, splits and models used an asset.",
+    "why": "Show why a row was computed or reused.",
     "rebuild-index": "Rebuild the local index from the packs.",
     "recover": "Finish or undo what a command that was cut off has left.",
     "doctor": "Check the set-up and say how to fix it.",

@@ -1,4 +1,4 @@
-"""`Repo.run`, `trace`, `uses`: stages make datasets, and each row is followed to its source and back."""
+"""`Repo.run`, `trace`, `uses`, `why`: stages make datasets, each row is followed to its source and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 
 from clones import ENVIRONMENT, Clone
 from datapin import Repo
-from datapin.errors import BadSettings, DatapinError, UnknownAsset, Usage
+from datapin.errors import BadSettings, DatapinError, UnknownAsset, UnknownDataset, UnknownKey, UnknownVersion, Usage
+from datapin.verbs.lineage.why import Cause, WhyReport
 from workspaces import picture
 from worlds import RAW, World
 
@@ -125,7 +126,7 @@ def test_uses_goes_from_an_asset_to_its_model(trained: World) -> None:
 
 
 def test_names_that_nothing_has(trained: World) -> None:
-    for ask in (trained.repo.trace, trained.repo.uses):
+    for ask in (trained.repo.trace, trained.repo.uses, trained.repo.why):
         with pytest.raises(DatapinError) as refused:
             ask("models/none.skops")
         assert refused.value.hint
@@ -148,3 +149,98 @@ def test_a_pinned_output_of_a_stage_is_frozen(trained: World) -> None:
     assert "frozen: true" in (trained.path / "dvc.yaml").read_text()
     with pytest.raises(DatapinError):
         trained.repo.rollback("data/augmented", to="v9", pin=True)
+
+
+def run_again(world: World, message: str) -> None:
+    """The three stages that make datasets, and what DVC's lock says of them, committed."""
+    for stage in _OUTPUTS:
+        world.repo.run(stage)
+    world.clone.dvc("commit", "-q", "-f")
+    world.clone.commit(message)
+
+
+def outcomes(report: WhyReport) -> list[tuple[str, str]]:
+    return [(step.dataset.removeprefix("data/"), step.outcome) for step in report.steps]
+
+
+def test_why_of_the_first_version(trained: World) -> None:
+    report = trained.repo.why("data/features:a/02.png")
+    assert report.before is None
+    assert outcomes(report) == [
+        ("features", "computed"), ("augmented", "kept"), ("prepared", "computed"), ("raw", "added"),
+    ]  # fmt: skip
+    assert [step.stage for step in report.steps] == ["featurize", "augment", "prepare", None]
+
+
+def test_why_a_row_was_computed_and_its_neighbour_reused(trained: World) -> None:
+    repo, photos = trained.repo, trained.path / "photos"
+    (photos / "a/00.png").write_bytes(picture(77))
+    (photos / "a/again.png").write_bytes((photos / "a/02.png").read_bytes())
+    repo.add(photos, to=RAW, label="parent")
+    repo.update(RAW, "label = 'b'", where="key = 'a/04.png'")
+    run_again(trained, "a better picture")
+    changed = repo.why("data/features:a/00.png@HEAD")
+    assert outcomes(changed)[0::3] == [("features", "computed"), ("raw", "replaced")]
+    assert [cause.kind for step in changed.steps for cause in step.causes] == ["asset", "asset", "asset"]
+    assert changed.before is not None
+    assert changed.before["subject"] == "model"
+    source = changed.steps[3].causes[0]
+    assert changed.steps[2].causes == [Cause("asset", f"{RAW}:a/00.png", source.before, source.after)]
+    untouched = repo.why("data/features:a/02.png")
+    assert outcomes(untouched)[0::3] == [("features", "reused"), ("raw", "unchanged")]
+    assert not [cause for step in untouched.steps for cause in step.causes]
+    again = repo.why("data/prepared:a/again.png")
+    assert outcomes(again) == [("prepared", "reused"), ("raw", "added")], "its asset was known by another key"
+    label = repo.why("data/prepared:a/04.png")
+    assert outcomes(label) == [("prepared", "reused"), ("raw", "unchanged")]
+    assert label.steps[1].causes == [Cause("column", "label", "a", "b")]
+
+
+def test_why_all_rows_were_computed(trained: World) -> None:
+    params = trained.path / "params.yaml"
+    params.write_text(PARAMS.replace("resize: 8", "resize: 6").replace("test: 0.2}", "test: 0.2}, on_broken: drop"))
+    report = trained.repo.why("data/features:a/02.png")
+    wanted = [Cause("params", "prepare.resize", "8", "6"), Cause("params", "prepare.on_broken", None, "drop")]
+    assert report.pending == wanted
+    assert trained.repo.why("data/features:a/02.png@HEAD").pending == []
+    run_again(trained, "smaller")
+    report = trained.repo.why("data/features:a/02.png")
+    assert report.pending == []
+    assert outcomes(report)[-2:] == [("prepared", "computed"), ("raw", "unchanged")]
+    assert report.steps[2].causes == wanted
+
+
+def test_why_names_code_of_the_users(trained: World) -> None:
+    code, pipeline, params = (trained.path / name for name in ("mine.py", "dvc.yaml", "params.yaml"))
+    text = "import numpy as np\ndef size(assets):\n    return np.array([[len(one) * 1.0] for one in assets])\n"
+    code.write_text(text)
+    params.write_text(PARAMS.replace("{use: pixels}", "{use: 'mine:size'}"))
+    pipeline.write_text(
+        pipeline.read_text().replace(
+            "      - data/augmented\n    params", "      - data/augmented\n      - mine.py\n    params"
+        )
+    )
+    run_again(trained, "my features")
+    code.write_text(text.replace("1.0", "2.0"))
+    (pending,) = trained.repo.why("data/features:a/02.png").pending
+    assert (pending.kind, pending.name) == ("code", "mine.py")
+    run_again(trained, "twice")
+    report = trained.repo.why("data/features:a/02.png")
+    assert report.steps[0].causes == [pending]
+    assert outcomes(report)[2:] == [("prepared", "reused"), ("raw", "unchanged")]
+
+
+@pytest.mark.parametrize(
+    ("selector", "kind", "said"),
+    [
+        ("data/features", Usage, "names no row"),
+        ("data/nope:a/02.png", UnknownDataset, "data/nope"),
+        ("data/features:nope.png", UnknownKey, "nope.png"),
+        ("data/features:a/02.png@nope", UnknownVersion, "nope"),
+        ("models/model.skops:a", UnknownDataset, "model.skops"),
+    ],
+)
+def test_why_of_what_is_no_row(trained: World, selector: str, kind: type[DatapinError], said: str) -> None:
+    with pytest.raises(kind, match=said) as refused:
+        trained.repo.why(selector)
+    assert refused.value.hint

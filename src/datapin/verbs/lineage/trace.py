@@ -65,7 +65,7 @@ def trace(workspace: Workspace, selector: str, *, with_rows: bool = False) -> Tr
     Without REV as the work tree's pointers say. Manifests that are not here are brought. Raises UnknownOutput,
     UnknownVersion, UnknownKey; BadSettings or Refused if the pointer of PATH cannot be read.
     """
-    path, key, rev = _parts(workspace, selector)
+    path, key, rev = parts_of(workspace, selector)
     pinned = Pins.at(workspace.root, rev)
     state = commit_state(workspace.root)
     tracer = _Tracer(workspace, pinned, pinned.commit or state.commit)
@@ -82,7 +82,12 @@ def trace(workspace: Workspace, selector: str, *, with_rows: bool = False) -> Tr
     )
 
 
-def _parts(workspace: Workspace, selector: str) -> tuple[str, str | None, str | None]:
+def code_commit(workspace: Workspace, pinned: Pins) -> str | None:
+    """The commit that pins were read at; of the work tree, HEAD."""
+    return pinned.commit or commit_state(workspace.root).commit
+
+
+def parts_of(workspace: Workspace, selector: str) -> tuple[str, str | None, str | None]:
     """Path, key and revision of `PATH[:KEY][@REV]`; a path that exists as it is written is not cut at its `@`."""
     text, rev = selector, None
     if "@" in selector and not (workspace.cwd / selector).exists():
