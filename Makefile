@@ -8,7 +8,7 @@ WORKERS := $(shell n=$$(($$(nproc 2>/dev/null || echo 2) + 1)); echo $$((n < 4 ?
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: api man setup repro verify test hints torch lint bench lock resolve clean
+.PHONY: api man setup repro verify test hints torch examples lint bench lock resolve clean
 
 setup: $(READY)
 
@@ -41,13 +41,24 @@ hints: setup
 TORCH ?= torch>=2.0
 TRAINERS ?= datasets>=4.0 tensorflow-cpu>=2.20 lmdb>=1.5
 torch: .venv-torch/.ready
-	DATAPIN_REAL_TORCH=1 .venv-torch/bin/python -m pytest tests/unit/loading tests/cli/test_training_data_guide.py
+	PATH="$$PWD/.venv-torch/bin:$$PATH" DATAPIN_REAL_TORCH=1 .venv-torch/bin/python -m pytest tests/unit/loading tests/cli/test_training_data_guide.py
 
 .venv-torch/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv-torch
 	.venv-torch/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	.venv-torch/bin/pip install --quiet --disable-pip-version-check $(foreach one,$(TORCH) $(TRAINERS),"$(one)")
 	.venv-torch/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The examples that need a library of their own. LightGBM reads nothing of the network and runs on one thread.
+examples: .venv-examples/.ready
+	PATH="$$PWD/.venv-examples/bin:$$PATH" DATAPIN_REAL_LIGHTGBM=1 .venv-examples/bin/python -m pytest tests/unit/loading/test_examples.py
+
+.venv-examples/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv-examples
+	.venv-examples/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	.venv-examples/bin/pip install --quiet --disable-pip-version-check "lightgbm>=4.3"
+	.venv-examples/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 lint: setup
@@ -78,4 +89,4 @@ api: setup
 	$(BIN)/python docs/write_api.py
 
 clean:
-	rm -rf $(VENV) .venv-torch .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .venv-torch .venv-examples .mypy_cache .ruff_cache .pytest_cache build dist

@@ -20,6 +20,7 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 PARAMS = """
 prepare: {split: {train: 0.6, val: 0.2, test: 0.2}}
 augment: {copies: 1, operators: {shift: {fraction: 0.1}}}
+featurize: {extract: [{use: pixels}]}
 train: {seed: 3, epochs: 15}
 """
 
@@ -27,6 +28,9 @@ BEFORE = """
 stages:
   prepare: {cmd: datapin run prepare, deps: [data/raw], params: [prepare], outs: [data/prepared]}
   augment: {cmd: datapin run augment, deps: [data/prepared], params: [augment], outs: [data/augmented]}
+"""
+FEATURES = """
+  featurize: {cmd: datapin run featurize, deps: [data/augmented], params: [featurize], outs: [data/features]}
 """
 
 
@@ -56,7 +60,8 @@ def trained(digits: Path, path: Path, example: str, **environment: str) -> Path:
     (path / "train.py").write_text(text)
     stage = re.search(r"^    train:\n(?:^      .*\n)+", text, re.MULTILINE)
     assert stage is not None
-    (path / "dvc.yaml").write_text(BEFORE + "\n".join(line[2:] for line in stage[0].splitlines()) + "\n")
+    features = FEATURES if "data/features" in stage[0] else ""
+    (path / "dvc.yaml").write_text(BEFORE + features + "\n".join(line[2:] for line in stage[0].splitlines()) + "\n")
     Clone(path).run("dvc", "repro", "-q", env=environment)
     return path
 
@@ -77,3 +82,16 @@ def test_pytorch_gives_the_same_weights_for_any_number_of_workers(digits: Path, 
     assert len({(root / "models/model.pt").read_bytes() for root in roots}) == 1
     metrics = json.loads((roots[0] / "reports/metrics.json").read_text())
     assert metrics["test"]["accuracy"] > 0.7
+
+
+@pytest.mark.skipif(not os.environ.get("DATAPIN_REAL_LIGHTGBM"), reason="make examples runs it, with LightGBM")
+def test_lightgbm_stops_by_another_split_and_gives_the_same_bytes_again(digits: Path, tmp_path: Path) -> None:
+    root = trained(digits, tmp_path / "one", "lightgbm")
+    metrics = json.loads((root / "reports/metrics.json").read_text())
+    assert metrics["test"]["accuracy"] > 0.7
+    history = (root / "reports/plots/history.csv").read_text().splitlines()
+    assert history[0] == "round,val_loss"
+    assert 1 <= metrics["rounds"] < len(history)
+    Clone(root).commit("trained")
+    report = Repo.find(root).verify("HEAD", checks=["pins", "repro.outputs"])
+    assert report.ok, report.findings
