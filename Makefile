@@ -8,7 +8,7 @@ WORKERS := $(shell n=$$(($$(nproc 2>/dev/null || echo 2) + 1)); echo $$((n < 4 ?
 export DVC_NO_ANALYTICS = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: api man setup repro verify test hints torch examples lint bench lock resolve clean
+.PHONY: api man setup repro verify test sweep hints torch examples lint bench lock resolve clean
 
 setup: $(READY)
 
@@ -31,6 +31,10 @@ verify: repro
 test: setup
 	@sh tests/servers/install_ceph.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+# Every failpoint, every pair of edits, every drawn example: the suite tries a part of each that is the same each time.
+sweep: setup
+	DATAPIN_SWEEP=1 $(BIN)/python -m pytest tests/faults tests/property tests/unit/manifest -n $(WORKERS) --dist loadfile
 
 # The hint of every planted fault of `datapin verify`, run as printed: does it end the complaint? Takes half an hour.
 hints: setup

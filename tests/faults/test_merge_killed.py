@@ -10,6 +10,7 @@ import pytest
 
 from clones import Clone, write_images
 from datapin.base import failpoints
+from sweeps import some
 
 POINTER = "data/raw.dvc"
 
@@ -70,7 +71,7 @@ def test_a_driver_that_dies_leaves_ours_or_a_conflict_and_the_next_one_merges(br
     points = points_of(trial, words, tmp_path / "log")
     assert {"merge.written", "track.object", "merge.cached"} < set(points)
     expected, merged = seen(trial), (trial.path / ".merge_ours").read_text()
-    for point in points:
+    for point in some(points, 12):
         clone = copied(branches, tmp_path / "crash")
         words = write_versions(clone, "main", "theirs")
         ours = (clone.path / ".merge_ours").read_text()
@@ -104,7 +105,7 @@ def test_a_resolve_that_dies_is_finished_by_the_next(branches: Path, tmp_path: P
     for planned in ("merge.cached", "resolve.merged", "follow.placed", "resolve.placed", "resolve.pointer.renamed"):
         assert planned in points
     expected = seen(trial)
-    for point in points:
+    for point in some(points, 12):
         clone = copied(base.path, tmp_path / "crash")
         assert run(clone, words, armed=f"{point}:1:exit") == failpoints.KILLED, point
         text = (clone.path / POINTER).read_text()
@@ -128,7 +129,7 @@ def test_a_hook_that_dies_leaves_the_old_or_the_new_manifest_and_the_next_one_en
     expected = seen(trial)
     new = trial.files("data", "raw")
     assert old != new
-    for point in points:
+    for point in some(points, 12):
         clone = copied(base.path, tmp_path / "crash")
         assert run(clone, words, armed=f"{point}:1:exit") == failpoints.KILLED, point
         assert run(clone, ["show", "data/raw"]) == 0, point

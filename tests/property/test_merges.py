@@ -16,6 +16,7 @@ from datapin.manifest.manifest import Manifest
 from datapin.manifest.merge import Side, plan_merge, write_merge
 from datapin.manifest.write import write_manifest
 from merge_model import Rows, merged
+from sweeps import times
 
 KEYS = [f"{number % 3}/{number:02d}.png" for number in range(12)]
 ROW = st.fixed_dictionaries(
@@ -63,7 +64,7 @@ def written(rows: Rows, directory: Path) -> Manifest:
     return write_manifest(table, directory, rules=CutRules(least_rows=2, most_rows=6, modulus=3))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=times(150, 50), deadline=None)
 @given(ROWS, EDITS, EDITS)
 def test_a_merge_is_what_the_model_says_whichever_side_merges(
     base: Rows, mine: list[tuple[str, str, object]], other: list[tuple[str, str, object]]

@@ -17,6 +17,7 @@ from datapin.base.errors import AssetsMissing
 from datapin.base.settings import StoreSettings
 from datapin.store.store import FileBatch, Store
 from stored import asset_id_of
+from sweeps import times
 
 SETTINGS = StoreSettings(large_asset=4096, pack_size=4096)
 
@@ -100,5 +101,5 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.check() == []
 
 
-StoreMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+StoreMachine.TestCase.settings = settings(max_examples=times(60, 30), stateful_step_count=15, deadline=None)
 TestStoreAgainstADict = StoreMachine.TestCase

@@ -210,9 +210,9 @@ def test_a_stream_without_its_end_is_told_and_kept() -> None:
     assert "its loudest sample is 2, cut at 1" in str(loud.note)
 
 
-def test_a_worker_stays_below_640_mb_on_the_largest_and_on_bombs() -> None:
+def test_a_worker_stays_below_512_mb_on_the_largest_and_on_bombs() -> None:
     code = """
-import io, resource, sys, numpy as np, soundfile
+import io, re, numpy as np, soundfile
 from datapin.pipeline.operators.audio.prepare import NormaliseAudio
 from datapin.pipeline.operators.audio.augment import AudioOperators
 from datapin.pipeline.operators.audio.augment_audio import MOST_COPIED, AugmentAudio
@@ -220,6 +220,11 @@ from datapin.pipeline.operators.audio.extractors import LogMel
 from datapin.pipeline.operators.audio.reading import MOST_SAMPLES, read_audio, wave_bytes
 from datapin.pipeline.operators.features import Features
 from datapin.pipeline.operators.operator import AssetBroken
+
+def peak():
+    "MB; ru_maxrss would be that of the process which started this one, if that was larger."
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) >> 10
+
 bomb = io.BytesIO()
 with soundfile.SoundFile(bomb, "w", 16000, 1, "PCM_16", format="FLAC") as file:
     for _ in range(60):
@@ -236,17 +241,17 @@ most[::7] = 1000
 data = wave_bytes(most, 16000)
 del most
 NormaliseAudio(rate=15000, max_s=3600.0).derive(data, "0" * 64, 0)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(peak())
 part = data[:4] + (36 + 2 * MOST_COPIED).to_bytes(4, "little") + data[8:40] + (2 * MOST_COPIED).to_bytes(4, "little")
 part += data[44 : 44 + 2 * MOST_COPIED]
 operators = AudioOperators.model_validate({name: {} for name in AudioOperators.model_fields})
 AugmentAudio(operators).derive(part, "0" * 64, 1)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(peak())
 Features((LogMel(),)).extract([part])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(peak())
 """
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert all(int(line) < 640 for line in ended.stdout.split()), ended.stdout  # 308 to 526 by machine and load
+    assert all(int(line) < 512 for line in ended.stdout.split()), ended.stdout
     assert len(ended.stdout.split()) == 3
 
 
